@@ -1,0 +1,103 @@
+"""A bundle that is ready to score: columns in, scores out.
+
+The convention for columns, everywhere in the project: numbers and integers are float64 with NaN for missing; strings are
+object arrays of str with None for missing; booleans are float64 0, 1 and NaN for missing; timestamps are datetime64[us]
+in UTC with NaT for missing. `_frame` turns them back into the table a scikit-learn model was fitted on.
+"""
+
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mainspring.bundle.estimators import load_estimator
+from mainspring.bundle.format import MODEL_NAME, read_member, verify
+from mainspring.bundle.manifest import BundleManifest
+from mainspring.domain.signature import Signature
+from mainspring.errors import Corrupt, Unavailable
+
+__all__ = ["Columns", "Predictor", "load_bundle"]
+
+#: Column name to values; every array has the same length.
+Columns = Mapping[str, NDArray[Any]]  # Any: the element type differs from column to column
+
+
+class Predictor(Protocol):
+    """A loaded model."""
+
+    @property
+    def manifest(self) -> BundleManifest:
+        """What the bundle says about itself."""
+
+    @property
+    def signature(self) -> Signature:
+        """What the model eats, and what its scores mean."""
+
+    def predict(self, columns: Columns) -> NDArray[np.float64]:
+        """Score every row.
+
+        Returns the probability of ``classes[1]`` with shape (n,) for a binary model, the probabilities in class order
+        with shape (n, n_classes) for a multiclass model, and the value with shape (n,) for a regression.
+        """
+
+
+def load_bundle(folder: Path) -> Predictor:
+    """Verify every file of the bundle, then load it.
+
+    Raises:
+        NotFound: the folder is no bundle.
+        Corrupt: a file is not what was written.
+        Refused: the model holds something that may not be loaded.
+        Unavailable: the installed packages are not those the model was fitted with.
+    """
+    manifest = verify(folder)
+    _check_requirements(manifest)
+    # Read again with its hash, so that what is loaded is what was verified even if the file changed in between.
+    model = load_estimator(read_member(folder, manifest, MODEL_NAME))
+    return _SklearnPredictor(manifest, model)
+
+
+class _SklearnPredictor:
+    """Scores with scikit-learn, on a pandas frame like the one the model was fitted on."""
+
+    def __init__(self, manifest: BundleManifest, model: object) -> None:
+        self.manifest = manifest
+        self.signature = manifest.signature
+        wanted = "predict" if self.signature.task == "regression" else "predict_proba"
+        if not hasattr(model, wanted):
+            raise Corrupt(f"The loaded {type(model).__name__} has no `{wanted}`", where=MODEL_NAME)
+        self._score = getattr(model, wanted)
+        # A model fitted on a plain array warns at every frame; one without either attribute takes what it gets.
+        self._on_array = not hasattr(model, "feature_names_in_") and hasattr(model, "n_features_in_")
+
+    def predict(self, columns: Columns) -> NDArray[np.float64]:
+        """Score every row; see `Predictor.predict`."""
+        from mainspring.bundle._frame import frame_of
+
+        frame = frame_of(columns, self.signature)
+        scores = np.asarray(self._score(frame.to_numpy() if self._on_array else frame), dtype=np.float64)
+        if self.signature.task == "binary":
+            scores = scores[:, 1]
+        elif self.signature.task == "regression":
+            scores = scores.reshape(len(frame))
+        return np.ascontiguousarray(scores)
+
+
+def _check_requirements(manifest: BundleManifest) -> None:
+    """Check the installed packages; scikit-learn keeps no promise about models across its minor releases."""
+    for requirement in manifest.requirements:
+        name, _, wanted = requirement.partition("==")
+        try:
+            installed = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            installed = ""
+        same = installed.split(".")[:2] == wanted.split(".")[:2]
+        if not installed or (name == "scikit-learn" and not same):
+            raise Unavailable(
+                f"The model needs {requirement}, and {installed or 'nothing'} is installed",
+                where=manifest.name,
+                next_step=f"pip install '{requirement}', or train the model anew",
+            )

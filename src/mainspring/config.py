@@ -1,0 +1,47 @@
+"""One table of settings: name, default, help text and environment variable.
+
+`--help`, the docs page and the look-up itself are made from this table, so none of them can forget a setting.
+Nothing here reads a file; values come from the environment when they are asked for.
+"""
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from mainspring.errors import Invalid, nearest
+
+__all__ = ["SETTINGS", "Setting", "home", "value_of"]
+
+
+class Setting(NamedTuple):
+    """One setting: `name` in the docs, `default` as text, `help` for people, `env` where the value is read."""
+
+    name: str
+    default: str
+    help: str
+    env: str
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting("home", ".mainspring", "the workspace folder", "MAINSPRING_HOME"),
+    Setting("store", "", "metadata database, sqlite:///PATH (default: in the workspace)", "MAINSPRING_STORE"),
+    Setting("artifacts", "", "folder for content-addressed bytes (default: in the workspace)", "MAINSPRING_ARTIFACTS"),
+    Setting("actor", "", "who acts, in the audit log (default: the login name)", "MAINSPRING_ACTOR"),
+)
+
+
+def value_of(name: str) -> str:
+    """Return the value of the setting `name`: the environment's, else its default.
+
+    Raises:
+        Invalid: no setting has that name.
+    """
+    for setting in SETTINGS:
+        if setting.name == name:
+            return os.environ.get(setting.env, "") or setting.default
+    raise Invalid(f"There is no setting `{name}`", next_step=nearest(name, [each.name for each in SETTINGS]))
+
+
+def home() -> Path:
+    """Return the workspace folder as an absolute path; it need not exist yet."""
+    return Path(value_of("home")).expanduser().absolute()

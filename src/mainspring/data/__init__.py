@@ -1,0 +1,53 @@
+"""Data: reading files into typed columns, checking them against a schema, joining without peeking, versions, profiles.
+
+Nouns: `Columns` (named arrays), `Schema` (what a table must look like), `Violation` (where it does not),
+`DatasetVersion` (bytes with a number), `Profile` (a table reduced to counts). Start reading in `table.py`.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mainspring.data.join import join_asof, join_lookup
+    from mainspring.data.profile import Profile, profile
+    from mainspring.data.schema import Schema, Violation, infer_schema, read_schema
+    from mainspring.data.table import Columns, columns_of, frame_of, read_columns
+    from mainspring.data.versions import DatasetVersion
+
+__all__ = [
+    "Columns",
+    "DatasetVersion",
+    "Profile",
+    "Schema",
+    "Violation",
+    "columns_of",
+    "frame_of",
+    "infer_schema",
+    "join_asof",
+    "join_lookup",
+    "profile",
+    "read_columns",
+    "read_schema",
+]
+
+_HOMES = {
+    "Columns": "table",
+    "DatasetVersion": "versions",
+    "Profile": "profile",
+    "Schema": "schema",
+    "Violation": "schema",
+    "columns_of": "table",
+    "frame_of": "table",
+    "infer_schema": "schema",
+    "join_asof": "join",
+    "join_lookup": "join",
+    "profile": "profile",
+    "read_columns": "table",
+    "read_schema": "schema",
+}
+
+
+def __getattr__(name: str) -> Any:  # any public object; loaded late because DuckDB and NumPy are not free to import
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,174 @@
+"""Named datasets whose versions (1, 2, ...) keep their bytes for ever. Owner of the table `dataset_versions`.
+
+Adding bytes that are already the newest version makes no new one, so re-adding an unchanged file is free.
+"""
+
+import json
+import os
+import re
+import shutil
+import tempfile
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import duckdb
+
+from mainspring.artifacts.protocol import ArtifactStore
+from mainspring.data.table import scan_sql
+from mainspring.domain.ids import Digest
+from mainspring.domain.moments import to_iso
+from mainspring.errors import Conflict, Invalid, NotFound, nearest
+from mainspring.store.events import Event
+from mainspring.store.protocol import Row, Store, Transaction
+
+__all__ = ["DatasetVersion", "add_dataset", "checkout_dataset", "find_dataset", "list_datasets"]
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetVersion:
+    """One version of a dataset; `columns` maps names to types as DuckDB reads them, None for bytes it cannot read."""
+
+    name: str
+    version: int
+    digest: Digest
+    file_name: str
+    size_bytes: int
+    n_rows: int | None
+    columns: dict[str, str] | None
+    source: str
+    created_at: str
+
+    @property
+    def reference(self) -> str:
+        """How people write it: ``flights/3``."""
+        return f"{self.name}/{self.version}"
+
+
+_COLUMNS = "name, version, digest, file_name, size_bytes, n_rows, columns, source, created_at"
+
+
+def add_dataset(
+    store: Store, artifacts: ArtifactStore, path: Path, *, name: str, at: datetime, source: str = ""
+) -> DatasetVersion:
+    """Keep the bytes of `path` as the next version of the dataset `name`, or return the newest if it has them already.
+
+    Raises:
+        Invalid: the name is not usable, or the file is empty or cannot be read as the table its ending promises.
+        NotFound: there is no such file.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+        raise Invalid(
+            f"`{name}` is not a dataset name", where="--name", next_step="use letters, digits, dots and dashes"
+        )
+    n_rows, columns = _describe(path)
+    digest = artifacts.put_file(path)
+    newest = _rows(store, "WHERE name = ? ORDER BY version DESC LIMIT 1", name)
+    if newest and newest[0].digest == digest:
+        return newest[0]
+    entry = DatasetVersion(
+        name, 0, digest, path.name, path.stat().st_size, n_rows, columns, source or path.name, to_iso(at)
+    )
+
+    def write(transaction: Transaction) -> int:
+        # numbered inside the transaction: two writers at once get two numbers
+        version: int = transaction.execute(
+            "SELECT coalesce(max(version), 0) + 1 FROM dataset_versions WHERE name = ?", (name,)
+        )[0][0]
+        transaction.execute(
+            f"INSERT INTO dataset_versions ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?)",
+            (
+                name, version, digest, entry.file_name, entry.size_bytes, n_rows,
+                None if columns is None else json.dumps(columns), entry.source, entry.created_at,
+            ),
+        )  # fmt: skip
+        return version
+
+    details = {"digest": digest, "rows": n_rows, "source": entry.source}
+    version = store.change(Event("data.added", f"data/{name}", details), write)
+    return find_dataset(store, f"{name}/{version}")
+
+
+def _describe(path: Path) -> tuple[int | None, dict[str, str] | None]:
+    try:
+        source = scan_sql(path)
+    except Invalid:
+        if path.stat().st_size == 0:
+            raise
+        return None, None  # bytes that are no table are versioned all the same
+    with duckdb.connect() as connection:
+        try:
+            described = connection.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()
+            counted = connection.execute(f"SELECT count(*) FROM {source}").fetchone()
+        except duckdb.Error as error:
+            told = str(error).strip().splitlines()[0]
+            raise Invalid(
+                f"`{path.name}` cannot be read: {told}", where=str(path), next_step="mend the file"
+            ) from error
+    return (counted[0] if counted else 0), {name: kind for name, kind, *_ in described}
+
+
+def find_dataset(store: Store, reference: str) -> DatasetVersion:
+    """Return the version named ``flights/3``, or for ``flights`` the newest.
+
+    Raises:
+        NotFound: there is no such dataset or version.
+    """
+    name, _, number = reference.partition("/")
+    if number and not number.isdigit():
+        raise Invalid(f"`{reference}` is not a dataset version", next_step="write it as flights/3")
+    found = _rows(store, "WHERE name = ? ORDER BY version DESC", name)
+    if not found:
+        known = [row[0] for row in store.read("SELECT DISTINCT name FROM dataset_versions")]
+        raise NotFound(f"There is no dataset `{name}`", next_step=nearest(name, known))
+    if not number:
+        return found[0]
+    for each in found:
+        if each.version == int(number):
+            return each
+    raise NotFound(f"The dataset `{name}` has no version {number}", next_step=f"its newest is {found[0].version}")
+
+
+def list_datasets(store: Store, name: str | None = None) -> list[DatasetVersion]:
+    """Return all versions, newest first; of one dataset when `name` is given."""
+    if name is None:
+        return _rows(store, "ORDER BY created_at DESC, name, version DESC")
+    return _rows(store, "WHERE name = ? ORDER BY version DESC", name)
+
+
+def checkout_dataset(
+    store: Store, artifacts: ArtifactStore, reference: str, target: Path, *, force: bool = False
+) -> Path:
+    """Write the bytes of a version to `target` (into it, under the version's file name, when it is a folder).
+
+    Raises:
+        Conflict: another file is there already and `force` is not given.
+    """
+    found = find_dataset(store, reference)
+    path = target / found.file_name if target.is_dir() else target
+    if path.exists() and not force:
+        raise Conflict(f"`{path}` is there already", next_step="choose another path, or say --force to replace it")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    artifacts.verify(found.digest)
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".checkout-", delete=False) as copy:
+        try:
+            with artifacts.open(found.digest) as original:
+                shutil.copyfileobj(original, copy, 1 << 20)
+            copy.flush()
+            os.fsync(copy.fileno())
+            Path(copy.name).chmod(0o644)
+            Path(copy.name).replace(path)
+        except BaseException:
+            Path(copy.name).unlink(missing_ok=True)
+            raise
+    return path
+
+
+def _rows(store: Store, clause: str, *parameters: str) -> list[DatasetVersion]:
+    return [_from_row(row) for row in store.read(f"SELECT {_COLUMNS} FROM dataset_versions {clause}", parameters)]
+
+
+def _from_row(row: Row) -> DatasetVersion:
+    name, version, digest, file_name, size_bytes, n_rows, columns, source, created_at = row
+    parsed = None if columns is None else json.loads(columns)
+    return DatasetVersion(name, version, digest, file_name, size_bytes, n_rows, parsed, source, created_at)

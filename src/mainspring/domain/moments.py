@@ -1,0 +1,88 @@
+"""Time: aware UTC datetimes, and clocks that are handed in, so that a test or a demo can live through a year.
+
+Columns and fields that hold a moment end in ``_at``; they are stored as ISO 8601 text with microseconds, which sorts.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+from mainspring.errors import Invalid
+
+__all__ = ["Clock", "SimulatedClock", "SystemClock", "from_iso", "parse_duration", "to_iso"]
+
+
+class Clock(Protocol):
+    """Tells the time."""
+
+    def now(self) -> datetime:
+        """Return the present moment as an aware UTC datetime."""
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> datetime:
+        """Return the machine's time."""
+        return datetime.now(UTC)
+
+
+class SimulatedClock:
+    """A clock that stands still until it is told to move, and never goes back."""
+
+    def __init__(self, start: datetime) -> None:
+        self._now = start.astimezone(UTC)
+
+    def now(self) -> datetime:
+        """Return the moment the clock was last moved to."""
+        return self._now
+
+    def advance_to(self, moment: datetime) -> None:
+        """Move to `moment`; an earlier moment leaves the clock where it is."""
+        self._now = max(self._now, moment.astimezone(UTC))
+
+
+def to_iso(moment: datetime) -> str:
+    """Return `moment` as fixed-width UTC text that sorts by time.
+
+    >>> to_iso(datetime(2013, 4, 1, tzinfo=UTC))
+    '2013-04-01T00:00:00.000000Z'
+    """
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def from_iso(text: str) -> datetime:
+    """Read ISO 8601 text with a zone into an aware UTC datetime.
+
+    Raises:
+        Invalid: the text is not a moment, or has no zone.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise Invalid(f"`{text}` is not a moment with a zone", next_step="write it as 2013-04-01T06:00:00Z")
+    return moment.astimezone(UTC)
+
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+
+
+def parse_duration(text: str) -> timedelta:
+    """Read a duration such as ``10m``, ``1.5h``, ``2d`` or ``250ms``.
+
+    >>> parse_duration("90m")
+    datetime.timedelta(seconds=5400)
+
+    Raises:
+        Invalid: the text is not a number and a unit, or not above zero.
+    """
+    digits = text.rstrip("mshdw")
+    unit = text[len(digits) :]
+    try:
+        amount = float(digits)
+    except ValueError:
+        amount = 0.0
+    if unit not in _UNITS or not 0 < amount < 1e9:
+        raise Invalid(f"`{text}` is not a duration", next_step="write a number and a unit: 30s, 10m, 1h, 2d, 1w")
+    return timedelta(seconds=amount * _UNITS[unit])

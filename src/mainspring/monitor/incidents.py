@@ -1,0 +1,174 @@
+"""Incidents as rows: one open incident a cause, an append-only timeline, allowed moves only.
+
+Owner of the tables `incidents` and `incident_entries`. Opening an incident that is open already adds to its timeline
+instead, so that an alarm which rings every hour is one incident, not a hundred.
+"""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+
+from mainspring.domain.ids import IncidentId, new_id
+from mainspring.domain.incident import Incident, IncidentEntry, IncidentStatus, Severity, check_move
+from mainspring.domain.moments import to_iso
+from mainspring.errors import NotFound
+from mainspring.store.events import Event
+from mainspring.store.protocol import Row, Store, Transaction
+
+__all__ = ["add_entry", "find_incident", "list_incidents", "move_incident", "open_incident"]
+
+_COLUMNS = (
+    "incident_id, dedup_key, model, version, rule, severity, status, title, owner, opened_at, closed_at, diagnosis"
+)
+
+
+def open_incident(
+    store: Store,
+    *,
+    model: str,
+    version: int | None,
+    rule: str,
+    severity: Severity,
+    title: str,
+    text: str,
+    diagnosis: Mapping[str, object],
+    evidence: Mapping[str, object],
+    at: datetime,
+    owner: str = "",
+) -> Incident:
+    """Open an incident, or add to the open one with the same model, version and rule."""
+    key = f"{model}/{version}/{rule}"
+    document = json.dumps(dict(diagnosis), allow_nan=False)
+
+    def write(transaction: Transaction) -> str:
+        # asked inside the transaction: two monitors that see the same thing at once open one incident
+        standing = transaction.execute(
+            "SELECT incident_id FROM incidents WHERE dedup_key = ? AND status != 'resolved'", (key,)
+        )
+        identifier: str = standing[0][0] if standing else new_id()
+        if not standing:
+            transaction.execute(
+                f"INSERT INTO incidents ({_COLUMNS}) VALUES (?,?,?,?,?,?,'triggered',?,?,?,NULL,?)",
+                (identifier, key, model, version, rule, severity, title, owner, to_iso(at), document),
+            )
+        _write_entry(
+            transaction, identifier, to_iso(at), "monitor", "seen again" if standing else "opened", text, evidence
+        )
+        return identifier
+
+    event = Event("incident.opened", f"incidents/{key}", {"title": title, "severity": severity})
+    return find_incident(store, store.change(event, write))
+
+
+def add_entry(
+    store: Store,
+    incident: Incident,
+    *,
+    what: str,
+    text: str,
+    at: datetime,
+    actor: str = "loop",
+    evidence: Mapping[str, object] | None = None,
+) -> None:
+    """Append a line to an incident's timeline."""
+    event = Event("incident.noted", f"incidents/{incident.dedup_key}", {"what": what, "text": text}, actor=actor)
+    store.change(
+        event,
+        lambda transaction: _write_entry(
+            transaction, incident.incident_id, to_iso(at), actor, what, text, evidence or {}
+        ),
+    )
+
+
+def move_incident(
+    store: Store, incident: Incident, status: IncidentStatus, *, text: str, at: datetime, actor: str = "loop"
+) -> Incident:
+    """Move an incident to another state, with the reason in its timeline.
+
+    Raises:
+        Conflict: the move is not allowed from where the incident stands now.
+    """
+
+    def write(transaction: Transaction) -> None:
+        now = transaction.execute("SELECT status FROM incidents WHERE incident_id = ?", (incident.incident_id,))
+        check_move(now[0][0], status)
+        transaction.execute(
+            "UPDATE incidents SET status = ?, closed_at = ? WHERE incident_id = ?",
+            (status, to_iso(at) if status == "resolved" else None, incident.incident_id),
+        )
+        _write_entry(transaction, incident.incident_id, to_iso(at), actor, status, text, {})
+
+    store.change(Event(f"incident.{status}", f"incidents/{incident.dedup_key}", {"text": text}, actor=actor), write)
+    return find_incident(store, incident.incident_id)
+
+
+def find_incident(store: Store, identifier: str) -> Incident:
+    """Return the incident whose id is, or starts or ends with, `identifier` (at least four digits), with its timeline.
+
+    Raises:
+        NotFound: no incident, or more than one, has such an id.
+    """
+    rows = store.read(
+        f"SELECT {_COLUMNS} FROM incidents WHERE incident_id = ? OR (length(?) >= 4 AND"
+        " (substr(incident_id, 1, length(?)) = ? OR substr(incident_id, -length(?)) = ?))",
+        (identifier,) * 6,
+    )
+    if len(rows) != 1:
+        what = "More than one incident has" if rows else "No incident has"
+        raise NotFound(f"{what} the id `{identifier}`", next_step="list them: mainspring incidents")
+    entries = store.read(
+        "SELECT at, actor, what, text, evidence FROM incident_entries WHERE incident_id = ? ORDER BY number",
+        (rows[0][0],),
+    )
+    timeline = tuple(
+        IncidentEntry(moment, actor, what, text, json.loads(evidence))
+        for moment, actor, what, text, evidence in entries
+    )
+    return _from_row(rows[0], timeline)
+
+
+def list_incidents(store: Store, *, model: str | None = None, only_open: bool = False) -> list[Incident]:
+    """Return incidents without their timelines, newest first."""
+    clauses, bound = [], []
+    if model is not None:
+        clauses.append("model = ?")
+        bound.append(model)
+    if only_open:
+        clauses.append("status != 'resolved'")
+    where = f" WHERE {' AND '.join(clauses)}" if clauses else ""
+    rows = store.read(f"SELECT {_COLUMNS} FROM incidents{where} ORDER BY opened_at DESC, incident_id DESC", bound)
+    return [_from_row(row, ()) for row in rows]
+
+
+def _from_row(row: Row, timeline: tuple[IncidentEntry, ...]) -> Incident:
+    identifier, key, model, version, rule, severity, status, title, owner, opened_at, closed_at, diagnosis = row
+    return Incident(
+        IncidentId(identifier),
+        key,
+        model,
+        version,
+        rule,
+        severity,
+        status,
+        title,
+        owner,
+        opened_at,
+        closed_at,
+        json.loads(diagnosis),
+        timeline,
+    )
+
+
+def _write_entry(
+    transaction: Transaction,
+    identifier: str,
+    at: str,
+    actor: str,
+    what: str,
+    text: str,
+    evidence: Mapping[str, object],
+) -> None:
+    transaction.execute(
+        "INSERT INTO incident_entries (incident_id, at, actor, what, text, evidence) VALUES (?, ?, ?, ?, ?, ?)",
+        (identifier, at, actor, what, text, json.dumps(dict(evidence), allow_nan=False)),
+    )

@@ -1,0 +1,59 @@
+"""Approvals: a person of the asked role, who is not the author, agrees that a version may serve.
+
+Owner of the table `approvals`.
+"""
+
+from datetime import datetime
+
+from mainspring.domain.moments import to_iso
+from mainspring.domain.policy import Approval
+from mainspring.domain.version import ApprovalGiven, ModelVersion
+from mainspring.errors import Denied
+from mainspring.store.events import Event
+from mainspring.store.protocol import Store
+
+__all__ = ["approve", "list_approvals", "missing_approvals"]
+
+
+def approve(
+    store: Store, version: ModelVersion, *, approver: str, role: str, comment: str = "", at: datetime
+) -> ApprovalGiven:
+    """Record that `approver`, acting as `role`, agrees; agreeing twice changes nothing.
+
+    Raises:
+        Denied: the approver made the version (four eyes see more than two).
+    """
+    if approver == version.created_by:
+        raise Denied(
+            f"`{approver}` made {version.reference} and cannot approve it",
+            next_step="ask somebody else: mainspring approve MODEL/VERSION --as NAME",
+        )
+    given = [each for each in list_approvals(store, version) if each.approver == approver]
+    if given:
+        return given[0]
+    entry = ApprovalGiven(approver, role, comment, to_iso(at))
+    event = Event("model.approved", f"models/{version.reference}", {"role": role, "comment": comment}, actor=approver)
+    store.change(
+        event,
+        lambda transaction: transaction.execute(
+            "INSERT INTO approvals (model, version, approver, role, comment, at) VALUES (?, ?, ?, ?, ?, ?)",
+            (version.model, version.version, approver, role, comment, entry.at),
+        ),
+    )
+    return entry
+
+
+def list_approvals(store: Store, version: ModelVersion) -> list[ApprovalGiven]:
+    """Return the approvals of a version, oldest first."""
+    rows = store.read(
+        "SELECT approver, role, comment, at FROM approvals WHERE model = ? AND version = ? ORDER BY at, approver",
+        (version.model, version.version),
+    )
+    return [ApprovalGiven(*row) for row in rows]
+
+
+def missing_approvals(wanted: Approval, given: list[ApprovalGiven]) -> int:
+    """Return how many approvals of the wanted role are still missing; 0 when nobody needs to be asked."""
+    if wanted.role is None:
+        return 0
+    return max(0, wanted.count - sum(each.role == wanted.role for each in given))

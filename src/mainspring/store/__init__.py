@@ -1,0 +1,11 @@
+"""The metadata database: facts about data, runs, models, deployments and incidents, and the log of who changed what.
+
+Nouns: `Store` (what a backend must do), `Transaction` (one atomic set of writes), `Event` (one entry of the audit
+chain), migration (a named, append-only change of the tables). Bytes live in `artifacts`, never here.
+Start reading in `protocol.py`; `sqlite.py` is the backend; `events.py` holds the chain and its proof.
+"""
+
+from mainspring.store.events import Event, EventRow, events, verify_chain
+from mainspring.store.protocol import Row, Store, Transaction, Value
+
+__all__ = ["Event", "EventRow", "Row", "Store", "Transaction", "Value", "events", "verify_chain"]

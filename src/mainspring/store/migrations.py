@@ -1,0 +1,176 @@
+"""The tables, as named changes that are only ever appended; each runs once and is recorded in `migrations`.
+
+A room owns the tables its migration makes. Columns ending in ``_at`` hold ISO 8601 UTC text; ids and digests are
+hexadecimal text; documents are JSON text.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+from mainspring.domain.moments import to_iso
+from mainspring.errors import Conflict
+from mainspring.store.protocol import Transaction
+
+__all__ = ["MIGRATIONS", "Migration", "migrate"]
+
+Migration = Callable[[Transaction], None]
+
+
+def migrate(transaction: Transaction, migrations: Sequence[Migration]) -> list[str]:
+    """Run the migrations that have not run yet, in one transaction, and return their names.
+
+    Two processes that open a new file at once take turns: the second finds the work done.
+
+    Raises:
+        Conflict: the database was made by a newer Mainspring, whose tables this one does not know.
+    """
+    transaction.execute("BEGIN IMMEDIATE")
+    try:
+        transaction.execute("CREATE TABLE IF NOT EXISTS migrations (name TEXT PRIMARY KEY, ran_at TEXT NOT NULL)")
+        done = {row[0] for row in transaction.execute("SELECT name FROM migrations")}
+        unknown = sorted(done - {each.__name__ for each in migrations})
+        if unknown:
+            raise Conflict(
+                f"The database was made by a newer Mainspring (it has `{unknown[-1]}`)",
+                next_step="pip install --upgrade mainspring",
+            )
+        ran = []
+        for each in migrations:
+            if each.__name__ not in done:
+                each(transaction)
+                now = to_iso(datetime.now(UTC))
+                transaction.execute("INSERT INTO migrations (name, ran_at) VALUES (?, ?)", (each.__name__, now))
+                ran.append(each.__name__)
+    except BaseException:
+        transaction.execute("ROLLBACK")
+        raise
+    transaction.execute("COMMIT")
+    return ran
+
+
+def m0001_add_events(transaction: Transaction) -> None:
+    """The audit chain; owned by `store.events`."""
+    transaction.execute(
+        """CREATE TABLE events (
+            number INTEGER PRIMARY KEY, at TEXT NOT NULL, recorded_at TEXT NOT NULL, actor TEXT NOT NULL,
+            verb TEXT NOT NULL, subject TEXT NOT NULL, details TEXT NOT NULL, hash TEXT NOT NULL)"""
+    )
+    transaction.execute("CREATE INDEX events_by_subject ON events (subject, number)")
+
+
+def m0003_add_tracking(transaction: Transaction) -> None:
+    """Runs and what they logged; owned by `tracking`. A run's latest metric values are kept beside its points."""
+    transaction.execute(
+        """CREATE TABLE runs (
+            run_id TEXT PRIMARY KEY, experiment TEXT NOT NULL, name TEXT NOT NULL, status TEXT NOT NULL,
+            started_at TEXT NOT NULL, ended_at TEXT)"""
+    )
+    transaction.execute("CREATE INDEX runs_by_experiment ON runs (experiment, started_at)")
+    transaction.execute(
+        """CREATE TABLE run_parameters (
+            run_id TEXT NOT NULL REFERENCES runs, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (run_id, key))"""
+    )
+    transaction.execute(
+        """CREATE TABLE run_tags (
+            run_id TEXT NOT NULL REFERENCES runs, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (run_id, key))"""
+    )
+    transaction.execute(
+        """CREATE TABLE metric_points (
+            run_id TEXT NOT NULL REFERENCES runs, key TEXT NOT NULL, step INTEGER NOT NULL, at TEXT NOT NULL,
+            value REAL NOT NULL, PRIMARY KEY (run_id, key, step, at)) WITHOUT ROWID"""
+    )
+    transaction.execute(
+        """CREATE TABLE latest_metrics (
+            run_id TEXT NOT NULL REFERENCES runs, key TEXT NOT NULL, value REAL NOT NULL, step INTEGER NOT NULL,
+            PRIMARY KEY (run_id, key))"""
+    )
+
+
+def m0004_add_datasets(transaction: Transaction) -> None:
+    """Named datasets and their numbered versions; owned by `data.versions`."""
+    transaction.execute(
+        """CREATE TABLE dataset_versions (
+            name TEXT NOT NULL, version INTEGER NOT NULL, digest TEXT NOT NULL, file_name TEXT NOT NULL,
+            size_bytes INTEGER NOT NULL, n_rows INTEGER, columns TEXT, source TEXT NOT NULL, created_at TEXT NOT NULL,
+            PRIMARY KEY (name, version))"""
+    )
+
+
+def m0005_add_registry(transaction: Transaction) -> None:
+    """Model versions, the history of their aliases, gate results and approvals; owned by `registry`."""
+    transaction.execute(
+        """CREATE TABLE model_versions (
+            model TEXT NOT NULL, version INTEGER NOT NULL, bundle TEXT NOT NULL, run_id TEXT, status TEXT NOT NULL,
+            evidence TEXT NOT NULL, created_at TEXT NOT NULL, created_by TEXT NOT NULL, PRIMARY KEY (model, version))"""
+    )
+    transaction.execute(
+        """CREATE TABLE alias_moves (
+            number INTEGER PRIMARY KEY, model TEXT NOT NULL, alias TEXT NOT NULL, version INTEGER,
+            at TEXT NOT NULL, actor TEXT NOT NULL, reason TEXT NOT NULL)"""
+    )
+    transaction.execute("CREATE INDEX alias_moves_by_alias ON alias_moves (model, alias, number)")
+    transaction.execute(
+        """CREATE TABLE gate_results (
+            model TEXT NOT NULL, version INTEGER NOT NULL, gate TEXT NOT NULL, passed INTEGER NOT NULL,
+            reason TEXT NOT NULL, evidence TEXT NOT NULL, at TEXT NOT NULL, number INTEGER PRIMARY KEY)"""
+    )
+    transaction.execute("CREATE INDEX gate_results_by_version ON gate_results (model, version)")
+    transaction.execute(
+        """CREATE TABLE approvals (
+            model TEXT NOT NULL, version INTEGER NOT NULL, approver TEXT NOT NULL, role TEXT NOT NULL,
+            comment TEXT NOT NULL, at TEXT NOT NULL, PRIMARY KEY (model, version, approver))"""
+    )
+
+
+def m0006_add_predictions(transaction: Transaction) -> None:
+    """Sealed pieces of the prediction log; owned by `predictions.segments`."""
+    transaction.execute(
+        """CREATE TABLE log_segments (
+            number INTEGER PRIMARY KEY, model TEXT NOT NULL, kind TEXT NOT NULL, path TEXT NOT NULL,
+            n_rows INTEGER NOT NULL, first_at TEXT NOT NULL, last_at TEXT NOT NULL, first_id TEXT NOT NULL,
+            last_id TEXT NOT NULL, sealed_at TEXT NOT NULL)"""
+    )
+    transaction.execute("CREATE INDEX log_segments_by_time ON log_segments (model, kind, first_at)")
+    transaction.execute(
+        "CREATE TABLE journal_offsets (journal TEXT PRIMARY KEY, offset_bytes INTEGER NOT NULL, ended INTEGER NOT NULL)"
+    )
+
+
+def m0007_add_loop(transaction: Transaction) -> None:
+    """Rollouts in progress and past, monitors' states, incidents; owned by `loop`, `monitor`."""
+    transaction.execute(
+        """CREATE TABLE deployments (
+            deployment_id TEXT PRIMARY KEY, model TEXT NOT NULL, version INTEGER NOT NULL, status TEXT NOT NULL,
+            stage INTEGER NOT NULL, weight REAL NOT NULL, started_at TEXT NOT NULL, stage_at TEXT NOT NULL,
+            ended_at TEXT, reason TEXT NOT NULL, state TEXT NOT NULL)"""
+    )
+    transaction.execute("CREATE INDEX deployments_by_model ON deployments (model, started_at)")
+    transaction.execute(
+        """CREATE TABLE monitors (
+            model TEXT NOT NULL, version INTEGER NOT NULL, rule TEXT NOT NULL, state TEXT NOT NULL,
+            cursor_at TEXT NOT NULL, PRIMARY KEY (model, version, rule))"""
+    )
+    transaction.execute(
+        """CREATE TABLE incidents (
+            incident_id TEXT PRIMARY KEY, dedup_key TEXT NOT NULL, model TEXT NOT NULL, version INTEGER,
+            rule TEXT NOT NULL, severity TEXT NOT NULL, status TEXT NOT NULL, title TEXT NOT NULL, owner TEXT NOT NULL,
+            opened_at TEXT NOT NULL, closed_at TEXT, diagnosis TEXT NOT NULL)"""
+    )
+    transaction.execute("CREATE INDEX incidents_by_key ON incidents (dedup_key, status)")
+    transaction.execute(
+        """CREATE TABLE incident_entries (
+            number INTEGER PRIMARY KEY, incident_id TEXT NOT NULL REFERENCES incidents, at TEXT NOT NULL,
+            actor TEXT NOT NULL, what TEXT NOT NULL, text TEXT NOT NULL, evidence TEXT NOT NULL)"""
+    )
+    transaction.execute("CREATE INDEX incident_entries_by_incident ON incident_entries (incident_id, number)")
+
+
+#: Append only. A released migration is never edited: add another.
+MIGRATIONS: tuple[Migration, ...] = (
+    m0001_add_events,
+    m0003_add_tracking,
+    m0004_add_datasets,
+    m0005_add_registry,
+    m0006_add_predictions,
+    m0007_add_loop,
+)

@@ -1,0 +1,45 @@
+"""What a metadata backend must do: read, record what was seen, and change what is so.
+
+A room owns its tables and writes their SQL by hand with ``?`` placeholders, in the subset that SQLite and Postgres
+share; no other room reads them. `change` takes the audit event, so a state change without one cannot be written.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol, TypeVar
+
+from mainspring.store.events import Event
+
+__all__ = ["Row", "Store", "Transaction", "Value"]
+
+T = TypeVar("T")
+
+#: What a column can hold. Moments are ISO 8601 text, ids and digests are hexadecimal text, documents are JSON text.
+Value = str | int | float | bytes | None
+#: One result row; `Any` because the columns of a query are known to its owner, not to the store.
+Row = tuple[Any, ...]
+
+
+class Transaction(Protocol):
+    """One atomic set of writes: all of it is kept, or none."""
+
+    def execute(self, sql: str, parameters: Sequence[Value] = ()) -> list[Row]:
+        """Run one statement and return its rows (empty for a write without RETURNING)."""
+
+    def execute_many(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
+        """Run one statement for each row of parameters."""
+
+
+class Store(Protocol):
+    """The metadata database of one workspace. Every method may be called from any thread."""
+
+    def read(self, sql: str, parameters: Sequence[Value] = ()) -> list[Row]:
+        """Return the rows of a query; it sees every write that was acknowledged before the call."""
+
+    def record(self, write: Callable[[Transaction], T]) -> T:
+        """Write facts that were observed (metrics, step results, log segments): durable at return, not audited."""
+
+    def change(self, event: Event, write: Callable[[Transaction], T]) -> T:
+        """Make a state change together with its audit event, in one transaction: both are kept or neither."""
+
+    def close(self) -> None:
+        """Finish what is queued and let go of the database."""

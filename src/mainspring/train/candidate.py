@@ -1,0 +1,84 @@
+"""What training hands on: the parts of a table, the fitted estimator with its leaderboard, and the candidate."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from mainspring.domain.metric import MetricValue
+from mainspring.domain.signature import Signature
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+__all__ = ["Candidate", "Contender", "Fitted", "Parts", "Report"]
+
+
+class Parts(NamedTuple):
+    """A table dealt into three, with the names of its target, its time and the columns that are no features."""
+
+    train: "pd.DataFrame"
+    validation: "pd.DataFrame"
+    test: "pd.DataFrame"
+    target: str
+    time: str = ""
+    ignore: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """One row of the leaderboard: an estimator's loss on the validation part and what was decided about it."""
+
+    name: str
+    kind: str  # candidate | baseline
+    loss: float
+    metrics: dict[str, float]
+    fit_seconds: float
+    verdict: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """The chosen estimator, refitted on train and validation, with the contenders it stood against."""
+
+    estimator: Any  # any scikit-learn estimator; the libraries carry no types
+    signature: Signature
+    chosen: str
+    reason: str
+    leaderboard: tuple[Contender, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """How a fitted estimator did on the test part, which nothing before had touched.
+
+    `loss_blocks` are mean losses of the test rows by day (or by hundreds of rows where there is no time): what a
+    monitor later compares production with. `slices` rows hold name, rows and the metrics' values.
+    """
+
+    metrics: dict[str, MetricValue]
+    confusion: list[list[int]]
+    threshold: float
+    loss: str
+    loss_mean: float
+    loss_blocks: list[float]
+    slices: list[dict[str, Any]]
+    rows: dict[str, int]
+    span: dict[str, str]
+    importances: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """Everything the registry needs: the fitted estimator, its report, the test rows with scores, and the profile."""
+
+    fitted: Fitted
+    report: Report
+    test: "pd.DataFrame"
+    scores: "NDArray[np.float64]"
+    profile: dict[str, Any]
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The test metrics as plain numbers."""
+        return {name: value.value for name, value in self.report.metrics.items() if value.is_defined}
