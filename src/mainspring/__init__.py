@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         retrain,
         worst_slice,
     )
-    from mainspring.loop import Loop
+    from mainspring.loop.definition import Loop
     from mainspring.pipeline.step import pipeline, step
     from mainspring.train.candidate import Candidate, Fitted, Parts
     from mainspring.train.steps import check, evaluate, fit, split
@@ -64,7 +64,7 @@ _HOMES = {
         "retrain",
         "worst_slice",
     ),
-    "mainspring.loop": ("Loop",),
+    "mainspring.loop.definition": ("Loop",),
     "mainspring.pipeline.step": ("pipeline", "step"),
     "mainspring.train.candidate": ("Candidate", "Fitted", "Parts"),
     "mainspring.train.steps": ("check", "evaluate", "fit", "split"),

@@ -1,7 +1,7 @@
 """The saved-model format: a folder that says what the model eats, what it needs, and the hash of every file in it.
 
-Nouns: *bundle* (the folder), *manifest* (``bundle.json``), *signature* (from the vocabulary), *predictor* (a bundle that
-was verified and loaded). Nothing in a bundle is a pickle, and reading one needs no database, server or registry.
+Nouns: *bundle* (the folder), *manifest* (``bundle.json``), *signature* (from the vocabulary), *predictor* (a bundle
+that was verified and loaded). Nothing in a bundle is a pickle, and reading one needs no database, server or registry.
 Start reading at `format` (write, verify), then `predictor` (load, score), then `estimators` (the scikit-learn bytes).
 """
 

@@ -2,7 +2,7 @@
 
 skops checks which *types* a file holds. It does not check the zip around them, nor the numbers inside a tree, which
 scikit-learn's compiled code follows without looking (scikit-learn pull request 34558). This module does both, on the
-raw text and arrays, and builds no object of the model. `estimators` calls it; nothing here decides which types are fine.
+raw text and arrays, and builds no object of the model. `estimators` calls it; which types are fine is not decided here.
 """
 
 import io
@@ -104,15 +104,20 @@ def _check_schema(schema: _State, members: _Members) -> None:
         kind = (state["__module__"], state["__class__"])
         if (kind == _TREE) != (state["__loader__"] == "TreeNode"):
             raise _harmful("a tree is built by a loader that is not for trees", SCHEMA_NAME)
+        if kind == _PREDICTOR and state["__loader__"] != "ObjectNode":
+            raise _harmful("a boosted tree is built by a loader that is not for it", SCHEMA_NAME)
         if kind == _TREE:
             _check_tree(state, members)
-        if kind == _PREDICTOR and state["__loader__"] == "ObjectNode":
+        if kind == _PREDICTOR:
             _check_predictor(state, members)
 
 
 def _check_tree(state: _State, members: _Members) -> None:
     """Check the indices of a decision tree: children come later than their parent, features exist, shapes agree."""
-    features, classes, outputs = state["__reduce__"]["args"]["content"]
+    arguments = state["__reduce__"]["args"]
+    if arguments["__loader__"] != "TupleNode":
+        raise _harmful("a tree's arguments are not a tuple", "Tree")
+    features, classes, outputs = arguments["content"]
     n_features, n_outputs = _integer(features), _integer(outputs)
     n_classes = _array(classes, members)
     content = _entries(state["content"])
@@ -166,16 +171,16 @@ def check_feature_counts(model: object) -> None:
             continue
         subsets = getattr(part, "estimators_features_", None)
         for at, member in enumerate(_flat(getattr(part, "estimators_", []))):
-            tree = getattr(member, "tree_", None)
-            fed = limit if subsets is None else len(subsets[at])
-            if tree is not None and tree.n_features > fed:
-                raise _harmful("a tree reads more features than it is given", type(part).__name__)
-        tree = getattr(part, "tree_", None)
-        if type(tree).__name__ == "Tree" and tree.n_features > limit:
-            raise _harmful("a tree reads more features than it is given", type(part).__name__)
+            _check_fed(getattr(member, "tree_", None), part, limit if subsets is None else len(subsets[at]))
+        _check_fed(getattr(part, "tree_", None), part, limit)
         for predictor in _flat(getattr(part, "_predictors", [])):
             if type(predictor).__name__ == "TreePredictor":
                 _check_boosted(predictor.nodes, part, limit)
+
+
+def _check_fed(tree: Any, estimator: object, limit: int) -> None:
+    if type(tree).__name__ == "Tree" and tree.n_features > limit:
+        raise _harmful("a tree reads more features than it is given", type(estimator).__name__)
 
 
 def _check_boosted(nodes: NDArray[Any], estimator: object, limit: int) -> None:

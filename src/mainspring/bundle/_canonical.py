@@ -25,6 +25,7 @@ _IMMUTABLE = frozenset(
 )
 # The state of an object, as skops writes it: JSON of unknown depth.
 _State = dict[str, Any]
+_NOTHING = {"__class__": "str", "__module__": "builtins", "__loader__": "JsonNode", "content": "null", "is_json": True}
 
 
 def canonical(archive: bytes) -> bytes:
@@ -42,6 +43,7 @@ def canonical(archive: bytes) -> bytes:
     for state in states_in(schema):
         if isinstance(state.get("file"), str):
             state["file"] = renamed[state["file"]]
+        _forget_process(state)
     _mark_shared(schema)
     text = json.dumps(schema, separators=(",", ":")).encode()
     return write_archive({SCHEMA_NAME: text} | dict(sorted(named.items())))
@@ -70,6 +72,16 @@ def write_archive(members: dict[str, bytes]) -> bytes:
             entry.external_attr = 0o600 << 16
             archive.writestr(entry, content)
     return buffer.getvalue()
+
+
+def _forget_process(state: _State) -> None:
+    """Take out what an object remembers of the process it was fitted in."""
+    content: Any = state.get("content")
+    if state["__loader__"] == "DictNode" and "_stop_words_id" in content:
+        # The text vectorizers keep an id() to skip a check they have done; without it they do it once more.
+        content["_stop_words_id"] = _NOTHING | {}
+    if state["__loader__"] == "PartialNode" and not content["namespace"].get("content"):
+        content["namespace"] = _NOTHING | {}  # None before a round trip, {} after it
 
 
 def _mark_shared(schema: _State) -> None:

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 from blake3 import blake3
@@ -34,6 +35,7 @@ __all__ = ["MODEL_NAME", "PROFILE_NAME", "digest_of", "read_manifest", "read_mem
 MODEL_NAME = "model.skops"
 PROFILE_NAME = "profile.json"
 _REQUIREMENTS_NAME = "requirements.txt"
+_CHUNK_BYTES = 4 << 20
 #: What a model of flavor ``sklearn`` needs to load and score.
 _DISTRIBUTIONS = ("numpy", "pandas", "scikit-learn", "scipy", "skops")
 
@@ -116,8 +118,13 @@ def verify(folder: Path) -> BundleManifest:
     found = _listing(folder)
     for path in sorted(found - manifest.files.keys() - {MANIFEST_NAME}):
         raise _corrupt("is not in the manifest", folder / path)
-    for path in sorted(manifest.files):
-        read_member(folder, manifest, path)
+    for path, expected in sorted(manifest.files.items()):
+        with _opened(folder / path, expected) as file:
+            hasher = blake3()
+            while chunk := file.read(_CHUNK_BYTES):
+                hasher.update(chunk)
+        if hasher.hexdigest() != expected.blake3:
+            raise _corrupt("was changed after it was written", folder / path)
     return manifest
 
 
@@ -131,14 +138,10 @@ def read_member(folder: Path, manifest: BundleManifest, name: str) -> bytes:
     expected = manifest.files.get(name)
     if expected is None:
         raise NotFound(f"The bundle has no file `{name}`", where=str(folder))
-    path = folder / name
-    if path.is_symlink() or not path.is_file():
-        raise _corrupt("is missing", path)
-    if path.stat().st_size != expected.size_bytes:  # before reading, so that a swollen file is not read at all
-        raise _corrupt(f"has {path.stat().st_size} bytes instead of {expected.size_bytes}", path)
-    content = path.read_bytes()
+    with _opened(folder / name, expected) as file:
+        content = file.read()
     if blake3(content).hexdigest() != expected.blake3:
-        raise _corrupt("was changed after it was written", path)
+        raise _corrupt("was changed after it was written", folder / name)
     return content
 
 
@@ -221,6 +224,16 @@ def _manifest_bytes(folder: Path) -> bytes:
             f"`{folder}` is not a bundle: it has no {MANIFEST_NAME}",
             next_step="give the folder that write_bundle wrote",
         ) from error
+
+
+def _opened(path: Path, expected: BundleFile) -> BinaryIO:
+    """Open a listed file; its size is looked at first, so that a swollen file is not read at all."""
+    if path.is_symlink() or not path.is_file():
+        raise _corrupt("is missing", path)
+    size = path.stat().st_size
+    if size != expected.size_bytes:
+        raise _corrupt(f"has {size} bytes instead of {expected.size_bytes}", path)
+    return path.open("rb")
 
 
 def _listing(folder: Path) -> set[str]:

@@ -1,7 +1,7 @@
 """Class labels: which class of a signature a value means.
 
-A signature names classes as text, while models, tables and JSON speak of ``1``, ``1.0``, ``true`` or ``"late"``. The one
-rule for telling them apart lives here; both the writer of a bundle and the receiver of feedback use it.
+A signature names classes as text, while models, tables and JSON speak of ``1``, ``1.0``, ``true`` or ``"late"``. The
+one rule for telling them apart lives here; both the writer of a bundle and the receiver of feedback use it.
 """
 
 from collections.abc import Sequence

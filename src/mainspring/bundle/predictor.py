@@ -1,8 +1,8 @@
 """A bundle that is ready to score: columns in, scores out.
 
-The convention for columns, everywhere in the project: numbers and integers are float64 with NaN for missing; strings are
-object arrays of str with None for missing; booleans are float64 0, 1 and NaN for missing; timestamps are datetime64[us]
-in UTC with NaT for missing. `_frame` turns them back into the table a scikit-learn model was fitted on.
+The convention for columns, everywhere in the project: numbers and integers are float64 with NaN for missing; strings
+are object arrays of str with None for missing; booleans are float64 0, 1 and NaN for missing; timestamps are
+datetime64[us] in UTC with NaT for missing. `frame` turns them back into the table a scikit-learn model was fitted on.
 """
 
 from collections.abc import Mapping
@@ -75,7 +75,7 @@ class _SklearnPredictor:
 
     def predict(self, columns: Columns) -> NDArray[np.float64]:
         """Score every row; see `Predictor.predict`."""
-        from mainspring.bundle._frame import frame_of
+        from mainspring.bundle.frame import frame_of
 
         frame = frame_of(columns, self.signature)
         scores = np.asarray(self._score(frame.to_numpy() if self._on_array else frame), dtype=np.float64)

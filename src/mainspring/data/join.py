@@ -11,6 +11,7 @@ import duckdb
 import numpy as np
 
 from mainspring.data.table import Columns, columns_of, fetch_columns, n_rows
+from mainspring.domain.moments import parse_duration
 from mainspring.errors import Invalid, nearest
 
 __all__ = ["Joined", "join_asof", "join_lookup"]
@@ -53,17 +54,19 @@ def join_lookup(left: object, right: object, *, on: str | Sequence[str]) -> Join
 
 
 def join_asof(
-    left: object, right: object, *, on: str | Sequence[str], left_time: str, right_time: str, delay: timedelta
+    left: object, right: object, *, on: str | Sequence[str], left_time: str, right_time: str, delay: str | timedelta
 ) -> Joined:
     """Give each left row the newest right row that was already known: ``right_time + delay <= left_time``.
 
-    `delay` is how long after its own time a right row becomes available; zero is allowed, less would be peeking.
+    `delay` is how long after its own time a right row becomes available (``"1h"`` or a timedelta); zero is allowed,
+    less would be peeking.
 
     Raises:
         Invalid: a column is missing, a time column holds no moments, or `delay` is negative.
     """
-    if delay < timedelta(0):
-        raise Invalid(f"A delay of {delay} sees the future", where="join_asof(delay)", next_step="give zero or more")
+    wait = parse_duration(delay) if isinstance(delay, str) else delay
+    if wait < timedelta(0):
+        raise Invalid(f"A delay of {wait} sees the future", where="join_asof(delay)", next_step="give zero or more")
     keys = [on] if isinstance(on, str) else list(on)
     lefts, rights = columns_of(left), columns_of(right)
     _require(lefts, [*keys, left_time], "left")
@@ -74,7 +77,7 @@ def join_asof(
                 f"The column `{column}` holds no moments", where="join_asof", next_step="parse it as a timestamp"
             )
     # the availability moment is made on the right side, so that the join itself is a plain "known by then"
-    rights = {**rights, "_known_at": rights[right_time] + np.timedelta64(round(delay.total_seconds() * 1e6), "us")}
+    rights = {**rights, "_known_at": rights[right_time] + np.timedelta64(round(wait.total_seconds() * 1e6), "us")}
     with duckdb.connect() as connection:
         _register(connection, lefts, rights)
         condition = " AND ".join(f"l.{_name(key)} = r.{_name(key)}" for key in keys)

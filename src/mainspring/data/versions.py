@@ -51,7 +51,7 @@ _COLUMNS = "name, version, digest, file_name, size_bytes, n_rows, columns, sourc
 def add_dataset(
     store: Store, artifacts: ArtifactStore, path: Path, *, name: str, at: datetime, source: str = ""
 ) -> DatasetVersion:
-    """Keep the bytes of `path` as the next version of the dataset `name`, or return the newest if it has them already.
+    """Keep a file or folder as the next version of the dataset `name`, or return the newest if it is the same.
 
     Raises:
         Invalid: the name is not usable, or the file is empty or cannot be read as the table its ending promises.
@@ -61,13 +61,14 @@ def add_dataset(
         raise Invalid(
             f"`{name}` is not a dataset name", where="--name", next_step="use letters, digits, dots and dashes"
         )
-    n_rows, columns = _describe(path)
-    digest = artifacts.put_file(path)
+    n_rows, columns = (None, None) if path.is_dir() else _describe(path)
+    digest = artifacts.put_tree(path) if path.is_dir() else artifacts.put_file(path)
     newest = _rows(store, "WHERE name = ? ORDER BY version DESC LIMIT 1", name)
     if newest and newest[0].digest == digest:
         return newest[0]
+    file_name = path.name + ("/" if path.is_dir() else "")
     entry = DatasetVersion(
-        name, 0, digest, path.name, path.stat().st_size, n_rows, columns, source or path.name, to_iso(at)
+        name, 0, digest, file_name, _size_bytes(path), n_rows, columns, source or path.name, to_iso(at)
     )
 
     def write(transaction: Transaction) -> int:
@@ -87,6 +88,12 @@ def add_dataset(
     details = {"digest": digest, "rows": n_rows, "source": entry.source}
     version = store.change(Event("data.added", f"data/{name}", details), write)
     return find_dataset(store, f"{name}/{version}")
+
+
+def _size_bytes(path: Path) -> int:
+    if not path.is_dir():
+        return path.stat().st_size
+    return sum(each.stat().st_size for each in path.rglob("*") if each.is_file())
 
 
 def _describe(path: Path) -> tuple[int | None, dict[str, str] | None]:
@@ -141,10 +148,17 @@ def checkout_dataset(
 ) -> Path:
     """Write the bytes of a version to `target` (into it, under the version's file name, when it is a folder).
 
+    A version that is a folder becomes the folder `target`, which must not exist or be empty.
+
     Raises:
         Conflict: another file is there already and `force` is not given.
     """
     found = find_dataset(store, reference)
+    if found.file_name.endswith("/"):
+        if target.exists() and any(target.iterdir()):
+            raise Conflict(f"`{target}` is there already", next_step="choose a folder that does not exist yet")
+        artifacts.checkout_tree(found.digest, target)
+        return target
     path = target / found.file_name if target.is_dir() else target
     if path.exists() and not force:
         raise Conflict(f"`{path}` is there already", next_step="choose another path, or say --force to replace it")

@@ -91,15 +91,15 @@ class Canary:
 
 @dataclass(frozen=True, slots=True)
 class Monitor:
-    """How often live quality is looked at, and how much worse than at registration it may be.
+    """In blocks of which length live quality is looked at, and how much worse than at registration it may be.
 
-    `tolerance` is a share of the loss on the hold-out; `alpha` is the chance of a false alarm over the whole life of a
-    version, however often it is looked at.
+    `tolerance` is a share of the loss on the hold-out. `alpha` bounds false alarms: while quality is within the
+    tolerance, 1/alpha blocks pass on average before one, however often it is looked at.
     """
 
     every: timedelta
     tolerance: float = 0.10
-    alpha: float = 0.05
+    alpha: float = 0.002
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +159,8 @@ def canary(*stages: float, bake: str = "10m", min_rows: int = 200) -> Canary:
     return Canary(tuple(stages), parse_duration(bake), _at_least(min_rows, 1, "min_rows"))
 
 
-def monitor(*, every: str = "1h", tolerance: float = 0.10, alpha: float = 0.05) -> Monitor:
-    """Watch live quality `every` so often; alarm when the loss is surely more than `tolerance` above the hold-out's."""
+def monitor(*, every: str = "1d", tolerance: float = 0.10, alpha: float = 0.002) -> Monitor:
+    """Watch live quality in blocks of `every`; alarm when the loss is surely over the hold-out's by `tolerance`."""
     if tolerance < 0:
         raise Invalid(f"tolerance is {tolerance}", where="monitor(tolerance)", next_step="give a share, such as 0.1")
     return Monitor(parse_duration(every), tolerance, _share(alpha, "alpha"))

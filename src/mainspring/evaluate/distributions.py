@@ -1,6 +1,6 @@
 """The few distribution functions that intervals and tests need, so that neither asks for SciPy (80 MB) at run time.
 
-Scalar functions of floats, accurate to about 1e-12 relative; the tests hold them against SciPy.
+Scalar functions of floats, accurate to about 1e-10 relative; the tests hold them against SciPy.
 Source: Press et al., Numerical Recipes, 3rd edition, sections 6.2, 6.4 and 6.14 (series and continued fractions).
 """
 
@@ -109,30 +109,44 @@ def t_quantile(probability: float, degrees: float) -> float:
     """Return the point Student's T with `degrees` of freedom stays below with `probability`, inside (0, 1)."""
     if probability < 0.5:
         return -t_quantile(1 - probability, degrees)
-    return solve(lambda t: probability - 1 + t_sf(t, degrees), start=1.0)
+    return solve(lambda t: 1 - probability - t_sf(t, degrees), start=1.0)
 
 
 def solve(rising: Callable[[float], float], *, start: float) -> float:
-    """Return x >= 0 where the rising function crosses zero, by doubling `start` and halving the bracket."""
-    high = start
-    while rising(high) < 0:
-        high *= 2
-    low = 0.0
-    while high - low > 1e-13 * high:
-        middle = (low + high) / 2
-        if middle in (low, high):
-            break
-        low, high = (middle, high) if rising(middle) < 0 else (low, middle)
-    return (low + high) / 2
+    """Return x >= 0 where the rising function crosses zero, to 13 digits; 0 when it starts at or above zero.
+
+    Doubles `start` until it is beyond the crossing, then draws secants, halving the value at an end that stays (the
+    Illinois rule): about ten calls, where halving the bracket takes fifty.
+    Source: Dowell & Jarratt 1971, BIT 11(2).
+    """
+    low, at_low = 0.0, rising(0.0)
+    if at_low >= 0:
+        return 0.0
+    high, at_high = start, rising(start)
+    while at_high < 0:
+        low, at_low, high = high, at_high, 2 * high
+        at_high = rising(high)
+    middle, moved = high, 0
+    for _ in range(500):
+        before = middle
+        middle = (low * at_high - high * at_low) / (at_high - at_low)
+        if not low < middle < high:
+            return middle
+        value = rising(middle)
+        if value == 0 or abs(middle - before) <= 1e-13 * middle:
+            return middle
+        if value < 0:
+            low, at_low, at_high, moved = middle, value, at_high / 2 if moved < 0 else at_high, -1
+        else:
+            high, at_high, at_low, moved = middle, value, at_low / 2 if moved > 0 else at_low, 1
+    return middle
 
 
 def _beta(x: float, a: float, b: float) -> float:
     """Return the regularised incomplete beta function I_x(a, b)."""
     if x <= 0 or x >= 1:
         return float(x >= 1)
-    front = math.exp(
-        math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)
-    )
+    front = math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x))
     # the fraction converges fast only on this side of the mean; the other side follows by symmetry
     if x < (a + 1) / (a + b + 2):
         return front * _beta_fraction(x, a, b) / a

@@ -85,18 +85,18 @@ class PredictionLog:
         asked = segments(self._store, model, "predictions", since=to_iso(labelled_from - _LABEL_HORIZON), until=until)
         if not labels or not asked:
             return {}
-        where, bound = ["l.at >= ?", "l.at < ?"], [since, until]
+        where, bound = ['l."at" >= ?', 'l."at" < ?'], [since, until]
         if version is not None:
             where.append(f"p.version = {int(version)}")
         if route is not None:
             where.append("p.route = ?")
             bound.append(route)
         query = f"""
-            SELECT p.* EXCLUDE (at, received_at), CAST(p.at AS TIMESTAMPTZ) AS at, l.label,
-                   CAST(l.at AS TIMESTAMPTZ) AS labelled_at
-            FROM (SELECT id, max_by(label, at) AS label, max(at) AS at FROM {self._scan(labels)} GROUP BY id) l
+            SELECT p.* EXCLUDE ("at", received_at), CAST(p."at" AS TIMESTAMPTZ) AS "at", l.label,
+                   CAST(l."at" AS TIMESTAMPTZ) AS labelled_at
+            FROM (SELECT id, max_by(label, "at") AS label, max("at") AS "at" FROM {self._scan(labels)} GROUP BY id) l
             JOIN {self._scan(asked)} p USING (id)
-            WHERE {" AND ".join(where)} ORDER BY labelled_at, at, id"""
+            WHERE {" AND ".join(where)} ORDER BY labelled_at, "at", id"""
         return self._query(query, bound)
 
     def recent(self, model: str, *, until: datetime, most: int, since: datetime | None = None) -> Columns:
@@ -106,14 +106,14 @@ class PredictionLog:
         if not asked:
             return {}
         labels = segments(self._store, model, "labels", until=limit)
-        known = self._scan(labels) if labels else "(SELECT NULL AS id, NULL AS label, NULL AS at WHERE false)"
+        known = self._scan(labels) if labels else '(SELECT NULL AS id, NULL AS label, NULL AS "at" WHERE false)'
         query = f"""
             SELECT * FROM (
-                SELECT p.* EXCLUDE (at, received_at), CAST(p.at AS TIMESTAMPTZ) AS at, l.label
+                SELECT p.* EXCLUDE ("at", received_at), CAST(p."at" AS TIMESTAMPTZ) AS "at", l.label
                 FROM {self._scan(asked)} p
-                LEFT JOIN (SELECT id, max_by(label, at) AS label FROM {known} WHERE at < ? GROUP BY id) l USING (id)
-                WHERE p.at < ? AND p.at >= ? ORDER BY at DESC, id DESC LIMIT {int(most)})
-            ORDER BY at, id"""
+                LEFT JOIN (SELECT id, max_by(label, "at") AS label FROM {known} WHERE "at" < ? GROUP BY id) l USING (id)
+                WHERE p."at" < ? AND p."at" >= ? ORDER BY "at" DESC, id DESC LIMIT {int(most)})
+            ORDER BY "at", id"""
         return self._query(query, [limit, limit, "" if since is None else to_iso(since)])
 
     def window(self, model: str, *, since: datetime, until: datetime, version: int | None = None) -> Columns:
@@ -123,8 +123,8 @@ class PredictionLog:
             return {}
         only = "" if version is None else f" AND version = {int(version)}"
         query = f"""
-            SELECT * EXCLUDE (at, received_at), CAST(at AS TIMESTAMPTZ) AS at FROM {self._scan(asked)}
-            WHERE at >= ? AND at < ?{only} ORDER BY at, id"""
+            SELECT * EXCLUDE ("at", received_at), CAST("at" AS TIMESTAMPTZ) AS "at" FROM {self._scan(asked)}
+            WHERE "at" >= ? AND "at" < ?{only} ORDER BY "at", id"""
         return self._query(query, [to_iso(since), to_iso(until)])
 
     def answered(self, model: str, *, since: datetime, until: datetime) -> dict[str, list[str]]:
@@ -132,7 +132,9 @@ class PredictionLog:
         found = segments(self._store, model, "predictions", since=to_iso(since), until=to_iso(until))
         answers: dict[str, list[str]] = {}
         for row in self._rows(
-            found, "WHERE at >= ? AND at < ? AND request_id IS NOT NULL ORDER BY id", [to_iso(since), to_iso(until)]
+            found,
+            'WHERE "at" >= ? AND "at" < ? AND request_id IS NOT NULL ORDER BY id',
+            [to_iso(since), to_iso(until)],
         ):
             answers.setdefault(str(row["request_id"]), []).append(str(row["id"]))
         return answers
@@ -169,7 +171,7 @@ class PredictionLog:
     def _logged(self, model: str, row: dict[str, Any]) -> LoggedPrediction:
         labels = self._rows(
             segments(self._store, model, "labels", containing=row["id"]),
-            "WHERE id = ? ORDER BY at DESC LIMIT 1",
+            'WHERE id = ? ORDER BY "at" DESC LIMIT 1',
             [row["id"]],
         )
         split = [row[name] for name in sorted((n for n in row if n.startswith("score_")), key=lambda n: int(n[6:]))]

@@ -16,13 +16,13 @@ from typing import Any, Literal
 import duckdb
 import msgspec
 import numpy as np
-from mainspring.predictions.journal import journals, read_frames
-from mainspring.predictions.records import LabelRecord, PredictionRecord
 from numpy.typing import NDArray
 
 from mainspring.domain.ids import new_id
 from mainspring.domain.moments import to_iso
 from mainspring.domain.signature import Signature
+from mainspring.predictions.journal import journals, read_frames
+from mainspring.predictions.records import LabelRecord, PredictionRecord
 from mainspring.store.protocol import Store, Transaction
 
 __all__ = ["FEATURE", "Segment", "SignatureOf", "seal", "segments"]

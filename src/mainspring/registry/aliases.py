@@ -8,9 +8,9 @@ from datetime import datetime
 from mainspring.domain.moments import to_iso
 from mainspring.domain.version import AliasMove
 from mainspring.store.events import Event
-from mainspring.store.protocol import Store
+from mainspring.store.protocol import Store, Transaction
 
-__all__ = ["alias_history", "current_aliases", "set_alias", "version_at"]
+__all__ = ["alias_history", "current_aliases", "set_alias", "version_at", "write_move"]
 
 
 def set_alias(
@@ -20,12 +20,20 @@ def set_alias(
     before = current_aliases(store, model).get(alias)
     subject = f"models/{model}" + ("" if version is None else f"/{version}")
     event = Event("alias.moved", subject, {"alias": alias, "from": before, "to": version, "reason": reason}, actor)
+    moment = to_iso(at)
     store.change(
         event,
-        lambda transaction: transaction.execute(
-            "INSERT INTO alias_moves (model, alias, version, at, actor, reason) VALUES (?, ?, ?, ?, ?, ?)",
-            (model, alias, version, to_iso(at), actor, reason),
-        ),
+        lambda transaction: write_move(transaction, model, alias, version, at=moment, actor=actor, reason=reason),
+    )
+
+
+def write_move(
+    transaction: Transaction, model: str, alias: str, version: int | None, *, at: str, actor: str, reason: str
+) -> None:
+    """Write a move inside a larger change, such as a promotion that also ends a canary."""
+    transaction.execute(
+        "INSERT INTO alias_moves (model, alias, version, at, actor, reason) VALUES (?, ?, ?, ?, ?, ?)",
+        (model, alias, version, at, actor, reason),
     )
 
 

@@ -15,7 +15,15 @@ from mainspring.registry.aliases import current_aliases
 from mainspring.store.events import Event
 from mainspring.store.protocol import Row, Store, Transaction
 
-__all__ = ["find_version", "gate_results", "list_versions", "record_gates", "register_version", "set_status"]
+__all__ = [
+    "find_champion",
+    "find_version",
+    "gate_results",
+    "list_versions",
+    "record_gates",
+    "register_version",
+    "set_status",
+]
 
 _COLUMNS = "model, version, bundle, run_id, status, evidence, created_at, created_by"
 
@@ -90,6 +98,14 @@ def find_version(store: Store, reference: str, *, default_alias: str = "champion
         if each.version == number:
             return each
     raise NotFound(f"The model `{model}` has no version {number}", next_step=f"its newest is {found[0].version}")
+
+
+def find_champion(store: Store, model: str) -> ModelVersion | None:
+    """Return the version that serves `model`; None when none does."""
+    for version in list_versions(store, model):
+        if "champion" in version.aliases:
+            return version
+    return None
 
 
 def list_versions(store: Store, model: str | None = None) -> list[ModelVersion]:

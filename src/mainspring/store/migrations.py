@@ -58,6 +58,29 @@ def m0001_add_events(transaction: Transaction) -> None:
     transaction.execute("CREATE INDEX events_by_subject ON events (subject, number)")
 
 
+def m0002_add_pipeline(transaction: Transaction) -> None:
+    """Kept step results, the steps of each run, and digests of files by their stamps; owned by `pipeline.ledger`."""
+    transaction.execute(
+        """CREATE TABLE step_results (
+            result_id TEXT PRIMARY KEY, key TEXT NOT NULL, reads_digest TEXT NOT NULL, reads TEXT NOT NULL,
+            step TEXT NOT NULL, run_id TEXT NOT NULL, output TEXT, output_digest TEXT NOT NULL, parts TEXT NOT NULL,
+            opaque TEXT NOT NULL, created_at TEXT NOT NULL, UNIQUE (key, reads_digest))"""
+    )
+    transaction.execute("CREATE INDEX step_results_by_step ON step_results (step, result_id)")
+    transaction.execute(
+        """CREATE TABLE run_steps (
+            run_id TEXT NOT NULL, number INTEGER NOT NULL, name TEXT NOT NULL, key TEXT NOT NULL, status TEXT NOT NULL,
+            cached INTEGER NOT NULL, reason TEXT NOT NULL, output_digest TEXT, opaque TEXT NOT NULL,
+            attempts INTEGER NOT NULL, error TEXT NOT NULL, started_at TEXT NOT NULL, ended_at TEXT, cpu_seconds REAL,
+            peak_memory_bytes INTEGER, PRIMARY KEY (run_id, number))"""
+    )
+    transaction.execute(
+        """CREATE TABLE file_stamps (
+            path TEXT PRIMARY KEY, size_bytes INTEGER NOT NULL, modified_ns INTEGER NOT NULL,
+            changed_ns INTEGER NOT NULL, inode INTEGER NOT NULL, digest TEXT NOT NULL)"""
+    )
+
+
 def m0003_add_tracking(transaction: Transaction) -> None:
     """Runs and what they logged; owned by `tracking`. A run's latest metric values are kept beside its points."""
     transaction.execute(
@@ -168,6 +191,7 @@ def m0007_add_loop(transaction: Transaction) -> None:
 #: Append only. A released migration is never edited: add another.
 MIGRATIONS: tuple[Migration, ...] = (
     m0001_add_events,
+    m0002_add_pipeline,
     m0003_add_tracking,
     m0004_add_datasets,
     m0005_add_registry,

@@ -121,7 +121,7 @@ def set_tags(store: Store, run_id: RunId, tags: Mapping[str, str]) -> None:
 
 
 def find_run(store: Store, run_id: str) -> Run:
-    """Return the run whose id is, or starts with, `run_id` (at least four digits).
+    """Return the run whose id is, or starts or ends with, `run_id` (at least four digits).
 
     Raises:
         NotFound: no run, or more than one, has such an id.
@@ -129,10 +129,11 @@ def find_run(store: Store, run_id: str) -> Run:
     columns = "SELECT run_id, experiment, name, status, started_at, ended_at FROM runs"
     rows = store.read(f"{columns} WHERE run_id = ?", (run_id,))
     if not rows and len(run_id) >= 4:
-        rows = store.read(f"{columns} WHERE substr(run_id, 1, ?) = ? LIMIT 2", (len(run_id), run_id))
+        ends = "substr(run_id, 1, length(?)) = ? OR substr(run_id, -length(?)) = ?"
+        rows = store.read(f"{columns} WHERE {ends} LIMIT 2", (run_id,) * 4)
     if len(rows) != 1:
-        many = "more than one run starts" if rows else "no run starts"
-        raise NotFound(f"There is {many} with `{run_id}`", next_step="list them: mainspring runs")
+        what = "More than one run has" if rows else "No run has"
+        raise NotFound(f"{what} the id `{run_id}`", next_step="list them: mainspring runs")
     return _with_details(store, rows)[0]
 
 

@@ -39,13 +39,19 @@ class Contender:
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """The chosen estimator, refitted on train and validation, with the contenders it stood against."""
+    """The chosen estimator, refitted on train and validation, with the contenders it stood against.
+
+    `threshold` is the score from which a binary model says yes, chosen on validation; `loss_bound` the error that
+    counts as a loss of 1 for a regression.
+    """
 
     estimator: Any  # any scikit-learn estimator; the libraries carry no types
     signature: Signature
     chosen: str
     reason: str
     leaderboard: tuple[Contender, ...]
+    threshold: float = 0.5
+    loss_bound: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +63,7 @@ class Report:
     """
 
     metrics: dict[str, MetricValue]
-    confusion: list[list[int]]
+    confusion: dict[str, Any]
     threshold: float
     loss: str
     loss_mean: float

@@ -1,0 +1,56 @@
+"""BLAKE3 of bytes and files as 64 hexadecimal digits: the one function that names an object.
+
+Source: the BLAKE3 specification, 256-bit output, no key (https://github.com/BLAKE3-team/BLAKE3-specs).
+"""
+
+from pathlib import Path
+
+from blake3 import blake3
+
+from mainspring.domain.ids import Digest
+from mainspring.errors import Invalid
+
+__all__ = ["CHUNK_BYTES", "digest_of_bytes", "digest_of_file", "is_digest", "require_digest"]
+
+#: How much of a file is in memory at a time.
+CHUNK_BYTES = 1 << 20
+
+# Below this, starting threads costs more than hashing.
+_MANY_BYTES = 1 << 22
+
+
+def digest_of_bytes(data: bytes | memoryview) -> Digest:
+    """Return the digest of `data`.
+
+    >>> digest_of_bytes(b"")[:16]
+    'af1349b9f5f9a1a6'
+    """
+    return Digest(blake3(data).hexdigest())
+
+
+def digest_of_file(path: Path) -> Digest:
+    """Return the digest of a file's content; a large file is mapped and hashed on every core.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    if path.stat().st_size >= _MANY_BYTES:
+        return Digest(blake3(max_threads=blake3.AUTO).update_mmap(path).hexdigest())
+    return Digest(blake3(path.read_bytes()).hexdigest())
+
+
+def is_digest(text: str) -> bool:
+    """Whether `text` is 64 lower-case hexadecimal digits."""
+    return len(text) == 64 and not text.strip("0123456789abcdef")
+
+
+def require_digest(text: str) -> str:
+    """Return `text` when it is a digest; nothing else may become part of a path.
+
+    Raises:
+        Invalid: it is not.
+    """
+    if not is_digest(text):
+        shown = text if len(text) <= 80 else text[:77] + "..."
+        raise Invalid(f"`{shown}` is not a digest", next_step="a digest is 64 hexadecimal digits in lower case")
+    return text

@@ -1,0 +1,111 @@
+"""Making a table fit a model's signature, or saying where it does not: the batch twin of the server's row decoder."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mainspring.domain.signature import Column, Signature
+from mainspring.errors import Invalid, nearest
+
+__all__ = ["conform"]
+
+_MOST_PROBLEMS = 20
+_MOST_WARNINGS = 20
+_WANTED = {"number": "a number", "integer": "a whole number", "boolean": "true or false"}
+
+
+def conform(table: Mapping[str, NDArray[Any]], signature: Signature) -> tuple[dict[str, NDArray[Any]], list[str]]:
+    """Return the columns the model eats and warnings (unknown categories, values out of range) with their places.
+
+    Columns the model does not know are left out.
+
+    Raises:
+        Invalid: a column is missing, or values have the wrong type or are missing and may not be; every place is
+            named, up to 20.
+    """
+    problems: list[tuple[str, str]] = []
+    warnings: list[str] = []
+    columns: dict[str, NDArray[Any]] = {}
+    for column in signature.columns:
+        if column.name not in table:
+            problems.append((column.name, f"the column is missing. {nearest(column.name, table)}"))
+            continue
+        array, bad, wanted = _typed(table[column.name], column)
+        columns[column.name] = array
+        problems += [
+            (f"rows[{row}].{column.name}", f"{table[column.name][row]!r} is not {wanted}") for row in _first(bad)
+        ]
+        missing = _missing(array) & ~bad
+        if not column.nullable and missing.any():
+            problems += [
+                (f"rows[{row}].{column.name}", "missing, and the model needs a value") for row in _first(missing)
+            ]
+        warnings += _unusual(array, column)
+    if problems:
+        listed = "\n  ".join(f"at {where}: {what}" for where, what in problems[:_MOST_PROBLEMS])
+        raise Invalid(
+            f"The table does not fit the model:\n  {listed}",
+            where=problems[0][0],
+            next_step="mend the places named; nothing was scored",
+        )
+    return columns, warnings[:_MOST_WARNINGS]
+
+
+def _typed(array: NDArray[Any], column: Column) -> tuple[NDArray[Any], NDArray[np.bool_], str]:
+    """Return the column in its type, which rows do not fit it, and the type in words."""
+    none = np.zeros(len(array), dtype=bool)
+    if column.type == "string":
+        if array.dtype == object:
+            return array, none, "text"
+        if array.dtype.kind == "f":  # a file of codes such as 007 is read as numbers; whole ones go back to text
+            whole = np.isnan(array) | (array == np.floor(array))
+            text = np.array([None if value != value else f"{value:.0f}" for value in array], dtype=object)
+            return text, ~whole, "text"
+        return array.astype(str).astype(object), none, "text"
+    if column.type == "timestamp":
+        return array, np.full(len(array), array.dtype.kind != "M"), "a moment"
+    if array.dtype.kind == "f":
+        bad = none if column.type == "number" else ~np.isnan(array) & (array != np.floor(array))
+        if column.type == "boolean":
+            bad = ~np.isnan(array) & ~np.isin(array, (0.0, 1.0))
+        return (
+            array,
+            bad | np.isinf(array),
+            {"integer": "a whole number", "boolean": "true or false"}.get(column.type, "a number"),
+        )
+    out, bad = np.full(len(array), np.nan), none.copy()
+    for row, value in enumerate(array):
+        if value is None:
+            continue
+        try:
+            out[row] = float(value)
+        except (TypeError, ValueError):
+            bad[row] = True
+    return out, bad | np.isinf(out), _WANTED[column.type]
+
+
+def _unusual(array: NDArray[Any], column: Column) -> list[str]:
+    if column.categories is not None and array.dtype == object:
+        known = set(column.categories)
+        unknown = np.fromiter((value is not None and value not in known for value in array), bool, len(array))
+        return [f"rows[{row}].{column.name}: {array[row]!r} was not seen in training" for row in _first(unknown)]
+    if column.low is not None and column.high is not None and array.dtype.kind == "f":
+        outside = (array < column.low) | (array > column.high)
+        seen = f"outside {column.low:g} to {column.high:g}"
+        return [
+            f"rows[{row}].{column.name}: {array[row]:g} is {seen}, the range seen in training"
+            for row in _first(outside)
+        ]
+    return []
+
+
+def _missing(array: NDArray[Any]) -> NDArray[np.bool_]:
+    if array.dtype == object:
+        return np.fromiter((value is None for value in array), bool, len(array))
+    return np.asarray(np.isnat(array) if array.dtype.kind == "M" else np.isnan(array))
+
+
+def _first(where: NDArray[np.bool_]) -> list[int]:
+    return [int(row) for row in np.flatnonzero(where)[:3]]

@@ -1,0 +1,108 @@
+"""The command `mainspring`: the table of commands, and the one place where an error becomes a message and an exit code.
+
+Exit codes: 0 well, 1 the work said no (a gate, a check, a test), 2 the words were wrong, 3 something is missing or
+unreachable.
+"""
+
+import os
+import sys
+from importlib import import_module
+
+import click
+
+from mainspring.errors import MainspringError, nearest, outcome_of
+
+__all__ = ["COMMANDS", "entry", "main", "mainspring"]
+
+#: name -> (module, one line of help). The help stands here so that `mainspring --help` imports no command.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "approve": ("models", "agree that a model version may serve"),
+    "data": ("data", "add, list, check out, describe and check datasets"),
+    "demo": ("demo", "live one model's year on real flights: decay, retraining, canary, rollback"),
+    "doctor": ("doctor", "say what is ready, what is missing, and the command that mends it"),
+    "incidents": ("incidents", "list, show and move incidents"),
+    "init": ("project", "make a project that runs, with its tests and a notebook"),
+    "models": ("models", "list model versions, their aliases and gates"),
+    "monitor": ("monitor", "look at production once and say what is seen"),
+    "predict": ("predict", "score a file with a model"),
+    "promote": ("models", "make a model version champion"),
+    "rollback": ("models", "make the champion before this one champion again"),
+    "run": ("run", "run a loop or a pipeline once"),
+    "runs": ("runs", "list runs with their parameters and metrics"),
+    "serve": ("serve", "answer predictions over HTTP"),
+    "timeline": ("timeline", "tell what happened, in order"),
+    "up": ("up", "keep a loop running: prediction server and scheduler in one go"),
+    "why": ("why", "explain one prediction: request, model, run, data, approver"),
+}
+
+
+class _LazyGroup(click.Group):
+    """Imports a command's module when the command is called, not when its name is listed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"mainspring.cli.{COMMANDS[cmd_name][0]}")
+        command: click.Command = getattr(module, f"{cmd_name}_command")
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            raise click.UsageError(f"There is no command `{args[0]}`. {nearest(args[0], COMMANDS)}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in sorted(COMMANDS.items())])
+
+
+def _version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:
+        from mainspring import __version__
+
+        click.echo(f"mainspring {__version__}")
+        context.exit()
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option(
+    "--version", is_flag=True, expose_value=False, is_eager=True, callback=_version, help="Print the version."
+)
+def mainspring() -> None:
+    """Wind it once; it keeps your models running.
+
+    \b
+    Example:
+      mainspring init churn && cd churn && mainspring run loop.py && mainspring models
+    """
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit code; the entry point `mainspring` exits with it."""
+    try:
+        result = mainspring.main(args=arguments, prog_name="mainspring", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except click.exceptions.Abort:
+        click.echo("Stopped.", err=True)
+        return 130
+    except MainspringError as error:
+        click.echo(f"Error: {error}", err=True)
+        return outcome_of(error).exit_code
+    except BrokenPipeError:
+        # The reader went away (`mainspring runs | head`); pointing stdout at nothing keeps the interpreter's own
+        # flush at exit from failing again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return result if isinstance(result, int) else 0
+
+
+def entry() -> None:
+    """Exit with the code of `main`."""
+    sys.exit(main())

@@ -1,0 +1,76 @@
+"""`mainspring serve`: answer predictions over HTTP until told to stop."""
+
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+
+from mainspring.domain.version import parse_model
+from mainspring.errors import Invalid, NotFound
+from mainspring.registry.versions import find_champion, find_version
+from mainspring.serve.routes import Route, RouteTable, write_routes
+from mainspring.workspace import Workspace
+
+__all__ = ["serve_command"]
+
+
+@click.command("serve")
+@click.argument("models", nargs=-1, required=True)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at; this machine only.")
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
+@click.option("--ready-file", type=click.Path(path_type=Path), help="Written with pid, port and url when it answers.")
+def serve_command(models: tuple[str, ...], host: str, port: int, ready_file: Path | None) -> int:
+    """Answer predictions for MODELS: name (follows promotions and canaries), name@alias, name/3, or a bundle's folder.
+
+    \b
+    Example:
+      mainspring serve late-flights
+      curl -s localhost:8000/v2/models/late-flights
+    """
+    command = [sys.executable, "-m", "mainspring.serve", "--host", host, "--port", str(port)]
+    with Workspace() as workspace, tempfile.TemporaryDirectory(prefix="mainspring-endpoints-") as scratch:
+        endpoints, bundles = Path(scratch), []
+        for model in models:
+            if (Path(model) / "bundle.json").is_file():
+                bundles.append(model)
+            else:
+                _offer(workspace, model, endpoints)
+        # what a bundle outside the registry answers is of no version that the log could know
+        journals = workspace.journals / "unregistered" if len(bundles) == len(models) else workspace.journals
+        command += ["--journals", str(journals)]
+        command += ["--endpoints", str(endpoints)] if len(bundles) < len(models) else []
+        command += ["--ready-file", str(ready_file)] if ready_file else []
+        return _run([*command, *bundles])
+
+
+def _offer(workspace: Workspace, model: str, endpoints: Path) -> None:
+    """Put the route file of a model into `endpoints`: a link to the one that promotions rewrite, or a fixed one."""
+    name, number, alias = parse_model(model)
+    path = endpoints / f"{name}.json"
+    if path.exists():
+        raise Invalid(f"`{name}` is named twice", next_step="serve two versions of one model by two servers")
+    if number is None and alias is None:
+        if find_champion(workspace.store, name) is None:
+            find_version(workspace.store, name)  # an unknown name is told with the nearest ones
+            raise NotFound(f"`{name}` has no champion yet", next_step=f"mainspring promote {name}/VERSION")
+        workspace.publish(name)
+        path.symlink_to(workspace.endpoints / f"{name}.json")
+        return
+    version = find_version(workspace.store, model)
+    folder = str(workspace.bundle_folder(version.bundle))
+    write_routes(path, RouteTable(name, 1, (Route(version.version, folder, "champion", 100.0),)))
+
+
+def _run(command: list[str]) -> int:
+    """Run the server as a process of its own, which imports nothing that this command has imported."""
+    process = subprocess.Popen(command)
+
+    def pass_on(number: int, frame: object) -> None:
+        process.send_signal(number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, pass_on)
+    return process.wait()

@@ -1,0 +1,249 @@
+"""Rollouts: start a canary, widen it, make it champion, or roll it back. Owner of the table `deployments`.
+
+The database is the truth; the route file that the prediction server follows is written after each change from what
+the database says (`publish_routes`), and written again at every start, so a crash between the two heals itself. The
+champion stays loaded beside a canary, so that going back is one pointer.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+
+from mainspring.domain.deployment import Deployment
+from mainspring.domain.ids import new_id
+from mainspring.domain.moments import to_iso
+from mainspring.domain.policy import Canary
+from mainspring.domain.version import ModelVersion
+from mainspring.errors import Conflict, NotFound
+from mainspring.registry.aliases import alias_history, current_aliases, write_move
+from mainspring.serve.routes import Route, RouteTable, read_routes, write_routes
+from mainspring.store.events import Event
+from mainspring.store.protocol import Row, Store, Transaction
+
+__all__ = [
+    "active_canary",
+    "advance",
+    "list_deployments",
+    "publish_routes",
+    "put_live",
+    "roll_back",
+    "roll_back_champion",
+    "start_canary",
+    "update_state",
+]
+
+_COLUMNS = "deployment_id, model, version, status, stage, weight, started_at, stage_at, ended_at, reason, state"
+
+
+def put_live(store: Store, version: ModelVersion, *, reason: str, at: datetime, actor: str = "loop") -> Deployment:
+    """Make a version champion at once, with all of the traffic; a canary that is under way ends."""
+    moment, identifier = to_iso(at), new_id()
+
+    def write(transaction: Transaction) -> None:
+        _end_others(transaction, version.model, moment)
+        transaction.execute(
+            f"INSERT INTO deployments ({_COLUMNS}) VALUES (?, ?, ?, 'live', 0, 100, ?, ?, NULL, ?, '{{}}')",
+            (identifier, version.model, version.version, moment, moment, reason),
+        )
+        write_move(transaction, version.model, "challenger", None, at=moment, actor=actor, reason=reason)
+        write_move(transaction, version.model, "champion", version.version, at=moment, actor=actor, reason=reason)
+
+    details = {"alias": "champion", "reason": reason}
+    store.change(Event("model.promoted", f"models/{version.reference}", details, actor=actor), write)
+    return _find(store, identifier)
+
+
+def start_canary(store: Store, version: ModelVersion, policy: Canary, *, reason: str, at: datetime) -> Deployment:
+    """Give a version the first share of the traffic beside the champion.
+
+    Raises:
+        Conflict: another canary of the model is under way, or there is no champion to compare with.
+    """
+    if "champion" not in current_aliases(store, version.model):
+        raise Conflict(f"`{version.model}` has no champion to compare a canary with", next_step="put it live instead")
+    moment, identifier = to_iso(at), new_id()
+
+    def write(transaction: Transaction) -> None:
+        # asked inside the transaction: two loops that want a canary at once get one
+        if transaction.execute("SELECT 1 FROM deployments WHERE model = ? AND status = 'canary'", (version.model,)):
+            raise Conflict(f"A canary of `{version.model}` is under way", next_step="wait for it, or roll it back")
+        transaction.execute(
+            f"INSERT INTO deployments ({_COLUMNS}) VALUES (?, ?, ?, 'canary', 0, ?, ?, ?, NULL, ?, '{{}}')",
+            (identifier, version.model, version.version, policy.stages[0], moment, moment, reason),
+        )
+        write_move(transaction, version.model, "challenger", version.version, at=moment, actor="loop", reason=reason)
+
+    details = {"weight": policy.stages[0], "reason": reason}
+    store.change(Event("canary.started", f"models/{version.reference}", details, actor="loop"), write)
+    return _find(store, identifier)
+
+
+def advance(store: Store, deployment: Deployment, policy: Canary, *, reason: str, at: datetime) -> Deployment:
+    """Give a canary its next share; behind the last share it becomes champion.
+
+    A stage of 100 percent is the promotion itself, so the stage before it is the last one that is tested.
+    """
+    stage = deployment.stage + 1
+    weight = policy.stages[stage] if stage < len(policy.stages) else 100.0
+    moment = to_iso(at)
+    if weight >= 100:
+
+        def promote(transaction: Transaction) -> None:
+            _still_canary(transaction, deployment)
+            transaction.execute(
+                "UPDATE deployments SET status = 'superseded', ended_at = ? WHERE model = ? AND status = 'live'",
+                (moment, deployment.model),
+            )
+            transaction.execute(
+                "UPDATE deployments SET status = 'live', stage = ?, weight = 100, stage_at = ?, reason = ?"
+                " WHERE deployment_id = ?",
+                (stage, moment, reason, deployment.deployment_id),
+            )
+            write_move(transaction, deployment.model, "challenger", None, at=moment, actor="loop", reason=reason)
+            write_move(
+                transaction, deployment.model, "champion", deployment.version, at=moment, actor="loop", reason=reason
+            )
+
+        event = Event("model.promoted", _subject(deployment), {"alias": "champion", "reason": reason}, actor="loop")
+        store.change(event, promote)
+        return _find(store, deployment.deployment_id)
+
+    def widen(transaction: Transaction) -> None:
+        _still_canary(transaction, deployment)
+        transaction.execute(
+            "UPDATE deployments SET stage = ?, weight = ?, stage_at = ? WHERE deployment_id = ?",
+            (stage, weight, moment, deployment.deployment_id),
+        )
+
+    store.change(Event("canary.advanced", _subject(deployment), {"weight": weight, "reason": reason}, "loop"), widen)
+    return _find(store, deployment.deployment_id)
+
+
+def roll_back(
+    store: Store, deployment: Deployment, *, reason: str, evidence: Mapping[str, object], at: datetime
+) -> Deployment:
+    """Take a canary off the traffic; the champion answers everything again."""
+    moment = to_iso(at)
+
+    def write(transaction: Transaction) -> None:
+        _still_canary(transaction, deployment)
+        transaction.execute(
+            "UPDATE deployments SET status = 'rolled_back', weight = 0, ended_at = ?, reason = ?"
+            " WHERE deployment_id = ?",
+            (moment, reason, deployment.deployment_id),
+        )
+        write_move(transaction, deployment.model, "challenger", None, at=moment, actor="loop", reason=reason)
+
+    details = {"reason": reason, "evidence": dict(evidence)}
+    store.change(Event("canary.rolled_back", _subject(deployment), details, actor="loop"), write)
+    return _find(store, deployment.deployment_id)
+
+
+def roll_back_champion(store: Store, model: str, *, reason: str, at: datetime, actor: str) -> int:
+    """Make the champion before this one champion again and return its version.
+
+    Raises:
+        NotFound: no other version was ever champion.
+    """
+    now = current_aliases(store, model).get("champion")
+    earlier = [
+        move.version
+        for move in alias_history(store, model)
+        if move.alias == "champion" and move.version is not None and move.version != now
+    ]
+    if now is None or not earlier:
+        raise NotFound(f"`{model}` has no earlier champion to go back to", next_step="mainspring models")
+    previous = earlier[-1]
+    moment = to_iso(at)
+
+    def write(transaction: Transaction) -> None:
+        _end_others(transaction, model, moment, ending="rolled_back", reason=reason)
+        transaction.execute(
+            f"INSERT INTO deployments ({_COLUMNS}) VALUES (?, ?, ?, 'live', 0, 100, ?, ?, NULL, ?, '{{}}')",
+            (new_id(), model, previous, moment, moment, reason),
+        )
+        write_move(transaction, model, "champion", previous, at=moment, actor=actor, reason=reason)
+
+    event = Event("model.rolled_back", f"models/{model}/{now}", {"to": previous, "reason": reason}, actor=actor)
+    store.change(event, write)
+    return previous
+
+
+def publish_routes(store: Store, endpoints: Path, model: str, bundle_folder: Callable[[int], Path]) -> RouteTable:
+    """Write the route file of `model` from what the database says; unchanged routes keep file and revision."""
+    champion = current_aliases(store, model).get("champion")
+    if champion is None:
+        raise NotFound(f"`{model}` has no champion to serve", next_step=f"mainspring promote {model}/VERSION")
+    canary = active_canary(store, model)
+    routes = [Route(champion, str(bundle_folder(champion)), "champion", 100.0 - (canary.weight if canary else 0.0))]
+    if canary is not None:
+        routes.append(Route(canary.version, str(bundle_folder(canary.version)), "canary", canary.weight))
+    endpoints.mkdir(parents=True, exist_ok=True)
+    path = endpoints / f"{model}.json"
+    standing = read_routes(path) if path.exists() else None
+    if standing is not None and standing.routes == tuple(routes):
+        return standing
+    table = RouteTable(model, 1 if standing is None else standing.revision + 1, tuple(routes))
+    write_routes(path, table)
+    return table
+
+
+def active_canary(store: Store, model: str) -> Deployment | None:
+    """Return the canary that is under way; None when there is none."""
+    found = _read(store, "WHERE model = ? AND status = 'canary' ORDER BY started_at DESC LIMIT 1", model)
+    return found[0] if found else None
+
+
+def list_deployments(store: Store, model: str) -> list[Deployment]:
+    """Return all deployments of a model, newest first."""
+    return _read(store, "WHERE model = ? ORDER BY started_at DESC, deployment_id DESC", model)
+
+
+def update_state(store: Store, deployment: Deployment, state: Mapping[str, object]) -> Deployment:
+    """Keep what a canary's test has counted so far."""
+    document = json.dumps(dict(state), allow_nan=False)
+    store.record(
+        lambda transaction: transaction.execute(
+            "UPDATE deployments SET state = ? WHERE deployment_id = ?", (document, deployment.deployment_id)
+        )
+    )
+    return _find(store, deployment.deployment_id)
+
+
+def _end_others(
+    transaction: Transaction, model: str, moment: str, *, ending: str = "superseded", reason: str = ""
+) -> None:
+    transaction.execute(
+        "UPDATE deployments SET ended_at = ?, reason = CASE WHEN ? = '' THEN reason ELSE ? END,"
+        " status = CASE WHEN status = 'canary' THEN 'rolled_back' ELSE ? END"
+        " WHERE model = ? AND status IN ('live', 'canary')",
+        (moment, reason, reason, ending, model),
+    )
+
+
+def _still_canary(transaction: Transaction, deployment: Deployment) -> None:
+    rows = transaction.execute(
+        "SELECT status, stage FROM deployments WHERE deployment_id = ?", (deployment.deployment_id,)
+    )
+    if rows != [("canary", deployment.stage)]:
+        raise Conflict(
+            f"The canary of {deployment.model}/{deployment.version} has moved on",
+            next_step="look again and decide anew",
+        )
+
+
+def _subject(deployment: Deployment) -> str:
+    return f"models/{deployment.model}/{deployment.version}"
+
+
+def _find(store: Store, identifier: str) -> Deployment:
+    return _read(store, "WHERE deployment_id = ?", identifier)[0]
+
+
+def _read(store: Store, clause: str, *bound: str) -> list[Deployment]:
+    return [_from_row(row) for row in store.read(f"SELECT {_COLUMNS} FROM deployments {clause}", bound)]
+
+
+def _from_row(row: Row) -> Deployment:
+    return Deployment(*row[:10], state=json.loads(row[10]))

@@ -1,0 +1,87 @@
+"""Retraining for an incident: whether it may be now, on which parameters, and what came of it."""
+
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from mainspring.deploy.rollout import list_deployments
+from mainspring.domain.incident import Incident
+from mainspring.domain.moments import from_iso
+from mainspring.errors import MainspringError
+from mainspring.loop.inputs import keep_inputs
+from mainspring.monitor.incidents import add_entry
+from mainspring.pipeline.parameters import parse_parameters
+from mainspring.registry.labelled import export_labelled
+from mainspring.registry.versions import list_versions
+from mainspring.tracking.runs import find_run
+
+if TYPE_CHECKING:
+    from mainspring.loop.policies import Situation
+
+__all__ = ["held_back", "retrain_for"]
+
+
+def retrain_for(situation: "Situation", incident: Incident) -> Iterator[str]:
+    """Retrain on the rows of today, put the result through the gates, and write what came of it into the incident."""
+    loop, workspace, store = situation.loop, situation.workspace, situation.workspace.store
+    try:
+        given = _parameters_of_retraining(situation)
+        outcome = loop.pipeline.run(workspace.pipeline_context, **given)
+        data = keep_inputs(workspace, loop.name, given)
+        version, gates = loop.submit(workspace, outcome.value, run_id=outcome.run_id, author="loop", data=data)
+    except MainspringError as error:
+        add_entry(store, incident, what="retraining failed", text=str(error), at=situation.now)
+        yield f"retraining failed: {error.what}"
+        return
+    failed = [gate for gate in gates if not gate.passed]
+    said = "; ".join(f"{gate.gate}: {gate.reason}" for gate in failed or gates)
+    add_entry(
+        store,
+        incident,
+        what="retrained",
+        text=f"{version.reference} {'was refused by' if failed else 'passed'} its gates ({said})",
+        at=situation.now,
+        evidence={"version": version.version, "run_id": outcome.run_id},
+    )
+    yield f"retrained: {version.reference} {'refused' if failed else 'passed its gates'}"
+
+
+def held_back(situation: "Situation", incident: Incident) -> str:
+    """Return why retraining has to wait, or an empty text."""
+    rules = situation.loop.retrain
+    tried = [from_iso(entry.at) for entry in incident.timeline if entry.what in ("retrained", "retraining failed")]
+    if situation.incidents("data"):
+        return "retraining waits: the data is under an incident, and would be learnt with its fault"
+    champion = situation.champion
+    newest = list_versions(situation.workspace.store, situation.model)[0]
+    deployed = {each.version for each in list_deployments(situation.workspace.store, situation.model)}
+    if champion is not None and newest.status == "ready" and newest.version not in deployed:
+        return f"{newest.reference} waits for approval: mainspring approve {newest.reference}"
+    if tried and situation.now - max(tried) < rules.cooldown:
+        return f"retraining waits: the last try was less than {rules.cooldown} ago"
+    if sum(situation.now - each < timedelta(weeks=1) for each in tried) >= rules.max_per_week:
+        return f"retraining waits: {rules.max_per_week} tries this week are enough"
+    labels = situation.workspace.log.counts(situation.model)[1]
+    if labels < rules.min_new_labels:
+        return f"retraining waits: {labels} labels have come, {rules.min_new_labels} are wanted"
+    return ""
+
+
+def _parameters_of_retraining(situation: "Situation") -> dict[str, object]:
+    """Take the parameters of the run that made the champion, with the moment and the production rows of today."""
+
+    loop, workspace = situation.loop, situation.workspace
+    names = loop._parameter_names()
+    given: dict[str, object] = dict(loop._defaults())
+    champion = situation.champion
+    if champion is not None and champion.run_id is not None:
+        texts: Mapping[str, str] = find_run(workspace.store, champion.run_id).parameters
+        words = [f"{name}={text}" for name, text in texts.items() if name in names and name not in given]
+        given |= parse_parameters(loop.pipeline, words, partial=True)
+    if "until" in names:
+        given["until"] = situation.now
+    if "labelled" in names and champion is not None:
+        given["labelled"] = export_labelled(
+            workspace.log, workspace.signature_of(loop.name, champion.version), loop.name, workspace.home, situation.now
+        )
+    return given

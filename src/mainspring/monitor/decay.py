@@ -1,0 +1,95 @@
+"""Gathering the facts of a decay for its diagnosis: inputs since the first bad day, slices then and now, changes."""
+
+import json
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mainspring.data.profile import Profile, count
+from mainspring.data.table import Columns, n_rows
+from mainspring.domain.moments import from_iso, to_iso
+from mainspring.domain.signature import Signature
+from mainspring.domain.version import ModelVersion
+from mainspring.evaluate.losses import loss
+from mainspring.monitor.diagnosis import Change, Diagnosis, Facts, SliceChange, diagnose
+from mainspring.monitor.drift import drift
+from mainspring.monitor.risk import RiskVerdict
+from mainspring.predictions.log import PredictionLog, features_of, scores_of
+from mainspring.store.events import events
+from mainspring.store.protocol import Store
+from mainspring.train.features import label_values
+
+__all__ = ["diagnose_decay"]
+
+#: Changes made this long before the first bad block are worth naming.
+_BEFORE = timedelta(days=7)
+_CHANGES = {"model.promoted": "deployment", "model.rolled_back": "deployment", "canary.advanced": "deployment"}
+
+
+def diagnose_decay(
+    store: Store,
+    log: PredictionLog,
+    version: ModelVersion,
+    signature: Signature,
+    bundle: Path,
+    found: RiskVerdict,
+    *,
+    now: datetime,
+) -> Diagnosis:
+    """Say what most likely made `version` worse since the block that `found` names.
+
+    The reference is the profile inside the bundle: raw training data is not read.
+    """
+    since = _start(found.since, now)
+    labelled = log.labelled(version.model, labelled_from=since, labelled_until=now, version=version.version)
+    window = log.window(version.model, since=since, until=now, version=version.version)
+    shifted = []
+    if n_rows(window):
+        reference = Profile.from_json(json.loads((bundle / "profile.json").read_bytes()))
+        shifted = drift(reference, count(reference, features_of(window)))
+    evidence: dict[str, Any] = version.evidence
+    return diagnose(
+        Facts(
+            drift=shifted,
+            importances={name: max(0.0, value) for name, value in evidence.get("importances", {}).items()},
+            changes=_changes(store, version, since),
+            slices=_slices(evidence, labelled, signature),
+            first_bad_window=found.since,
+        )
+    )
+
+
+def _start(block: str, now: datetime) -> datetime:
+    if not block:
+        return now - timedelta(days=28)
+    return from_iso(f"{block}Z" if "T" in block else f"{block}T00:00:00Z")
+
+
+def _changes(store: Store, version: ModelVersion, since: datetime) -> list[Change]:
+    """Return what was deployed shortly before the trouble, other than the version's own promotion."""
+    earliest, own = to_iso(since - _BEFORE), f"models/{version.reference}"
+    return [
+        Change(event.at, "deployment", f"{event.verb.replace('.', ' ')}: {event.subject.partition('/')[2]}")
+        for event in events(store, subject=f"models/{version.model}*")
+        if event.verb in _CHANGES and earliest <= event.at <= to_iso(since) and event.subject != own
+    ]
+
+
+def _slices(evidence: dict[str, Any], labelled: Columns, signature: Signature) -> list[SliceChange]:
+    """Compare the loss of each declared slice on the hold-out with its loss now."""
+    if not n_rows(labelled):
+        return []
+    features = features_of(labelled)
+    truth = label_values(labelled["label"], signature)
+    losses = loss(signature.task, truth, scores_of(labelled), bound=evidence["loss"]["bound"])
+    changed = []
+    for each in evidence.get("slices", []):
+        column, _, value = each["name"].partition("=")
+        if column not in features or features[column].dtype != object:
+            continue
+        chosen = features[column] == value
+        if (rows := int(np.count_nonzero(chosen))) >= 100:
+            changed.append(SliceChange(each["name"], rows, each["loss"], float(losses[chosen].mean())))
+    return changed

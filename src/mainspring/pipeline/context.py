@@ -1,0 +1,29 @@
+"""What a run is handed: where facts and bytes go, what time it is, who watches, and where steps run."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from mainspring.artifacts.protocol import ArtifactStore
+from mainspring.domain.moments import Clock, SystemClock
+from mainspring.pipeline.executor import Executor, InProcessExecutor
+from mainspring.pipeline.outcome import Progress
+from mainspring.store.protocol import Store
+
+__all__ = ["PipelineContext"]
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineContext:
+    """The collaborators of a run.
+
+    `experiment` groups the runs (default: the pipeline's name). `sleep` is what waits between two tries of a step.
+    """
+
+    store: Store
+    artifacts: ArtifactStore
+    clock: Clock = field(default_factory=SystemClock)
+    progress: Progress | None = None
+    executor: Executor = field(default_factory=InProcessExecutor)
+    experiment: str = ""
+    sleep: Callable[[float], None] = time.sleep

@@ -1,0 +1,280 @@
+"""The files a step reads: noticed while it runs, hashed, kept with its result, and hashed again when it is looked up.
+
+Python reports every file it opens to an audit hook (PEP 578). The hook is put in once, at the first traced step, and
+costs one look at an empty list afterwards. A file the step itself wrote first is no input; a file that was looked for
+and not there is one, because its coming would change the result. Reads below Python (native code that opens files
+itself) are not seen here; `_blind` names the libraries that do so.
+"""
+
+import contextlib
+import json
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Literal, NamedTuple
+
+from mainspring.artifacts.digests import digest_of_bytes, digest_of_file
+from mainspring.pipeline._origin import origin_of_file
+
+__all__ = [
+    "ABSENT",
+    "Read",
+    "ReadTrace",
+    "Stamp",
+    "StampCache",
+    "digest_of_path",
+    "first_changed",
+    "read_stamp",
+    "tracing",
+]
+
+ReadKind = Literal["file", "listing"]
+
+#: What stands for a file that is not there.
+ABSENT = "absent"
+
+# A file changed less than this before it was hashed may change again without a new time stamp.
+_SETTLED_NS = 2_000_000_000
+
+
+class Stamp(NamedTuple):
+    """What the file system tells of a file without reading it."""
+
+    size_bytes: int
+    modified_ns: int
+    changed_ns: int
+    inode: int
+
+
+class Read(NamedTuple):
+    """One input of a step: a file or the names in a folder, by the path the step used, and its content."""
+
+    kind: ReadKind
+    path: str
+    digest: str
+
+
+def read_stamp(path: str) -> Stamp | None:
+    """Return the stamp of a file, or None where there is none."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return Stamp(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+
+
+class StampCache:
+    """Digests of files that were hashed before and have not changed since, by their stamps.
+
+    `known` is where the digests of former processes come from; `learned` is what this one adds. A file that changed in
+    the last two seconds is hashed again next time, because a stamp is only as fine as the file system's clock.
+    """
+
+    def __init__(self, known: Callable[[str], tuple[Stamp, str] | None], now_ns: Callable[[], int]) -> None:
+        self._known = known
+        self._now_ns = now_ns
+        self._seen: dict[str, tuple[Stamp, str]] = {}
+        self.learned: dict[str, tuple[Stamp, str]] = {}
+
+    def digest_of(self, path: str) -> str:
+        """Return the digest of a file's content, or `ABSENT`."""
+        stamp = read_stamp(path)
+        if stamp is None or not os.path.isfile(path):
+            return ABSENT
+        whole = os.path.abspath(path)
+        found = self._seen.get(whole) or self._known(whole)
+        if found is not None and found[0] == stamp:
+            self._seen[whole] = found
+            return found[1]
+        try:
+            digest = str(digest_of_file(Path(path)))
+        except OSError:
+            return ABSENT
+        if self._now_ns() - max(stamp.modified_ns, stamp.changed_ns) > _SETTLED_NS:
+            self._seen[whole] = self.learned[whole] = (stamp, digest)
+        return digest
+
+
+def digest_of_path(path: str, stamps: StampCache) -> str:
+    """Return the digest of a file, or of a folder's whole content by relative path; `ABSENT` where there is nothing."""
+    if not os.path.isdir(path):
+        return stamps.digest_of(path)
+    lines = []
+    for folder, folders, names in os.walk(path):
+        folders[:] = sorted(name for name in folders if name != "__pycache__")
+        for name in sorted(names):
+            whole = os.path.join(folder, name)
+            lines.append([os.path.relpath(whole, path).replace(os.sep, "/"), stamps.digest_of(whole)])
+    return digest_of_bytes(json.dumps(lines).encode())
+
+
+def listing_digest(path: str) -> str:
+    """Return the digest of the names in a folder, or `ABSENT`."""
+    try:
+        return digest_of_bytes(json.dumps(sorted(os.listdir(path))).encode())
+    except OSError:
+        return ABSENT
+
+
+@dataclass(slots=True)
+class ReadTrace:
+    """What one step was seen to open. `network` and `children` say what else left the process."""
+
+    folder: str
+    opened: dict[tuple[ReadKind, str], Stamp | None] = field(default_factory=dict)
+    written: set[str] = field(default_factory=set)
+    notes: dict[str, None] = field(default_factory=dict)
+
+    def reads(self, stamps: StampCache) -> tuple[Read, ...]:
+        """Hash what was opened and not written by the step, sorted by path."""
+        found = []
+        for (kind, path), _ in sorted(self.opened.items()):
+            digest = stamps.digest_of(path) if kind == "file" else listing_digest(path)
+            found.append(Read(kind, path, digest))
+        return tuple(found)
+
+    def changed_meanwhile(self) -> list[str]:
+        """Return the files that are not what they were when the step opened them: their content was a moving target."""
+        return [path for (kind, path), stamp in self.opened.items() if kind == "file" and read_stamp(path) != stamp]
+
+
+def first_changed(reads: Iterable[Read], stamps: StampCache) -> Read | None:
+    """Return the first read whose content is no longer what it was; None when all hold."""
+    for each in reads:
+        now = stamps.digest_of(each.path) if each.kind == "file" else listing_digest(each.path)
+        if now != each.digest:
+            return each
+    return None
+
+
+# The hook cannot be taken out again (PEP 578), so there is one for the process and a list of who listens. A step's own
+# threads report to every listener: an input too many costs a re-run, one too few a wrong result.
+_listening: list[ReadTrace] = []
+_hooked = False
+_hook_lock = threading.Lock()
+_QUIET_FOLDERS = ("/proc/", "/sys/", "/dev/")
+_NETWORK = frozenset({"socket.connect", "socket.getaddrinfo", "socket.sendto", "http.client.connect", "urllib.Request"})
+_CHILDREN = frozenset({"subprocess.Popen", "os.system", "os.posix_spawn", "os.fork", "os.exec", "pty.spawn"})
+
+
+@contextlib.contextmanager
+def tracing() -> Iterator[ReadTrace]:
+    """Notice what is opened within the block, by any thread of this process."""
+    global _hooked
+    with _hook_lock:
+        if not _hooked:
+            sys.addaudithook(_hook)
+            _hooked = True
+    trace = ReadTrace(os.getcwd())
+    _listening.append(trace)
+    try:
+        yield trace
+    finally:
+        _listening[:] = [each for each in _listening if each is not trace]
+
+
+def _hook(event: str, args: tuple[object, ...]) -> None:
+    if not _listening:
+        return
+    if event == "open":
+        _note_open(*args[:3])
+    elif event in ("os.listdir", "os.scandir"):
+        _note("listing", args[0])
+    elif event == "sqlite3.connect":
+        _note("file", args[0])
+    elif event in ("os.rename", "os.link", "os.symlink"):
+        _note_written(args[1])
+    elif event in ("os.mkdir", "os.remove"):
+        _note_written(args[0])
+    elif event in _NETWORK:
+        _note_other("network")
+    elif event in _CHILDREN:
+        _note_other("child process")
+
+
+def _note_open(path: object, mode: object, flags: object) -> None:
+    """Tell reading from writing. Adding to the end of a file or into it reads nothing; making it anew hides the old."""
+    if isinstance(mode, str):
+        makes, reads = mode.startswith(("w", "x")), "r" in mode or "+" in mode
+    else:
+        bits = flags if isinstance(flags, int) else 0
+        makes = bool(bits & (os.O_TRUNC | os.O_EXCL)) or (bool(bits & os.O_CREAT) and _is_absent(path))
+        reads = bits & (os.O_WRONLY | os.O_RDWR) != os.O_WRONLY
+    if makes:
+        _note_written(path)
+    elif reads:
+        _note("file", path)
+
+
+def _is_absent(path: object) -> bool:
+    text = _text_of(path)
+    return text is not None and not os.path.exists(text)
+
+
+def _text_of(path: object) -> str | None:
+    """Return an opened path as text; None for a file handle."""
+    if path is None:
+        return "."
+    return os.fsdecode(path) if isinstance(path, str | bytes | os.PathLike) else None
+
+
+def _note(kind: ReadKind, path: object) -> None:
+    text = _text_of(path)
+    if text is None or text == ":memory:" or text.startswith(_QUIET_FOLDERS) or _asks_the_import_system():
+        return
+    for trace in _listening:
+        whole = os.path.join(os.getcwd(), text)
+        named = text if os.path.isabs(text) or os.getcwd() == trace.folder else whole
+        if os.path.normpath(whole) in trace.written or (kind, named) in trace.opened:
+            continue
+        # What Python and its packages read of their own is covered by their versions.
+        if kind == "file" and origin_of_file(whole) != "project":
+            continue
+        if kind == "file" and os.path.isdir(whole):
+            continue
+        trace.opened[kind, named] = read_stamp(whole) if kind == "file" else None
+
+
+def _note_written(path: object) -> None:
+    text = _text_of(path)
+    if text is not None:
+        for trace in _listening:
+            trace.written.add(os.path.normpath(os.path.join(os.getcwd(), text)))
+
+
+def _note_other(what: str) -> None:
+    for trace in _listening:
+        trace.notes[what] = None
+
+
+def _asks_the_import_system() -> bool:
+    """Whether the file is opened for an import, a traceback or package metadata: code is followed by other means.
+
+    Only the caller itself counts, not who called it: a whole pipeline may be running inside an import.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.endswith(_PASSES_ON):
+        frame = frame.f_back
+    return frame is not None and frame.f_code.co_filename.startswith(_READS_CODE)
+
+
+_LIBRARY = os.path.dirname(os.__file__)
+# What stands between the one who wants a file and the opening of it: this module and the standard path classes.
+_PASSES_ON = (
+    __file__,
+    os.sep + "pathlib.py",
+    os.path.join("pathlib", "_local.py"),
+    os.path.join(_LIBRARY, "codecs.py"),
+)
+_READS_CODE = (
+    "<frozen importlib",
+    "<frozen zipimport",
+    os.path.join(_LIBRARY, "importlib", "metadata"),
+    os.path.join(_LIBRARY, "tokenize.py"),
+    os.path.join(_LIBRARY, "linecache.py"),
+    os.path.join(_LIBRARY, "pkgutil.py"),
+)

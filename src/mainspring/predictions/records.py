@@ -1,0 +1,69 @@
+"""What the prediction server writes down: one record for each request, one for each batch of labels. JSON, one a frame.
+
+A prediction is recorded as it was asked and as it was answered, so that it can be explained, scored against its label,
+and replayed on another model. The prediction server writes these; the log and the monitors read them.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from mainspring.errors import Corrupt
+
+__all__ = ["LabelRecord", "PredictionRecord", "Record", "RouteRole", "decode_record", "encode_record"]
+
+RouteRole = Literal["champion", "canary", "shadow"]
+
+
+class PredictionRecord(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="prediction"):
+    """One answered request with all its rows.
+
+    `at` is when the event happened, by the client's ``x-event-at`` header or else `received_at`; both are ISO 8601 UTC.
+    `columns` holds the values as they came, one list a column, in the order of `ids`. A record of route ``shadow`` was
+    never sent to anybody; it bears the ids of the answer that was, so that labels join both.
+    """
+
+    model: str
+    version: int
+    route: RouteRole
+    at: str
+    received_at: str
+    request_id: str | None
+    ids: list[str]
+    columns: dict[str, list[object]]
+    scores: list[float | list[float]]
+    latency_ms: float
+    warnings: int
+
+
+class LabelRecord(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="label"):
+    """What came true for some predictions: a class name each, or a number for a regression."""
+
+    model: str
+    at: str
+    ids: list[str]
+    labels: list[str | float]
+    source: str | None
+
+
+Record = PredictionRecord | LabelRecord
+
+_encoder = msgspec.json.Encoder()
+_decoder: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)
+
+
+def encode_record(record: Record) -> bytes:
+    """Return the record as one JSON object; its key ``kind`` says which of the two it is."""
+    return _encoder.encode(record)
+
+
+def decode_record(payload: bytes, *, where: str = "") -> Record:
+    """Read what `encode_record` wrote.
+
+    Raises:
+        Corrupt: the payload is no record.
+    """
+    try:
+        return _decoder.decode(payload)
+    except msgspec.MsgspecError as error:
+        raise Corrupt(f"A record of the journal cannot be read: {error}", where=where) from error

@@ -1,0 +1,167 @@
+"""Gates: what a candidate must show before it may serve. Each returns a result with its figures; none raises a no.
+
+A gate is data from `domain.policy`, or any function from a `GateContext` to a `GateResult`.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mainspring.bundle.predictor import Predictor
+from mainspring.data.table import Columns, columns_of, n_rows
+from mainspring.domain.metric import parse_goal
+from mainspring.domain.policy import BeatsChampion, Gate, Latency, Replay, WorstSlice
+from mainspring.domain.signature import Signature
+from mainspring.domain.version import GateResult
+from mainspring.evaluate.compare import compare
+from mainspring.evaluate.losses import loss
+from mainspring.evaluate.measure import predict_labels
+from mainspring.predictions.log import features_of
+from mainspring.train.candidate import Candidate
+from mainspring.train.features import days_of, label_values, target_index
+
+__all__ = ["GateContext", "UserGate", "run_gates"]
+
+
+@dataclass(frozen=True)
+class GateContext:
+    """What gates look at: the candidate, the champion's predictor (None before the first), and recent traffic.
+
+    `traffic` gives up to that many of the newest logged rows, with `label` where it has come; `predictor` is the
+    candidate's own bundle, loaded as production will load it.
+    """
+
+    candidate: Candidate
+    goal: str
+    champion: Predictor | None
+    traffic: Callable[[int], Columns]
+    predictor: Predictor | None = None
+    signature: Signature = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "signature", self.candidate.fitted.signature)
+
+    def losses(self, predictor: Predictor, columns: Columns, truth: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the loss of each row under a predictor, by the candidate's measure."""
+        return loss(self.signature.task, truth, predictor.predict(columns), bound=self.candidate.fitted.loss_bound)
+
+
+UserGate = Callable[[GateContext], GateResult]
+
+
+def run_gates(context: GateContext, gates: Sequence[Gate | UserGate]) -> list[GateResult]:
+    """Ask the goal, then each gate in order."""
+    results = [_goal(context)] if context.goal else []
+    for gate in gates:
+        match gate:
+            case BeatsChampion():
+                results.append(_beats_champion(context, gate))
+            case WorstSlice():
+                results.append(_worst_slice(context, gate))
+            case Latency():
+                results.append(_latency(context, gate))
+            case Replay():
+                results.append(_replay(context, gate))
+            case _:
+                results.append(gate(context))
+    return results
+
+
+def _goal(context: GateContext) -> GateResult:
+    goal = parse_goal(context.goal, task=context.signature.task)
+    measured = context.candidate.report.metrics[goal.metric]
+    return GateResult("goal", goal.met_by(measured.value), f"{measured} for {goal}", {"metric": measured.to_json()})
+
+
+def _beats_champion(context: GateContext, gate: BeatsChampion) -> GateResult:
+    if context.champion is None:
+        return GateResult(gate.name, True, "there is no champion yet")
+    test = columns_of(context.candidate.test)
+    truth = target_index(test[context.signature.target], context.signature)
+    task, bound = context.signature.task, context.candidate.fitted.loss_bound
+    time_column = next((name for name, array in test.items() if array.dtype.kind == "M"), "")
+    compared = compare(
+        context.losses(context.champion, test, truth),
+        loss(task, truth, context.candidate.scores, bound=bound),
+        groups=days_of(test, time_column),
+        level=gate.level,
+    )
+    reason = f"on the hold-out {compared}"
+    return GateResult(gate.name, compared.verdict != "worse", reason, {"comparison": compared.to_json()})
+
+
+def _worst_slice(context: GateContext, gate: WorstSlice) -> GateResult:
+    metric = parse_goal(context.goal).metric if context.goal else "roc_auc"
+    larger = metric not in ("brier", "log_loss", "ece", "mae", "rmse", "mape")
+    slices = [
+        each for each in context.candidate.report.slices if each["rows"] >= gate.min_rows and metric in each["metrics"]
+    ]
+    if not slices:
+        return GateResult(gate.name, True, f"no declared slice has {gate.min_rows} rows")
+    worst = min(slices, key=lambda each: each["metrics"][metric] * (1 if larger else -1))
+    value = float(worst["metrics"][metric])
+    passed = value >= gate.floor if larger else value <= gate.floor
+    reason = f"{metric} is worst in {worst['name']}: {value:.4g} on {worst['rows']} rows, floor {gate.floor:g}"
+    return GateResult(gate.name, passed, reason, {"slice": worst["name"], "value": value, "rows": worst["rows"]})
+
+
+def _latency(context: GateContext, gate: Latency, *, tries: int = 200) -> GateResult:
+    predictor = _loaded(context)
+    test = columns_of(context.candidate.test)
+    rows = n_rows(test)
+    taken = []
+    for attempt in range(tries + 10):
+        row = attempt * 7919 % rows  # strides through the rows, so that no single lucky row is measured
+        one = {name: test[name][row : row + 1] for name in context.signature.names}
+        started = time.perf_counter()
+        predictor.predict(one)
+        taken.append((time.perf_counter() - started) * 1000)
+    p50, p99 = (float(value) for value in np.quantile(taken[10:], [0.5, 0.99]))
+    reason = f"one row takes {p99:.1f} ms at the 99th percentile ({p50:.1f} at the median), budget {gate.p99_ms:g}"
+    return GateResult(gate.name, p99 <= gate.p99_ms, reason, {"p50_ms": p50, "p99_ms": p99, "rows": tries})
+
+
+def _replay(context: GateContext, gate: Replay) -> GateResult:
+    logged = context.traffic(gate.rows)
+    if not n_rows(logged) or context.champion is None:
+        return GateResult(gate.name, True, "there is no traffic to replay yet", {"rows": 0})
+    predictor, asked = _loaded(context), features_of(logged)
+    missing = [name for name in context.signature.names if name not in asked]
+    if missing:
+        reason = f"production requests have no `{missing[0]}`, which the candidate needs"
+        return GateResult(gate.name, False, reason, {"missing": missing})
+    started = time.perf_counter()
+    scores = predictor.predict(asked)
+    seconds = time.perf_counter() - started
+    before = context.champion.predict(asked)
+    evidence: dict[str, object] = {"rows": n_rows(logged), "ms_per_row": seconds * 1000 / n_rows(logged)}
+    if not np.isfinite(scores).all():
+        return GateResult(gate.name, False, f"{int((~np.isfinite(scores)).sum())} answers are not numbers", evidence)
+    if context.signature.task != "regression":
+        threshold = context.candidate.fitted.threshold
+        differing = predict_labels(scores, threshold) != predict_labels(before, threshold)
+        evidence["disagreement"] = float(differing.mean())
+    known = np.array([label is not None for label in logged["label"]])
+    evidence["labelled"] = int(known.sum())
+    said = f"{n_rows(logged)} logged requests replayed, {evidence['labelled']} with labels"
+    if known.sum() < 2:
+        return GateResult(gate.name, True, said, evidence)
+    truth = label_values(logged["label"][known], context.signature)
+    task, bound = context.signature.task, context.candidate.fitted.loss_bound
+    compared = compare(
+        loss(task, truth, before[known], bound=bound),
+        loss(task, truth, scores[known], bound=bound),
+        groups=days_of({"at": logged["at"][known]}, "at"),
+        level=gate.level,
+    )
+    evidence["comparison"] = compared.to_json()
+    return GateResult(gate.name, compared.verdict != "worse", f"{said}; {compared}", evidence)
+
+
+def _loaded(context: GateContext) -> Predictor:
+    if context.predictor is None:
+        raise AssertionError("gates are asked after the candidate's bundle was loaded")
+    return context.predictor

@@ -1,0 +1,34 @@
+"""Production rows whose labels have come, as a file that a pipeline can train on."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+
+from mainspring.data.table import n_rows
+from mainspring.domain.signature import Signature
+from mainspring.predictions.log import PredictionLog, features_of
+
+__all__ = ["export_labelled"]
+
+
+def export_labelled(log: PredictionLog, signature: Signature, model: str, home: Path, now: datetime) -> Path | None:
+    """Write all labelled rows up to `now` to a Parquet file in the workspace and return it; None when there are none.
+
+    The target column has the model's own name for it and the class labels as text (a regression's as numbers).
+    """
+    rows = log.labelled(model, labelled_from=datetime(1970, 1, 1, tzinfo=UTC), labelled_until=now)
+    if not n_rows(rows):
+        return None
+    labels = rows["label"].astype(float) if signature.task == "regression" else rows["label"]
+    table = {**features_of(rows), signature.target: labels}
+    folder = home / "labelled"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{model}.parquet"
+    hidden = path.with_suffix(".part")
+    with duckdb.connect() as connection:
+        connection.register("labelled", table)
+        quoted = str(hidden).replace("'", "''")
+        connection.execute(f"COPY (SELECT * FROM labelled) TO '{quoted}' (FORMAT parquet)").fetchall()
+    hidden.replace(path)
+    return path

@@ -1,0 +1,158 @@
+"""A candidate's way into the registry: packed as a bundle, registered with its evidence, asked by the gates.
+
+Each stage leaves an event, so that the timeline tells what was checked, chosen, measured and refused.
+"""
+
+import dataclasses
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from mainspring.artifacts.protocol import ArtifactStore
+from mainspring.bundle.format import write_bundle
+from mainspring.bundle.predictor import Predictor
+from mainspring.domain.policy import Gate
+from mainspring.domain.version import GateResult, ModelVersion
+from mainspring.registry.gates import GateContext, UserGate, run_gates
+from mainspring.registry.versions import find_version, record_gates, register_version, set_status
+from mainspring.store.events import Event
+from mainspring.store.protocol import Store
+from mainspring.tracking.runs import find_run, log_metrics
+from mainspring.train.candidate import Candidate
+
+__all__ = ["submit"]
+
+
+def submit(
+    store: Store,
+    artifacts: ArtifactStore,
+    context: GateContext,
+    *,
+    model: str,
+    gates: Sequence[Gate | UserGate],
+    run_id: str | None,
+    author: str,
+    at: datetime,
+    load: Callable[[ModelVersion], Predictor],
+    data: Mapping[str, str] | None = None,
+) -> tuple[ModelVersion, list[GateResult]]:
+    """Register the candidate of `context` as the next version of `model` and put it through `gates`.
+
+    `load` loads a registered version, as production will; `data` names the dataset versions the run read. The
+    version's status is `ready` behind gates that all passed, else `refused`.
+    """
+    candidate = context.candidate
+    _tell(store, model, candidate, author)
+    facts = _facts(store, candidate, run_id, author, dict(data or {}))
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "bundle"
+        fitted = candidate.fitted
+        threshold = fitted.threshold if fitted.signature.task == "binary" else None
+        manifest = write_bundle(
+            folder,
+            fitted.estimator,
+            fitted.signature,
+            name=model,
+            profile=candidate.profile,
+            threshold=threshold,
+            facts=facts,
+        )
+        bundle = artifacts.put_tree(folder)
+    size = sum(each.size_bytes for each in manifest.files.values())
+    version = register_version(
+        store,
+        model,
+        bundle=bundle,
+        run_id=run_id,
+        evidence={**_evidence(candidate), "facts": facts, "size_bytes": size, "goal": context.goal},
+        author=author,
+        at=at,
+    )
+    if run_id is not None:
+        log_metrics(store, _run(store, run_id), candidate.metrics, at)
+    results = run_gates(dataclasses.replace(context, predictor=load(version)), gates)
+    record_gates(store, version, results, at)
+    failed = [result.gate for result in results if not result.passed]
+    reason = f"refused by {', '.join(failed)}" if failed else f"passed {len(results)} gates"
+    set_status(store, version, "refused" if failed else "ready", reason=reason)
+    return find_version(store, version.reference), results
+
+
+def _tell(store: Store, model: str, candidate: Candidate, author: str) -> None:
+    """Leave an event for each stage of the training that led here."""
+    fitted, report = candidate.fitted, candidate.report
+    board = [
+        {"name": each.name, "kind": each.kind, "loss": each.loss, "verdict": each.verdict}
+        for each in fitted.leaderboard
+    ]
+    metrics = {name: value.to_json() for name, value in report.metrics.items()}
+    worst = max(report.slices, key=lambda each: each["loss"], default=None)
+    stages: list[tuple[str, dict[str, object]]] = [
+        ("data.checked", {"rows": sum(report.rows.values()), "columns": len(fitted.signature.columns)}),
+        ("data.split", {"rows": report.rows, "span": report.span}),
+        ("model.chosen", {"chosen": fitted.chosen, "reason": fitted.reason, "contenders": board}),
+        ("model.evaluated", {"metrics": metrics, "confusion": report.confusion, "worst_slice": worst}),
+    ]
+    for verb, details in stages:
+        store.change(Event(verb, f"models/{model}", details, actor=author), lambda _: None)
+
+
+def _facts(
+    store: Store, candidate: Candidate, run_id: str | None, author: str, data: dict[str, str]
+) -> dict[str, object]:
+    tags = find_run(store, run_id).tags if run_id is not None else {}
+    return {
+        "author": author,
+        "run_id": run_id or "",
+        "commit": tags.get("git_commit", ""),
+        "data": data,
+        "transforms": _transforms(candidate.fitted.estimator),
+    }
+
+
+def _transforms(estimator: Any) -> list[str]:
+    """Say in words what happens to a row on its way through a scikit-learn estimator, one line a stage."""
+    steps = getattr(estimator, "steps", None) or [("model", estimator)]
+    lines = []
+    for _, stage in steps:
+        inner = getattr(stage, "transformers_", None)
+        if inner is None:
+            lines.append(_words(stage))
+            continue
+        for name, transformer, columns in inner:
+            if transformer != "drop":
+                what = transformer if isinstance(transformer, str) else _words(transformer)
+                lines.append(f"{what} on {', '.join(str(each) for each in columns)}" if len(columns) else name)
+    return lines
+
+
+def _words(estimator: Any) -> str:
+    return " ".join(repr(estimator).split())
+
+
+def _evidence(candidate: Candidate) -> dict[str, object]:
+    report = candidate.report
+    return {
+        "metrics": {name: value.to_json() for name, value in report.metrics.items()},
+        "loss": {
+            "kind": report.loss,
+            "mean": report.loss_mean,
+            "blocks": report.loss_blocks,
+            "bound": candidate.fitted.loss_bound,
+        },
+        "slices": report.slices,
+        "confusion": report.confusion,
+        "threshold": report.threshold,
+        "chosen": candidate.fitted.chosen,
+        "reason": candidate.fitted.reason,
+        "leaderboard": [dataclasses.asdict(each) for each in candidate.fitted.leaderboard],
+        "importances": report.importances,
+        "rows": report.rows,
+        "span": report.span,
+    }
+
+
+def _run(store: Store, run_id: str) -> Any:  # a RunId that was given as text
+    return find_run(store, run_id).run_id

@@ -1,0 +1,136 @@
+"""Scores to the bodies of answers, and labels to the record of them: what a number means by the model's signature.
+
+Pure functions; `service` runs the request around them.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from mainspring.bundle.labels import class_named
+from mainspring.bundle.manifest import BundleManifest
+from mainspring.domain.signature import Signature
+from mainspring.errors import Invalid, nearest
+from mainspring.predictions.records import LabelRecord
+from mainspring.serve.decode import MOST_PLACES
+from mainspring.serve.problems import InvalidRows, Place
+from mainspring.serve.wire import Answer, Feedback, InferAnswer, Label, OutputTensor, Prediction, WantedOutput
+
+if TYPE_CHECKING:
+    from mainspring.serve.service import Scored
+
+__all__ = ["check_outputs", "infer_answer", "label_record", "labels_of", "predict_answer"]
+
+_Scores = Sequence[float | list[float]]
+_LONGEST_ID = 128
+
+
+def labels_of(manifest: BundleManifest, scores: _Scores) -> list[str] | None:
+    """Return the class that each score says, by the bundle's threshold or the highest probability.
+
+    None for a regression, whose score is its answer.
+    """
+    classes = manifest.signature.classes
+    if manifest.signature.task == "regression":
+        return None
+    threshold = 0.5 if manifest.threshold is None else manifest.threshold
+    return [
+        classes[max(range(len(score)), key=score.__getitem__)]
+        if isinstance(score, list)
+        else classes[int(score >= threshold)]
+        for score in scores
+    ]
+
+
+def predict_answer(model: str, scored: "Scored") -> Answer:
+    """Return the body of a predict answer."""
+    scores: _Scores = scored.scores.tolist()
+    labels = labels_of(scored.loaded.predictor.manifest, scores)
+    predictions = [
+        Prediction(identifier, score, labels[at] if labels else None)
+        for at, (identifier, score) in enumerate(zip(scored.ids, scores, strict=True))
+    ]
+    return Answer(
+        model, scored.route.version, scored.route.role, predictions, scored.decoded.warnings, scored.asked.request_id
+    )
+
+
+def infer_answer(model: str, scored: "Scored") -> InferAnswer:
+    """Return the body of an Open Inference answer, with the outputs that were asked for, or all."""
+    wanted = scored.asked.outputs
+    scores: _Scores = scored.scores.tolist()
+    outputs = {
+        "score": OutputTensor("score", "FP64", list(scored.scores.shape), scored.scores.ravel().tolist()),
+    }
+    labels = labels_of(scored.loaded.predictor.manifest, scores)
+    if labels is not None:
+        outputs["label"] = OutputTensor("label", "BYTES", [len(labels)], list(labels))
+    return InferAnswer(
+        model_name=model,
+        model_version=str(scored.route.version),
+        outputs=list(outputs.values()) if wanted is None else [outputs[each.name] for each in wanted],
+        parameters={
+            "prediction_ids": scored.ids,
+            "route": scored.route.role,
+            "warnings": scored.decoded.warnings,
+        },
+        id=scored.asked.request_id,
+    )
+
+
+def check_outputs(signature: Signature, wanted: Sequence[WantedOutput] | None) -> None:
+    """Check that the model has every output that is asked for.
+
+    Raises:
+        Invalid: it has not.
+    """
+    known = ["score"] if signature.task == "regression" else ["score", "label"]
+    for at, each in enumerate(wanted or ()):
+        if each.name not in known:
+            raise Invalid(
+                f"The model has no output `{each.name}`",
+                where=f"outputs[{at}].name",
+                next_step=nearest(each.name, known),
+            )
+
+
+def label_record(feedback: Feedback, signature: Signature, at: str) -> LabelRecord:
+    """Return the record of labels, each as the name of its class or as a number.
+
+    Raises:
+        InvalidRows: there is no label, or one does not fit the model's task; every place is listed, up to 20.
+    """
+    places: list[Place] = [] if feedback.labels else [Place("labels", "there are no labels")]
+    values: list[str | float] = []
+    for position, each in enumerate(feedback.labels):
+        if not 0 < len(each.id) <= _LONGEST_ID:
+            places.append(Place(f"labels[{position}].id", "this is not the id of a prediction"))
+        value = _label(each, signature)
+        if value is None:
+            places.append(Place(f"labels[{position}].label", _misfit(each, signature)))
+        else:
+            values.append(value)
+    if places:
+        shown = tuple(places[:MOST_PLACES])
+        raise InvalidRows(
+            shown[0].what,
+            where=shown[0].where,
+            next_step=f"labels are values of `{signature.target}`",
+            places=shown,
+        )
+    return LabelRecord(
+        model=feedback.model, at=at, ids=[each.id for each in feedback.labels], labels=values, source=feedback.source
+    )
+
+
+def _label(each: Label, signature: Signature) -> str | float | None:
+    if signature.task != "regression":
+        return class_named(each.label, signature.classes)
+    number = isinstance(each.label, (int, float)) and not isinstance(each.label, bool)
+    return float(each.label) if number and math.isfinite(float(each.label)) else None
+
+
+def _misfit(each: Label, signature: Signature) -> str:
+    if signature.task == "regression":
+        return f"{each.label!r} is not a number"
+    return f"{each.label!r} is no class of the model. {nearest(str(each.label), signature.classes)}"

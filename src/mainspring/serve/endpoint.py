@@ -1,0 +1,237 @@
+"""Endpoints: the versions of a model that are loaded and answer, and how they change without a request failing.
+
+A change is followed in this order: read the table, verify and load what is not loaded yet, run the example row through
+it, and only then switch one pointer. Whatever fails before the switch leaves the old routes answering and is told in
+the metadata and the metrics. Loading runs in a thread of its own; everything else in this module in the event loop.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mainspring.bundle.format import digest_of
+from mainspring.bundle.predictor import Predictor, load_bundle
+from mainspring.domain.ids import Digest
+from mainspring.errors import Corrupt, MainspringError, NotFound, Unavailable, nearest
+from mainspring.serve.decode import RowDecoder
+from mainspring.serve.metrics import ServerMetrics
+from mainspring.serve.routes import Route, RouteTable, read_routes
+
+__all__ = ["Active", "Endpoint", "Endpoints", "LoadedVersion"]
+
+_log = logging.getLogger(__name__)
+_POLL_SECONDS = 0.2
+_FIRST_RETRY_SECONDS, _LAST_RETRY_SECONDS = 1.0, 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedVersion:
+    """A version that is ready to score."""
+
+    version: int
+    digest: Digest
+    predictor: Predictor
+    decoder: RowDecoder
+
+
+@dataclass(frozen=True, slots=True)
+class Active:
+    """A table and every version it names, loaded. Requests hold on to the one they began with."""
+
+    table: RouteTable
+    loaded: Mapping[int, LoadedVersion]
+
+
+@dataclass(slots=True)
+class Endpoint:
+    """One model: what answers now, what stays warm to go back to, and why the last change was not followed."""
+
+    model: str
+    active: Active | None = None
+    standby: Mapping[int, LoadedVersion] = field(default_factory=dict)
+    last_error: MainspringError | None = None
+
+    def serving(self) -> Active:
+        """Return what answers now.
+
+        Raises:
+            Unavailable: no version could be loaded yet.
+        """
+        if self.active is None:
+            raise Unavailable(
+                f"No version of `{self.model}` is loaded" + (f": {self.last_error.what}" if self.last_error else ""),
+                where=f"models/{self.model}",
+                next_step="publish routes to a bundle that loads",
+            )
+        return self.active
+
+
+@dataclass(slots=True)
+class _Followed:
+    """What is known of one route file: how it looked when last read, and when to try again after a failure."""
+
+    seen: tuple[int, ...] = ()
+    retry_at: float = 0.0
+    wait_seconds: float = _FIRST_RETRY_SECONDS
+
+
+class Endpoints:
+    """Follows a folder of route files, or serves fixed tables, or both."""
+
+    def __init__(self, folder: Path | None, metrics: ServerMetrics, fixed: Sequence[RouteTable] = ()) -> None:
+        self._folder = folder
+        self._metrics = metrics
+        self._fixed = fixed
+        self._endpoints: dict[str, Endpoint] = {}
+        self._followed: dict[Path, _Followed] = {}
+        self._loader = ThreadPoolExecutor(1, thread_name_prefix="load")
+        self._looked = False
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether every endpoint that is known has a version that answers."""
+        return self._looked and all(endpoint.active for endpoint in self._endpoints.values())
+
+    @property
+    def has_looked(self) -> bool:
+        """Whether the first pass over the routes is done, well or not."""
+        return self._looked
+
+    def all(self) -> list[Endpoint]:
+        """Return every endpoint, by name."""
+        return [self._endpoints[name] for name in sorted(self._endpoints)]
+
+    def find(self, model: str) -> Endpoint:
+        """Return the endpoint of `model`.
+
+        Raises:
+            NotFound: no such model is served here; the message names the nearest.
+        """
+        try:
+            return self._endpoints[model]
+        except KeyError:
+            raise NotFound(
+                f"No model `{model}` is served here",
+                where=f"models/{model}",
+                next_step=nearest(model, self._endpoints),
+            ) from None
+
+    async def load_fixed(self) -> None:
+        """Load the fixed tables.
+
+        Raises:
+            MainspringError: a bundle cannot be loaded; there is nothing older to fall back on.
+        """
+        for table in self._fixed:
+            endpoint = self._endpoints.setdefault(table.model, Endpoint(table.model))
+            endpoint.active = await self._load(table, {})
+
+    async def follow(self) -> None:
+        """Follow the folder until cancelled."""
+        while True:
+            await asyncio.sleep(_POLL_SECONDS)
+            try:
+                await self.look()
+            except Exception:
+                # The edge of this task: whatever one look trips over, the server answers and the next look comes.
+                _log.exception("the routes in %s could not be looked at", self._folder)
+
+    async def look(self) -> None:
+        """Look at every route file once, and follow those that changed."""
+        present = _route_files(self._folder) if self._folder else {}
+        for path, seen in present.items():
+            followed = self._followed.setdefault(path, _Followed())
+            due = followed.retry_at and time.monotonic() >= followed.retry_at
+            if seen != followed.seen or due:
+                if seen != followed.seen:
+                    followed.wait_seconds = _FIRST_RETRY_SECONDS
+                followed.seen, followed.retry_at = seen, 0.0
+                await self._follow_file(path, followed)
+        for path in self._followed.keys() - present.keys():
+            del self._followed[path]
+            self._endpoints.pop(path.stem, None)
+            _log.info("endpoint %s is gone: its route file was removed", path.stem)
+        self._looked = True
+
+    def close(self) -> None:
+        """Stop loading."""
+        self._loader.shutdown(wait=False, cancel_futures=True)
+
+    async def _follow_file(self, path: Path, followed: _Followed) -> None:
+        endpoint = self._endpoints.setdefault(path.stem, Endpoint(path.stem))
+        try:
+            await self._switch(endpoint, read_routes(path))
+            endpoint.last_error = None
+        except (MainspringError, OSError) as error:
+            endpoint.last_error = error if isinstance(error, MainspringError) else Unavailable(str(error))
+            # A disk that comes back, or a bundle that is copied late, heals without anybody touching the file.
+            followed.retry_at = time.monotonic() + followed.wait_seconds
+            followed.wait_seconds = min(2 * followed.wait_seconds, _LAST_RETRY_SECONDS)
+            self._metrics.count("model_reload_failures_total", endpoint.model)
+            _log.error("endpoint %s keeps its routes: %s", endpoint.model, error)
+
+    async def _switch(self, endpoint: Endpoint, table: RouteTable) -> None:
+        before = endpoint.active
+        known = {**endpoint.standby, **(before.loaded if before else {})}
+        try:
+            active = await self._load(table, known)
+        except MainspringError:
+            if before is None and len(table.routes) > 1:
+                # Just started, and a canary or shadow is broken: the champion alone is better than no answer.
+                alone = RouteTable(table.model, table.revision, (table.champion,))
+                endpoint.active = await self._load(alone, known)
+            raise
+        endpoint.active = active
+        if before is not None:
+            endpoint.standby = {
+                version: loaded for version, loaded in before.loaded.items() if version not in active.loaded
+            } or endpoint.standby
+        _log.info("endpoint %s follows revision %d", endpoint.model, table.revision)
+
+    async def _load(self, table: RouteTable, known: Mapping[int, LoadedVersion]) -> Active:
+        loop = asyncio.get_running_loop()
+        loaded = {
+            route.version: await loop.run_in_executor(self._loader, _load_route, route, known.get(route.version))
+            for route in table.routes
+        }
+        return Active(table, loaded)
+
+
+def _load_route(route: Route, known: LoadedVersion | None) -> LoadedVersion:
+    """Return the version of a route, loaded and warm; `known` is used again when it is the same bundle."""
+    folder = Path(route.bundle)
+    digest = digest_of(folder)
+    if known is not None and known.digest == digest:
+        return known
+    try:
+        predictor = load_bundle(folder)
+        decoder = RowDecoder(predictor.signature)
+        example = predictor.signature.example
+        if example:
+            predictor.predict(decoder.rows([example]).columns)
+    except MainspringError:
+        raise
+    except Exception as error:
+        # The first prediction runs foreign code, which may fail in any way; the version is refused, not the server.
+        raise Corrupt(
+            f"Version {route.version} cannot score its own example row: {type(error).__name__}: {error}",
+            where=route.bundle,
+            next_step="write the bundle anew from a model that scores its example",
+        ) from error
+    return LoadedVersion(route.version, digest, predictor, decoder)
+
+
+def _route_files(folder: Path) -> dict[Path, tuple[int, ...]]:
+    """Return each route file with what changes when it changes; a folder that is not there yet has none."""
+    found: dict[Path, tuple[int, ...]] = {}
+    for path in sorted(folder.glob("[!.]*.json")):
+        try:
+            state = path.stat()
+        except FileNotFoundError:
+            continue
+        found[path] = (state.st_mtime_ns, state.st_size, state.st_ino)
+    return found

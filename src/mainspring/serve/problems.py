@@ -1,0 +1,94 @@
+"""Errors as the wire carries them: ``application/problem+json`` (RFC 9457), with place and advice.
+
+Server and client share these shapes: what `problem_of` writes, `error_of` turns back into the error it was, so that a
+caller of the client sees the same classes as a caller of the library.
+"""
+
+from http import HTTPStatus
+
+import msgspec
+
+from mainspring.errors import Invalid, MainspringError, NotFound, Refused, Unavailable, outcome_of
+
+__all__ = ["HttpRefusal", "InvalidRows", "Place", "Problem", "error_of", "problem_of"]
+
+
+#: Codes of our own, because the phrases of HTTPStatus change with the version of Python.
+_CODES = {
+    HTTPStatus.BAD_REQUEST: "malformed",
+    HTTPStatus.NOT_FOUND: "no_such_path",
+    HTTPStatus.METHOD_NOT_ALLOWED: "method_not_allowed",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "too_large",
+}
+#: The kinds of error that a status means where its code is not one of the library's.
+_BY_STATUS: dict[int, type[MainspringError]] = {404: NotFound, 409: Refused, 429: Unavailable, 503: Unavailable}
+
+
+class Place(msgspec.Struct, frozen=True):
+    """One thing wrong, and where: ``rows[3].distance``."""
+
+    where: str
+    what: str
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """The body of an error. `error` repeats `detail` under the name that Open Inference clients look for."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    where: str = ""
+    next: str = ""
+    errors: list[Place] = []
+    error: str = ""
+
+
+class InvalidRows(Invalid):
+    """A request with values that do not fit the model; `places` lists every one that was found, up to a limit."""
+
+    def __init__(self, what: str, *, where: str = "", next_step: str = "", places: tuple[Place, ...] = ()) -> None:
+        super().__init__(what, where=where, next_step=next_step)
+        self.places = places
+
+
+class HttpRefusal(MainspringError):
+    """A request that is wrong as a message, before its content matters; it carries its own HTTP status."""
+
+    def __init__(self, status: HTTPStatus, what: str, *, where: str = "", next_step: str = "") -> None:
+        super().__init__(what, where=where, next_step=next_step)
+        self.status = status
+        self.code = _CODES[status]
+
+
+def problem_of(error: MainspringError) -> Problem:
+    """Return the body that tells `error` to a client."""
+    status = error.status if isinstance(error, HttpRefusal) else HTTPStatus(outcome_of(error).http_status)
+    return Problem(
+        type=f"urn:mainspring:problem:{error.code}",
+        title=status.phrase,
+        status=status.value,
+        detail=error.what,
+        code=error.code,
+        where=error.where,
+        next=error.next_step,
+        errors=list(error.places) if isinstance(error, InvalidRows) else [],
+        error=error.what,
+    )
+
+
+def error_of(problem: Problem) -> MainspringError:
+    """Return the error that `problem` tells of; one that is not known here becomes its nearest kind by status."""
+    if problem.errors:
+        return InvalidRows(problem.detail, where=problem.where, next_step=problem.next, places=tuple(problem.errors))
+    kinds = {kind.code: kind for kind in _kinds(MainspringError)}
+    by_status = _BY_STATUS.get(problem.status, Invalid if problem.status < 500 else MainspringError)
+    kind = kinds.get(problem.code, by_status)
+    return kind(problem.detail, where=problem.where, next_step=problem.next)
+
+
+def _kinds(root: type[MainspringError]) -> list[type[MainspringError]]:
+    # Without those that are made from something else than three texts.
+    below = [each for kind in root.__subclasses__() for each in _kinds(kind)]
+    return [root, *below] if root not in (HttpRefusal, InvalidRows) else []

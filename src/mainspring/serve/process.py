@@ -1,0 +1,125 @@
+"""A prediction server as a child process: started, found, stopped, and never left behind.
+
+The child ends when its standard input closes, and the kernel closes that when this process ends, even by a kill -9.
+"""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from mainspring.errors import Unavailable
+
+__all__ = ["ReadyFile", "ServerProcess"]
+
+_POLL_SECONDS = 0.01
+_STOP_SECONDS = 30.0
+_TAIL_BYTES = 4000
+
+
+class ReadyFile(msgspec.Struct, frozen=True):
+    """What a server writes when it answers: where it is to be found."""
+
+    pid: int
+    port: int
+    url: str
+
+
+class ServerProcess:
+    """A running prediction server. Use `start`, or the class as a context manager around what it returns."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", log: Path, url: str, scratch: Path) -> None:
+        self.url = url
+        self.log = log
+        self._process = process
+        self._scratch = scratch
+
+    @classmethod
+    def start(
+        cls,
+        endpoints: Path | None,
+        journals: Path,
+        *,
+        port: int = 0,
+        bundles: Sequence[Path] = (),
+        options: Sequence[str] = (),
+        timeout_seconds: float = 60.0,
+    ) -> Self:
+        """Start a server on a folder of route files, or on bundles, and wait until it answers.
+
+        Raises:
+            Unavailable: it died, or did not answer in time; the message holds the end of what it wrote.
+        """
+        scratch = Path(tempfile.mkdtemp(prefix="mainspring-serve-"))
+        ready, log = scratch / "ready.json", scratch / "server.log"
+        command = [sys.executable, "-m", "mainspring.serve", *map(str, bundles)]
+        command += ["--journals", str(journals), "--port", str(port), "--ready-file", str(ready), "--exit-with-parent"]
+        command += ["--endpoints", str(endpoints)] if endpoints is not None else []
+        with log.open("wb") as errors:
+            process = subprocess.Popen(
+                [*command, *options], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors
+            )
+        server = cls(process, log, "", scratch)
+        deadline = time.monotonic() + timeout_seconds
+        try:
+            while not ready.exists():
+                if process.poll() is not None:
+                    raise Unavailable(f"The prediction server ended with code {process.returncode}:\n{server.tail()}")
+                if time.monotonic() > deadline:
+                    raise Unavailable(f"The prediction server was not ready in time:\n{server.tail()}")
+                time.sleep(_POLL_SECONDS)
+            server.url = msgspec.json.decode(ready.read_bytes(), type=ReadyFile).url
+        except BaseException:
+            server.kill()
+            raise
+        return server
+
+    @property
+    def pid(self) -> int:
+        """The id of the server's process."""
+        return self._process.pid
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process still runs."""
+        return self._process.poll() is None
+
+    def tail(self) -> str:
+        """Return the end of what the server wrote to its log."""
+        return self.log.read_bytes()[-_TAIL_BYTES:].decode(errors="replace") if self.log.exists() else ""
+
+    def stop(self) -> None:
+        """Let the server answer what is under way and end; a server that does not is killed."""
+        if self.is_alive:
+            self._process.terminate()
+            try:
+                self._process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+        self._clean_up()
+
+    def kill(self) -> None:
+        """End the server at once, as a crash would."""
+        self._process.kill()
+        self._clean_up()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _clean_up(self) -> None:
+        self._process.wait()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        shutil.rmtree(self._scratch, ignore_errors=True)

@@ -1,0 +1,165 @@
+"""The composition root: opens the store and the artifacts of one workspace and hands the rooms their collaborators.
+
+A workspace is a folder (`MAINSPRING_HOME`); everything that Mainspring remembers is in it or at the addresses that
+the settings name. Nothing here decides anything.
+
+    store.sqlite   facts          artifacts/   bytes by hash        bundles/    bundles laid out for serving
+    endpoints/     route files    journals/    prediction log, live  segments/  prediction log, sealed
+"""
+
+import getpass
+import os
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from mainspring import config
+from mainspring.domain.ids import Digest
+from mainspring.domain.moments import Clock, SystemClock
+from mainspring.domain.signature import Signature
+from mainspring.domain.version import ModelVersion
+from mainspring.errors import Invalid
+
+if TYPE_CHECKING:
+    from mainspring.artifacts.protocol import ArtifactStore
+    from mainspring.bundle.predictor import Predictor
+    from mainspring.pipeline.context import PipelineContext
+    from mainspring.pipeline.outcome import Progress
+    from mainspring.predictions.log import PredictionLog
+    from mainspring.store.protocol import Store
+
+__all__ = ["Workspace"]
+
+
+class Workspace:
+    """One workspace, opened. Use as a context manager, or call `close`.
+
+    `clock` dates everything that is written (a demo lives through a year in minutes); `actor` is who acts.
+
+    >>> import tempfile
+    >>> with Workspace(Path(tempfile.mkdtemp())) as workspace:
+    ...     workspace.store.read("SELECT count(*) FROM runs")
+    [(0,)]
+    """
+
+    def __init__(self, home: Path | None = None, *, clock: Clock | None = None, actor: str = "") -> None:
+        self.home = config.home() if home is None else home.absolute()
+        self.clock: Clock = clock or SystemClock()
+        self.actor = actor or config.value_of("actor") or _login()
+        #: Is told of the steps of runs; set by whoever shows them.
+        self.progress: Progress | None = None
+        self._predictors: dict[Digest, Predictor] = {}
+
+    @cached_property
+    def store(self) -> "Store":
+        """The metadata database; its tables are made or brought up to date at the first use."""
+        from mainspring.store.sqlite import SqliteStore
+
+        address = config.value_of("store")
+        if address and not address.startswith("sqlite:///"):
+            raise Invalid(
+                f"Mainspring cannot use the store `{address.partition(':')[0]}`",
+                where="MAINSPRING_STORE",
+                next_step="use sqlite:///PATH, or unset it",
+            )
+        path = Path(address.removeprefix("sqlite:///")) if address else self.home / "store.sqlite"
+        return SqliteStore(path, actor=self.actor, clock=self.clock)
+
+    @cached_property
+    def artifacts(self) -> "ArtifactStore":
+        """The content-addressed bytes."""
+        from mainspring.artifacts.local import LocalArtifactStore
+
+        return LocalArtifactStore(Path(config.value_of("artifacts") or self.home / "artifacts"))
+
+    @cached_property
+    def log(self) -> "PredictionLog":
+        """The sealed prediction log."""
+        from mainspring.predictions.log import PredictionLog
+
+        return PredictionLog(self.store, self.segments)
+
+    @property
+    def endpoints(self) -> Path:
+        """Where the route files lie that prediction servers follow."""
+        return self.home / "endpoints"
+
+    @property
+    def journals(self) -> Path:
+        """Where prediction servers write what they answered."""
+        return self.home / "journals"
+
+    @property
+    def segments(self) -> Path:
+        """Where the sealed prediction log lies."""
+        return self.home / "segments"
+
+    @property
+    def pipeline_context(self) -> "PipelineContext":
+        """What a pipeline needs to run here."""
+        from mainspring.pipeline.context import PipelineContext
+
+        return PipelineContext(store=self.store, artifacts=self.artifacts, clock=self.clock, progress=self.progress)
+
+    def bundle_folder(self, digest: Digest) -> Path:
+        """Return a folder that holds the bundle, laid out from the artifacts at the first call."""
+        folder = self.home / "bundles" / digest[:24]
+        if not folder.exists():
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            self.artifacts.checkout_tree(digest, folder)
+        return folder
+
+    def predictor(self, version: ModelVersion) -> "Predictor":
+        """Return the loaded model of a version; it stays loaded while the workspace is open."""
+        from mainspring.bundle.predictor import load_bundle
+
+        if version.bundle not in self._predictors:
+            self._predictors[version.bundle] = load_bundle(self.bundle_folder(version.bundle))
+        return self._predictors[version.bundle]
+
+    def signature_of(self, model: str, version: int) -> Signature:
+        """Return what a version of a model eats."""
+        from mainspring.bundle.format import read_manifest
+        from mainspring.registry.versions import find_version
+
+        found = find_version(self.store, f"{model}/{version}")
+        return read_manifest(self.bundle_folder(found.bundle)).signature
+
+    def seal(self) -> int:
+        """Bring what prediction servers have written so far into the sealed log; return how many rows that was."""
+        from mainspring.predictions.segments import seal
+
+        return seal(self.store, self.journals, self.segments, self.signature_of, at=self.clock.now())
+
+    def publish(self, model: str) -> None:
+        """Tell prediction servers which versions answer for `model` now."""
+        from mainspring.deploy.rollout import publish_routes
+        from mainspring.registry.versions import find_version
+
+        publish_routes(
+            self.store,
+            self.endpoints,
+            model,
+            lambda number: self.bundle_folder(find_version(self.store, f"{model}/{number}").bundle),
+        )
+
+    def close(self) -> None:
+        """Let go of the database."""
+        if "store" in self.__dict__:
+            self.store.close()
+
+    def __enter__(self) -> "Workspace":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _login() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container without a user database
+        return f"uid-{os.getuid()}"

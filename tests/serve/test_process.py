@@ -1,0 +1,192 @@
+"""The server as a process: crashes lose nothing that was answered, and no server outlives its parent."""
+
+import json
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from mainspring.errors import Invalid, MainspringError, Unavailable
+from mainspring.predictions.journal import journals
+from mainspring.serve.client import PredictionClient
+from mainspring.serve.main import listening_socket, options_of
+from mainspring.serve.process import ServerProcess
+
+Eventually = Callable[[Callable[[], Any]], Any]
+
+PARENT = """
+import sys
+from pathlib import Path
+from mainspring.serve.process import ServerProcess
+server = ServerProcess.start(Path(sys.argv[1]), Path(sys.argv[2]))
+print(server.pid, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("after", [1, 37, 150])
+def test_every_answer_is_in_the_journal_once_after_a_kill(site: Any, flight: dict[str, object], after: int) -> None:
+    site.route((1, "champion", 100.0))
+    answered: list[str] = []
+    lock, enough = threading.Lock(), threading.Event()
+
+    def ask(url: str) -> None:
+        with PredictionClient(url) as client:
+            while True:
+                try:
+                    answer = client.predict("late-flights", [flight, flight])
+                except MainspringError:
+                    return
+                with lock:
+                    answered.extend(each.id for each in answer.predictions)
+                    if len(answered) >= 2 * after:
+                        enough.set()
+
+    server = site.start("--rotate-bytes", "20000")
+    asking = [threading.Thread(target=ask, args=(server.url,)) for _ in range(3)]
+    for thread in asking:
+        thread.start()
+    assert enough.wait(60)
+    server.kill()
+    for thread in asking:
+        thread.join()
+    assert all(each.ended for each in journals(site.journals))
+    recorded = Counter(identifier for each in site.records() for identifier in each.ids)
+    assert set(answered) <= set(recorded)
+    assert set(recorded.values()) == {1}
+    # At most what was under way at that moment was written and not answered.
+    assert len(recorded) - len(answered) <= 2 * len(asking)
+
+
+def test_a_full_disk_withholds_the_answer_and_the_server_goes_on(site: Any, flight: dict[str, object]) -> None:
+    site.route((1, "champion", 100.0))
+    with site.start() as server, PredictionClient(server.url) as client:
+        before = client.predict("late-flights", [flight])
+        _, hard = resource.prlimit(server.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (700, hard))
+        for _ in range(3):
+            with pytest.raises(Unavailable, match="journal cannot be written"):
+                client.predict("late-flights", [flight] * 10)
+        with pytest.raises(Unavailable, match="journal cannot be written"):
+            client.feedback("late-flights", [(f"{number:032x}", "late") for number in range(20)])
+        assert 'prediction_log_dropped_total{model="late-flights"} 4' in client.metrics()
+        resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (hard, hard))
+        after = client.predict("late-flights", [flight])
+    recorded = [identifier for each in site.records() for identifier in each.ids]
+    assert recorded == [before.predictions[0].id, after.predictions[0].id]
+
+
+def test_a_503_says_when_to_come_back(site: Any, flight: dict[str, object]) -> None:
+    site.route((1, "champion", 100.0))
+    with site.start() as server, PredictionClient(server.url) as client:
+        client.predict("late-flights", [flight])
+        _, hard = resource.prlimit(server.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (1, hard))
+        port = int(server.url.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port)) as raw:
+            body = json.dumps([flight]).encode()
+            raw.sendall(
+                b"POST /models/late-flights/predict HTTP/1.1\r\nhost: x\r\nconnection: close\r\n"
+                b"content-length: %d\r\n\r\n%s" % (len(body), body)
+            )
+            answer = b"".join(iter(lambda: raw.recv(65536), b""))
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b"\r\nretry-after: 1\r\n" in answer.lower()
+
+
+def test_an_orderly_end_answers_what_is_under_way_and_closes_the_journal(
+    site: Any, flight: dict[str, object], eventually: Eventually
+) -> None:
+    site.route((1, "champion", 100.0))
+    server = site.start()
+    answers: list[int] = []
+
+    def ask() -> None:
+        with PredictionClient(server.url) as client:
+            answers.append(len(client.predict("late-flights", [flight] * 9000).predictions))
+
+    asking = [threading.Thread(target=ask) for _ in range(3)]
+    for thread in asking:
+        thread.start()
+    with PredictionClient(server.url) as client:
+        eventually(lambda: 'status="200"} ' in client.metrics())
+    server.stop()
+    for thread in asking:
+        thread.join()
+    assert answers == [9000] * 3
+    assert sum(len(each.ids) for each in site.records()) == 27_000
+
+
+def test_the_process_ends_well_when_it_is_told_to(site: Any) -> None:
+    with site.start() as server:
+        child = psutil.Process(server.pid)
+        child.send_signal(signal.SIGTERM)
+        assert child.wait(30) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_no_server_outlives_its_parent(site: Any, number: int, eventually: Eventually) -> None:
+    site.route((1, "champion", 100.0))
+    command = [sys.executable, "-c", PARENT, str(site.endpoints), str(site.journals)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        server = psutil.Process(pid)
+        assert server.is_running()
+        parent.send_signal(number)
+        parent.wait()
+        eventually(lambda: not psutil.pid_exists(pid) or server.status() == psutil.STATUS_ZOMBIE)
+
+
+def test_a_server_that_cannot_start_says_why(site: Any, tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match="is not a bundle"):
+        ServerProcess.start(None, site.journals, bundles=[tmp_path])
+    with pytest.raises(Unavailable, match="would listen on"):
+        site.start("--host", "0.0.0.0")
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(Unavailable, match="cannot be taken"):
+        ServerProcess.start(site.endpoints, site.journals, port=taken.getsockname()[1])
+    assert list(tmp_path.glob("*.json")) == []
+
+
+def test_the_host_must_be_this_machine() -> None:
+    for host in ("0.0.0.0", "::", "10.0.0.1", "example.org"):
+        with pytest.raises(Invalid):
+            listening_socket(host, 0)
+    for host in ("127.0.0.1", "localhost", "127.0.0.2"):
+        with listening_socket(host, 0) as listener:
+            assert listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
+
+
+def test_a_server_with_nothing_to_serve_is_refused() -> None:
+    with pytest.raises(Invalid, match="nothing to serve"):
+        options_of(["--journals", "j"])
+
+
+def test_the_ready_file_says_where_the_server_is(site: Any, tmp_path: Path, flight: dict[str, object]) -> None:
+    ready = tmp_path / "ready.json"
+    site.route((1, "champion", 100.0))
+    command = [sys.executable, "-m", "mainspring.serve", "--endpoints", site.endpoints, "--journals", site.journals]
+    command += ["--port", "0", "--ready-file", ready]
+    with subprocess.Popen(list(map(str, command)), stderr=subprocess.DEVNULL) as child:
+        try:
+            while not ready.exists():
+                assert child.poll() is None
+                os.sched_yield()
+            told = json.loads(ready.read_text())
+            assert told["pid"] == child.pid
+            assert told["url"] == f"http://127.0.0.1:{told['port']}"
+            with PredictionClient(told["url"]) as client:
+                assert client.predict("late-flights", [flight]).version == 1
+        finally:
+            child.terminate()
+        assert child.wait(30) == 0
