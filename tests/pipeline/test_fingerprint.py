@@ -1,5 +1,7 @@
 """What a key covers, shown on small modules that are edited and loaded in this process."""
 
+# ruff: noqa: E501  # the modules under test stand on one line each, so that a pair can be compared
+
 import functools
 import itertools
 import sys
@@ -10,10 +12,10 @@ from typing import Any
 
 import pytest
 
+from mainspring.domain.ids import Digest
 from mainspring.errors import Invalid
 from mainspring.pipeline.fingerprint import ArgumentPart, Fingerprint, fingerprint
 from mainspring.pipeline.reads import Stamp, StampCache
-from mainspring.domain.ids import Digest
 
 _numbers = itertools.count()
 

@@ -89,7 +89,7 @@ def test_repr_forces_nothing(recorder: Recorder) -> None:
         bool, float, int, str, math.floor, math.ceil, math.trunc, round, abs, operator.neg, operator.pos, hash,
         lambda x: x + 1, lambda x: 1 + x, lambda x: x - 1, lambda x: 10 - x, lambda x: x * 2, lambda x: 2 / x,
         lambda x: x // 2, lambda x: x % 2, lambda x: x**2, lambda x: 2**x, lambda x: divmod(x, 2),
-        lambda x: x == 7.5, lambda x: x != 7.5, lambda x: x > 7, lambda x: x <= 7, lambda x: 7 < x, lambda x: x + x,
+        lambda x: x == 7.5, lambda x: x != 7.5, lambda x: x > 7, lambda x: x <= 7, lambda x: x + x,
         lambda x: f"{x:.2f}", lambda x: isinstance(x, float), lambda x: x.is_integer(), lambda x: [1, 7.5].index(x),
         complex, lambda x: {7.5: "found"}[x], lambda x: x in (7.5,), lambda x: max(x, 3),
     ],

@@ -42,12 +42,26 @@ def test_parameters_tell_types_and_defaults() -> None:
 @pytest.mark.parametrize(
     ("word", "value"),
     [
-        ("n=5", 5), ("c=2", 2.0), ("c=1e-3", 0.001), ("deep=yes", True), ("deep=False", False), ("folder=a/b", Path("a/b")),
-        ('names=["x"]', ["x"]), ("names=none", None), ("mode=b", "b"), ("mode=3", 3), ("kind=SLOW", Kind.SLOW),
-        ("limit=7", 7), ("limit=x", "x"), ("limit=", None), ("pair=[3, 4]", (3, 4)), ("anything={\"a\": 1}", {"a": 1}),
-        ("anything=plain text", "plain text"), ("path=a=b", "a=b"),
+        ("n=5", 5),
+        ("c=2", 2.0),
+        ("c=1e-3", 0.001),
+        ("deep=yes", True),
+        ("deep=False", False),
+        ("folder=a/b", Path("a/b")),
+        ('names=["x"]', ["x"]),
+        ("names=none", None),
+        ("mode=b", "b"),
+        ("mode=3", 3),
+        ("kind=SLOW", Kind.SLOW),
+        ("limit=7", 7),
+        ("limit=x", "x"),
+        ("limit=", None),
+        ("pair=[3, 4]", (3, 4)),
+        ('anything={"a": 1}', {"a": 1}),
+        ("anything=plain text", "plain text"),
+        ("path=a=b", "a=b"),
     ],
-)  # fmt: skip
+)
 def test_word_is_read_by_its_annotation(word: str, value: Any) -> None:
     name = word.partition("=")[0]
     words = [word] if name == "path" else ["path=p", word]
@@ -59,11 +73,17 @@ def test_word_is_read_by_its_annotation(word: str, value: Any) -> None:
 @pytest.mark.parametrize(
     ("word", "said"),
     [
-        ("n=5.5", "not a whole number"), ("c=big", "not a number"), ("deep=maybe", "true or false"), ("nn=5", "`n`"),
-        ("n", "not name=value"), ("mode=z", "a | b | 3"), ("kind=MEDIUM", "FAST | SLOW"), ("names=x", "JSON"),
+        ("n=5.5", "not a whole number"),
+        ("c=big", "not a number"),
+        ("deep=maybe", "true or false"),
+        ("nn=5", "`n`"),
+        ("n", "not name=value"),
+        ("mode=z", "a | b | 3"),
+        ("kind=MEDIUM", "FAST | SLOW"),
+        ("names=x", "JSON"),
         ('names={"a": 1}', "list"),
     ],
-)  # fmt: skip
+)
 def test_word_that_does_not_fit_is_told(word: str, said: str) -> None:
     with pytest.raises(Invalid) as caught:
         parse_parameters(many, ["path=p", word])

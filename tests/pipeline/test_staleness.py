@@ -331,7 +331,8 @@ def test_opaque_is_named(project: Project) -> None:
     project.replace(
         "steps.py",
         "def with_default(x, extra=5):",
-        "def with_default(x, extra=5):\n    random.random(); importlib.import_module('json')\n    getattr(x, 're' + extra_name)",
+        "def with_default(x, extra=5):\n    random.random()\n"
+        "    importlib.import_module('json')\n    getattr(x, 're' + extra_name)",
     )
     opaque = " | ".join(project.run(1).opaque)
     assert "the clock (time.time) in steps.here" in opaque

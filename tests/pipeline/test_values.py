@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from mainspring.artifacts.local import LocalArtifactStore
 from mainspring.domain.metric import MetricValue
 from mainspring.errors import Corrupt, Invalid
-from mainspring.pipeline.values import Stored, classes_in, decode, encode, objects_in, packages_in, part_of, summary_of
+from mainspring.pipeline.documents import Stored, classes_in, objects_in, packages_in, part_of, summary_of
+from mainspring.pipeline.values import decode, encode
 
 
 class Colour(enum.Enum):
@@ -69,14 +70,46 @@ def back(artifacts: LocalArtifactStore, tmp_path: Path) -> Any:
 
 
 _PLAIN = [
-    None, True, 0, -(10**40), 1.5, -0.0, "", "é\ud800\n", b"", b"x" * 5000, bytearray(b"ab"), 1 + 2j,
-    [], [1, [2, (3, {"a": 1})]], {}, {"a": 1, "b": [None]}, {1: "a", (1, 2): "b"}, {"$": "frame"}, {"b": 1, "a": 2},
-    {1, 2, 3}, frozenset({"a"}), dt.date(2020, 2, 29), dt.time(1, 2, 3, 4), dt.timedelta(days=-1, microseconds=5),
-    dt.datetime(2020, 1, 1, 5), dt.datetime(2020, 1, 1, tzinfo=dt.UTC), dt.datetime(2020, 1, 1, tzinfo=ZoneInfo("Europe/Paris")),
+    None,
+    True,
+    0,
+    -(10**40),
+    1.5,
+    -0.0,
+    "",
+    "é\ud800\n",
+    b"",
+    b"x" * 5000,
+    bytearray(b"ab"),
+    1 + 2j,
+    [],
+    [1, [2, (3, {"a": 1})]],
+    {},
+    {"a": 1, "b": [None]},
+    {1: "a", (1, 2): "b"},
+    {"$": "frame"},
+    {"b": 1, "a": 2},
+    {1, 2, 3},
+    frozenset({"a"}),
+    dt.date(2020, 2, 29),
+    dt.time(1, 2, 3, 4),
+    dt.timedelta(days=-1, microseconds=5),
+    dt.datetime(2020, 1, 1, 5),  # noqa: DTZ001  # a moment without a zone must come back too
+    dt.datetime(2020, 1, 1, tzinfo=dt.UTC),
+    dt.datetime(2020, 1, 1, tzinfo=ZoneInfo("Europe/Paris")),
     dt.datetime(2020, 10, 25, 2, 30, tzinfo=ZoneInfo("Europe/Paris"), fold=1),
-    decimal.Decimal("1.10"), uuid.UUID(int=5), Colour.BLUE, Point(1, "a"), Inner((1.0, 2.0)),
-    MetricValue("roc_auc", 0.7, 0.6, 0.8, 100), math.inf, -math.inf, np.float64(0.1), np.int8(3), np.datetime64("2020-01-01"),
-]  # fmt: skip
+    decimal.Decimal("1.10"),
+    uuid.UUID(int=5),
+    Colour.BLUE,
+    Point(1, "a"),
+    Inner((1.0, 2.0)),
+    MetricValue("roc_auc", 0.7, 0.6, 0.8, 100),
+    math.inf,
+    -math.inf,
+    np.float64(0.1),
+    np.int8(3),
+    np.datetime64("2020-01-01"),
+]
 
 
 @pytest.mark.parametrize("value", _PLAIN, ids=lambda value: f"{type(value).__name__} {value!r}"[:40])
@@ -112,6 +145,12 @@ def test_any_plain_value_comes_back(artifacts: LocalArtifactStore, value: object
 
 
 _N = 4
+
+
+def _moments(texts: list[str | None], *, utc: bool = False) -> pd.Series:
+    return pd.Series(pd.to_datetime(texts, format="ISO8601", utc=utc))
+
+
 _COLUMNS: dict[str, Any] = {
     "float64": pd.Series([1.5, np.nan, -np.inf, -0.0]),
     "float32": pd.Series([1.5, np.nan, 3.25, 0.1], dtype="float32"),
@@ -131,16 +170,18 @@ _COLUMNS: dict[str, Any] = {
     "object": pd.Series(["a", None, "", "z"], dtype="object"),
     "object nan": pd.Series(["a", np.nan, "", "z"], dtype="object"),
     "object empty": pd.Series([None] * _N, dtype="object"),
-    "datetime64[us]": pd.Series(pd.to_datetime(["2020-01-01", None, "1900-01-01 00:00:00.000001", "2262-01-01"], format="ISO8601")).astype("datetime64[us]"),
-    "datetime64[ns]": pd.Series(pd.to_datetime(["2020-01-01 00:00:00.000000001", None, "2020", "2021"], format="ISO8601")).astype("datetime64[ns]"),
-    "datetime64[s]": pd.Series(pd.to_datetime(["2020-01-01", None, "2020", "2021"], format="ISO8601")).astype("datetime64[s]"),
-    "tz": pd.Series(pd.to_datetime(["2020-10-25 00:30", None, "2020", "2021"], format="ISO8601")).dt.tz_localize("UTC").dt.tz_convert("Europe/Paris"),
-    "utc": pd.Series(pd.to_datetime(["2020-10-25 00:30", None, "2020", "2021"], format="ISO8601", utc=True)).astype("datetime64[us, UTC]"),
+    "datetime64[us]": _moments(["2020-01-01", None, "1900-01-01 00:00:00.000001", "2262-01-01"]).astype(
+        "datetime64[us]"
+    ),
+    "datetime64[ns]": _moments(["2020-01-01 00:00:00.000000001", None, "2020", "2021"]).astype("datetime64[ns]"),
+    "datetime64[s]": _moments(["2020-01-01", None, "2020", "2021"]).astype("datetime64[s]"),
+    "tz": _moments(["2020-10-25 00:30", None, "2020", "2021"]).dt.tz_localize("UTC").dt.tz_convert("Europe/Paris"),
+    "utc": _moments(["2020-10-25 00:30", None, "2020", "2021"], utc=True).astype("datetime64[us, UTC]"),
     "timedelta": pd.Series(pd.to_timedelta(["1s", None, "-3h", "4D"])),
     "category": pd.Series(["b", None, "a", "b"], dtype=pd.CategoricalDtype(["b", "a", "unused"], ordered=True)),
     "category of ints": pd.Series([10, 20, None, 10], dtype="category"),
-    "category of moments": pd.Series(pd.to_datetime(["2020", "2021", None, "2020"], format="ISO8601")).astype("category"),
-}  # fmt: skip
+    "category of moments": _moments(["2020", "2021", None, "2020"]).astype("category"),
+}
 
 
 @pytest.mark.parametrize("kind", _COLUMNS)
@@ -171,7 +212,7 @@ def test_frames_without_rows_or_columns_come_back(back: Any) -> None:
     pd.testing.assert_frame_equal(back(offset), offset)
 
 
-@pytest.mark.parametrize("kind", _COLUMNS)
+@pytest.mark.parametrize("kind", sorted(_COLUMNS.keys() - {"float16"}))  # pandas has no index of half floats
 def test_index_comes_back(back: Any, kind: str) -> None:
     frame = pd.DataFrame({"a": range(_N)}, index=pd.Index(_COLUMNS[kind].array, dtype=_COLUMNS[kind].dtype, name="row"))
     pd.testing.assert_frame_equal(back(frame), frame)
@@ -180,7 +221,7 @@ def test_index_comes_back(back: Any, kind: str) -> None:
 
 
 def test_loaded_table_can_be_changed(back: Any) -> None:
-    made = back(pd.DataFrame({name: column for name, column in _COLUMNS.items()}))
+    made = back(pd.DataFrame(_COLUMNS))
     made.loc[0, "float64"] = 9.0
     made.loc[0, "Int64"] = 9
     made.loc[0, "str"] = "changed"

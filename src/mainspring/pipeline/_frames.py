@@ -27,7 +27,7 @@ def encode_frame(frame: Any, artifacts: ArtifactStore, where: str) -> _Document:
     """Keep a pandas DataFrame as Parquet and return the document that brings it back.
 
     Raises:
-        Invalid: the index is not a plain row number, or a column holds what Parquet cannot give back exactly.
+        Invalid: the index has several levels or a frequency, or a column holds what cannot come back exactly.
     """
     import numpy as np  # loaded already: a table is in hand
     import pandas as pd

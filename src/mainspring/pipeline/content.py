@@ -155,7 +155,7 @@ class _Content:
             self._pandas(thing, path, depth)
         elif room in ("polars", "pyarrow"):
             self._code(kind)
-            self._arrow(thing, room, path)
+            self._arrow(thing, room, path, depth)
         elif is_estimator(value):
             self._estimator(thing, path, depth)
         elif kind.__module__ == "functools" and kind.__name__ == "partial":
@@ -325,23 +325,29 @@ class _Content:
                 self._array(missing, path, depth)
                 self._objects(values[~missing].tolist(), path, depth)
 
-    def _arrow(self, value: Any, room: str, path: str) -> None:
-        import io  # needed for these libraries only
-
-        buffer = io.BytesIO()
-        if room == "polars" and type(value).__name__ == "DataFrame":
-            value.rechunk().write_ipc(buffer, compression="uncompressed")
-        elif room == "polars" and type(value).__name__ == "Series":
-            value.to_frame().rechunk().write_ipc(buffer, compression="uncompressed")
-        elif room == "pyarrow" and type(value).__name__ == "Table":
+    def _arrow(self, value: Any, room: str, path: str, depth: int) -> None:
+        """Write a polars or pyarrow table column by column; how it is cut into chunks in memory does not count."""
+        kind = type(value).__name__
+        if room == "polars" and kind in ("DataFrame", "Series"):
+            columns = [value] if kind == "Series" else value.get_columns()
+            named = [(each.name, str(each.dtype), each.dtype.is_numeric(), each) for each in columns]
+        elif room == "pyarrow" and kind in ("Table", "ChunkedArray", "Array"):
             import pyarrow as pa  # type: ignore[import-not-found]  # loaded already: this is its table
 
-            whole = value.combine_chunks()
-            with pa.ipc.new_stream(buffer, whole.schema) as writer:
-                writer.write_table(whole)
+            columns = [("", value)] if kind != "Table" else list(zip(value.column_names, value.columns, strict=True))
+            numbers = (pa.types.is_integer, pa.types.is_floating)
+            named = [(name, str(each.type), any(ask(each.type) for ask in numbers), each) for name, each in columns]
         else:
             raise Unhashable(type(value), path)
-        self._bytes("arrow", buffer.getbuffer())
+        self._text("columns", str(len(named)))
+        for name, dtype, is_number, column in named:
+            self._text("column", name)
+            self._text("dtype", dtype)
+            if is_number:
+                self._array(_as_array(column.is_null()), path, depth)
+                self._array(_as_array(column.fill_null(0)), path, depth)
+            else:
+                self._objects(column.to_list() if room == "polars" else column.to_pylist(), path, depth)
 
     def _estimator(self, value: Any, path: str, depth: int) -> None:
         self._code(type(value))
@@ -354,6 +360,12 @@ class _Content:
             from mainspring.bundle.estimators import dump_estimator  # scikit-learn, loaded already: this is its object
 
             self._bytes("fitted", dump_estimator(value))
+
+
+def _as_array(column: Any) -> Any:
+    import numpy as np  # a table with numbers is in hand; its libraries bring it
+
+    return np.asarray(column.to_numpy())
 
 
 def _slots_of(kind: type) -> tuple[str, ...]:

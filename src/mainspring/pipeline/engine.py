@@ -26,6 +26,15 @@ from mainspring.pipeline._origin import origin_of_file
 from mainspring.pipeline._reasons import why_it_runs
 from mainspring.pipeline._surroundings import surroundings
 from mainspring.pipeline.content import Unhashable, content_digest
+from mainspring.pipeline.documents import (
+    Stored,
+    classes_in,
+    holds_files,
+    objects_in,
+    packages_in,
+    part_of,
+    summary_of,
+)
 from mainspring.pipeline.fingerprint import ArgumentPart, Fingerprint, fingerprint
 from mainspring.pipeline.graph import Call, Graph, recording
 from mainspring.pipeline.lazy import Lazy, Reference, project, with_lazies
@@ -33,7 +42,7 @@ from mainspring.pipeline.ledger import Ledger, Result, StepRow
 from mainspring.pipeline.outcome import RunFailed, RunOutcome, RunStatus, StepEvent
 from mainspring.pipeline.reads import StampCache, first_changed
 from mainspring.pipeline.runner import Done, StepError, Task
-from mainspring.pipeline.values import Stored, classes_in, decode, objects_in, packages_in, part_of, summary_of
+from mainspring.pipeline.values import decode
 from mainspring.tracking.runs import finish_run, start_run
 
 if TYPE_CHECKING:
@@ -279,7 +288,7 @@ class _Run:
             self._ledger.put_steps([row])
         self._rows[call.index] = row
         # A result that is a file must be read from where it was kept: the original may be changed by the next step.
-        is_file = done.stored is not None and _holds_files(done.stored)
+        is_file = done.stored is not None and holds_files(done.stored.document)
         self._states[call.index] = _State(done.stored, _UNSET if is_file else done.value)
 
     def _value_of(self, lazy: Lazy) -> object:
@@ -357,10 +366,6 @@ def _content_of(value: object) -> Digest | None:
         return content_digest(value, identify=lambda code: getattr(code, "__qualname__", "").encode())
     except Unhashable:
         return None
-
-
-def _holds_files(stored: Stored) -> bool:
-    return '"$":"file"' in stored.text or '"$":"folder"' in stored.text
 
 
 def _place_in_project(error: BaseException) -> str:

@@ -12,9 +12,9 @@ from typing import Any, Literal
 from mainspring.artifacts.digests import digest_of_bytes
 from mainspring.artifacts.protocol import ArtifactStore
 from mainspring.domain.ids import Digest, RunId, new_id
+from mainspring.pipeline.documents import Stored
 from mainspring.pipeline.fingerprint import Fingerprint, Part
 from mainspring.pipeline.reads import Read, Stamp
-from mainspring.pipeline.values import Stored
 from mainspring.store.protocol import Store, Transaction
 
 __all__ = ["Ledger", "Result", "StepRow", "StepStatus", "steps_of"]

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 from mainspring.artifacts.protocol import ArtifactStore
 from mainspring.errors import Invalid, Refused, Unavailable
 from mainspring.pipeline._timeout import TookTooLong, time_limit
+from mainspring.pipeline.documents import Stored
 from mainspring.pipeline.graph import suspended
 from mainspring.pipeline.reads import Read, StampCache, tracing
-from mainspring.pipeline.values import Stored, encode
+from mainspring.pipeline.values import encode
 
 if sys.platform != "win32":
     import resource

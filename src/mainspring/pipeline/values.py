@@ -16,45 +16,21 @@ import math
 import shutil
 import sys
 import uuid
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from mainspring.artifacts.digests import digest_of_bytes
 from mainspring.artifacts.protocol import ArtifactStore
-from mainspring.domain.ids import Digest
 from mainspring.errors import Corrupt, Invalid, MainspringError
 from mainspring.pipeline._modules import class_named
 from mainspring.pipeline._origin import import_name
 from mainspring.pipeline.content import is_estimator
-from mainspring.pipeline.lazy import PathItem
+from mainspring.pipeline.documents import TAG, Document, Stored
 
-__all__ = ["Stored", "classes_in", "decode", "encode", "objects_in", "packages_in", "part_of", "summary_of"]
+__all__ = ["decode", "encode"]
 
-# A JSON document; `Any` because its shape depends on the kind of value it describes.
-_Document = Any
-# Marks a document that is more than plain JSON.
-_TAG = "$"
 _SMALL_BYTES = 512
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A value at rest. `text` is the document in its one spelling."""
-
-    document: _Document
-
-    @property
-    def text(self) -> str:
-        """The document as JSON; equal values have equal text."""
-        return json.dumps(self.document, separators=(",", ":"), allow_nan=False)
-
-    @property
-    def digest(self) -> Digest:
-        """What the content of the value is known by."""
-        return digest_of_bytes(self.text.encode())
 
 
 def encode(value: object, artifacts: ArtifactStore, where: str = "result") -> Stored:
@@ -77,98 +53,12 @@ def decode(stored: Stored, artifacts: ArtifactStore, scratch: Callable[[], Path]
     return _decode(stored.document, artifacts, scratch)
 
 
-def part_of(document: _Document, path: tuple[PathItem, ...]) -> _Document:
-    """Return the document of the part of a value that `path` leads to, without loading anything.
-
-    Raises:
-        Invalid: there is no such part.
-    """
-    for item in path:
-        tag = document.get(_TAG) if isinstance(document, dict) else None
-        try:
-            if tag == "record" and isinstance(item, str):
-                document = document["fields"][item]
-            elif tag == "record":
-                document = list(document["fields"].values())[int(item)]
-            elif tag == "tuple" or isinstance(document, list):
-                document = (document["items"] if tag else document)[int(item)]
-            else:
-                raise KeyError(item)
-        except (KeyError, IndexError, ValueError) as error:
-            raise Invalid(
-                f"The result has no part {item!r}", next_step="make the step return what its annotation says"
-            ) from error
-    return document
-
-
-def objects_in(document: _Document) -> Iterator[Digest]:
-    """Yield the digests of the objects that a document needs."""
-    for each in _tagged(document):
-        if "data" in each:
-            yield Digest(each["data"])
-
-
-def classes_in(document: _Document) -> tuple[str, ...]:
-    """Return the classes that a document's value is made of, as ``module:Name``; estimators count by their package."""
-    names = {each["class"] for each in _tagged(document) if "class" in each and "packages" not in each}
-    names |= {name for each in _tagged(document) for name in each.get("classes", ())}
-    return tuple(sorted(names))
-
-
-def packages_in(document: _Document) -> tuple[str, ...]:
-    """Return the distributions whose code a document's value brings along."""
-    found: set[str] = set()
-    for each in _tagged(document):
-        found |= {"frame": {"pandas"}, "series": {"pandas"}, "array": {"numpy"}, "scalar": {"numpy"}}.get(
-            each[_TAG], set()
-        )
-        found |= set(each.get("packages", ()))
-    return tuple(sorted(found))
-
-
-def summary_of(document: _Document) -> object:
-    """Return what JSON can show of a value without loading it: records as objects, tables by their size."""
-    if isinstance(document, list):
-        return [summary_of(each) for each in document]
-    if not isinstance(document, dict):
-        return document
-    match document.get(_TAG):
-        case None:
-            return {key: summary_of(each) for key, each in document.items()}
-        case "record":
-            return {key: summary_of(each) for key, each in document["fields"].items()}
-        case "tuple" | "set" | "frozenset":
-            return [summary_of(each) for each in document["items"]]
-        case "dict":
-            return {str(summary_of(key)): summary_of(each) for key, each in document["items"]}
-        case "float":
-            return None  # JSON has no NaN and no infinity
-        case "frame":
-            return {"table": {"rows": document["rows"], "columns": [each["label"] for each in document["columns"]]}}
-        case "moment" | "date" | "time" | "decimal" | "uuid" | "enum":
-            return document.get("value", document.get("name"))
-        case tag:
-            return {tag: document.get("name") or document.get("class") or document.get("data") or ""}
-
-
-def _tagged(document: _Document) -> Iterator[dict[str, Any]]:
-    """Yield every tagged document inside, outer before inner."""
-    if isinstance(document, dict):
-        if _TAG in document:
-            yield document
-        for each in document.values():
-            yield from _tagged(each)
-    elif isinstance(document, list):
-        for each in document:
-            yield from _tagged(each)
-
-
-def _encode(value: object, artifacts: ArtifactStore, where: str) -> _Document:
+def _encode(value: object, artifacts: ArtifactStore, where: str) -> Document:
     kind = type(value)
     if value is None or kind in (bool, int, str):
         return value
     if kind is float:
-        return value if math.isfinite(value) else {_TAG: "float", "value": repr(value)}  # type: ignore[arg-type]
+        return value if math.isfinite(value) else {TAG: "float", "value": repr(value)}  # type: ignore[arg-type]
     if isinstance(value, list) and kind is list:
         return [_encode(each, artifacts, f"{where}[{number}]") for number, each in enumerate(value)]
     if isinstance(value, dict) and kind is dict:
@@ -176,9 +66,9 @@ def _encode(value: object, artifacts: ArtifactStore, where: str) -> _Document:
     if isinstance(value, tuple | set | frozenset) and kind in (tuple, set, frozenset):
         items = [_encode(each, artifacts, f"{where}[{number}]") for number, each in enumerate(value)]
         # A set's own order depends on the hash seed.
-        return {_TAG: kind.__name__, "items": items if kind is tuple else sorted(items, key=json.dumps)}
+        return {TAG: kind.__name__, "items": items if kind is tuple else sorted(items, key=json.dumps)}
     if isinstance(value, enum.Enum):
-        return {_TAG: "enum", "class": _name_of(kind, where), "name": value.name}
+        return {TAG: "enum", "class": _name_of(kind, where), "name": value.name}
     if isinstance(value, tuple) and hasattr(kind, "_fields"):
         return _encode_record(value, kind, list(kind._fields), artifacts, where)
     if dataclasses.is_dataclass(kind):
@@ -186,43 +76,43 @@ def _encode(value: object, artifacts: ArtifactStore, where: str) -> _Document:
     return _encode_other(value, kind, artifacts, where)
 
 
-def _encode_dict(value: dict[object, object], artifacts: ArtifactStore, where: str) -> _Document:
-    if all(type(key) is str for key in value) and _TAG not in value:
+def _encode_dict(value: dict[object, object], artifacts: ArtifactStore, where: str) -> Document:
+    if all(type(key) is str for key in value) and TAG not in value:
         return {str(key): _encode(each, artifacts, f"{where}[{key!r}]") for key, each in value.items()}
     items = [
         [_encode(key, artifacts, f"{where} key"), _encode(each, artifacts, f"{where}[{key!r}]")]
         for key, each in value.items()
     ]
-    return {_TAG: "dict", "items": items}
+    return {TAG: "dict", "items": items}
 
 
-def _encode_record(value: Any, kind: type, names: list[str], artifacts: ArtifactStore, where: str) -> _Document:
+def _encode_record(value: Any, kind: type, names: list[str], artifacts: ArtifactStore, where: str) -> Document:
     fields = {
         name: _encode(getattr(value, name), artifacts, f"{where}.{name}") for name in names if hasattr(value, name)
     }
-    return {_TAG: "record", "class": _name_of(kind, where), "fields": fields}
+    return {TAG: "record", "class": _name_of(kind, where), "fields": fields}
 
 
-def _encode_other(value: Any, kind: type, artifacts: ArtifactStore, where: str) -> _Document:
+def _encode_other(value: Any, kind: type, artifacts: ArtifactStore, where: str) -> Document:
     room = kind.__module__.partition(".")[0]
     if kind in (bytes, bytearray):
         if len(value) <= _SMALL_BYTES:
-            return {_TAG: kind.__name__, "base64": base64.b64encode(value).decode()}
-        return {_TAG: kind.__name__, "data": artifacts.put_bytes(bytes(value))}
+            return {TAG: kind.__name__, "base64": base64.b64encode(value).decode()}
+        return {TAG: kind.__name__, "data": artifacts.put_bytes(bytes(value))}
     if isinstance(value, Path):
         return _encode_path(value, artifacts, where)
     if kind is datetime.datetime:
         zone = value.tzinfo.key if isinstance(value.tzinfo, ZoneInfo) else None
-        return {_TAG: "moment", "value": value.isoformat(), "zone": zone, "fold": value.fold}
+        return {TAG: "moment", "value": value.isoformat(), "zone": zone, "fold": value.fold}
     if kind in (datetime.date, datetime.time):
-        return {_TAG: kind.__name__, "value": value.isoformat()}
+        return {TAG: kind.__name__, "value": value.isoformat()}
     if kind is datetime.timedelta:
-        return {_TAG: "timedelta", "value": [value.days, value.seconds, value.microseconds]}
+        return {TAG: "timedelta", "value": [value.days, value.seconds, value.microseconds]}
     if kind in (decimal.Decimal, uuid.UUID):
-        return {_TAG: kind.__name__.lower(), "value": str(value)}
+        return {TAG: kind.__name__.lower(), "value": str(value)}
     if kind is complex:
         return {
-            _TAG: "complex",
+            TAG: "complex",
             "value": [_encode(value.real, artifacts, where), _encode(value.imag, artifacts, where)],
         }
     if room == "numpy":
@@ -234,11 +124,11 @@ def _encode_other(value: Any, kind: type, artifacts: ArtifactStore, where: str) 
     raise _refused(kind, where)
 
 
-def _encode_path(path: Path, artifacts: ArtifactStore, where: str) -> _Document:
+def _encode_path(path: Path, artifacts: ArtifactStore, where: str) -> Document:
     if path.is_dir():
-        return {_TAG: "folder", "name": path.name, "data": artifacts.put_tree(path)}
+        return {TAG: "folder", "name": path.name, "data": artifacts.put_tree(path)}
     if path.is_file():
-        return {_TAG: "file", "name": path.name, "data": artifacts.put_file(path)}
+        return {TAG: "file", "name": path.name, "data": artifacts.put_file(path)}
     raise Invalid(
         f"The step returns the path `{path}`, and there is no such file or folder",
         where=where,
@@ -246,7 +136,7 @@ def _encode_path(path: Path, artifacts: ArtifactStore, where: str) -> _Document:
     )
 
 
-def _encode_numpy(value: Any, kind: type, artifacts: ArtifactStore, where: str) -> _Document:
+def _encode_numpy(value: Any, kind: type, artifacts: ArtifactStore, where: str) -> Document:
     import io
 
     import numpy as np  # loaded already: this is its value
@@ -254,13 +144,13 @@ def _encode_numpy(value: Any, kind: type, artifacts: ArtifactStore, where: str) 
     if kind is np.ndarray and not value.dtype.hasobject:
         buffer = io.BytesIO()
         np.save(buffer, value, allow_pickle=False)
-        return {_TAG: "array", "data": artifacts.put_bytes(buffer.getvalue())}
+        return {TAG: "array", "data": artifacts.put_bytes(buffer.getvalue())}
     if isinstance(value, np.generic) and not value.dtype.hasobject and value.dtype.names is None:
-        return {_TAG: "scalar", "dtype": value.dtype.str, "base64": base64.b64encode(value.tobytes()).decode()}
+        return {TAG: "scalar", "dtype": value.dtype.str, "base64": base64.b64encode(value.tobytes()).decode()}
     raise _refused(kind, where)
 
 
-def _encode_pandas(value: Any, kind: type, artifacts: ArtifactStore, where: str) -> _Document:
+def _encode_pandas(value: Any, kind: type, artifacts: ArtifactStore, where: str) -> Document:
     from mainspring.pipeline._frames import encode_frame  # DuckDB, for tables only
 
     if kind.__name__ == "DataFrame":
@@ -269,11 +159,11 @@ def _encode_pandas(value: Any, kind: type, artifacts: ArtifactStore, where: str)
         import pandas as pd  # loaded already: this is its value
 
         frame = encode_frame(pd.DataFrame({0: value.reset_index(drop=True)}).set_axis(value.index), artifacts, where)
-        return {_TAG: "series", "name": _encode(value.name, artifacts, f"{where}.name"), "frame": frame}
+        return {TAG: "series", "name": _encode(value.name, artifacts, f"{where}.name"), "frame": frame}
     raise _refused(kind, where)
 
 
-def _encode_estimator(value: Any, kind: type, artifacts: ArtifactStore, where: str) -> _Document:
+def _encode_estimator(value: Any, kind: type, artifacts: ArtifactStore, where: str) -> Document:
     from mainspring.bundle.estimators import dump_estimator  # scikit-learn, loaded already: this is its object
     from mainspring.pipeline._origin import module_file, origin_of
 
@@ -291,7 +181,7 @@ def _encode_estimator(value: Any, kind: type, artifacts: ArtifactStore, where: s
         if origin.kind == "project":
             classes.append(_name_of(each, where))
     return {
-        _TAG: "estimator",
+        TAG: "estimator",
         "class": f"{kind.__module__}:{kind.__qualname__}",
         "classes": classes,
         "packages": sorted(packages),
@@ -299,24 +189,24 @@ def _encode_estimator(value: Any, kind: type, artifacts: ArtifactStore, where: s
     }
 
 
-def _decode(document: _Document, artifacts: ArtifactStore, scratch: Callable[[], Path]) -> Any:
+def _decode(document: Document, artifacts: ArtifactStore, scratch: Callable[[], Path]) -> Any:
     if isinstance(document, list):
         return [_decode(each, artifacts, scratch) for each in document]
     if not isinstance(document, dict):
         return document
-    if _TAG not in document:
+    if TAG not in document:
         return {key: _decode(each, artifacts, scratch) for key, each in document.items()}
     try:
         return _decode_tagged(document, artifacts, scratch)
     except (KeyError, ValueError, TypeError) as error:
         raise Corrupt(
-            f"A kept value of kind `{document[_TAG]}` cannot be read back: {error}",
+            f"A kept value of kind `{document[TAG]}` cannot be read back: {error}",
             next_step="run the step again without the cache; if it was kept by a newer version, upgrade this one",
         ) from error
 
 
 def _decode_tagged(document: dict[str, Any], artifacts: ArtifactStore, scratch: Callable[[], Path]) -> Any:
-    match document[_TAG]:
+    match document[TAG]:
         case "float":
             return float(document["value"])
         case "tuple" | "set" | "frozenset" as tag:
@@ -362,7 +252,7 @@ def _decode_tagged(document: dict[str, Any], artifacts: ArtifactStore, scratch: 
 
 def _decode_heavy(document: dict[str, Any], artifacts: ArtifactStore, scratch: Callable[[], Path]) -> Any:
     """Bring back what needs a library; imported here, so that a run that is found whole imports none."""
-    tag = document[_TAG]
+    tag = document[TAG]
     if tag == "frame":
         from mainspring.pipeline._frames import decode_frame  # DuckDB and pandas
 
@@ -389,7 +279,7 @@ def _decode_heavy(document: dict[str, Any], artifacts: ArtifactStore, scratch: C
 def _decode_path(document: dict[str, Any], artifacts: ArtifactStore, scratch: Callable[[], Path]) -> Path:
     name = Path(document["name"]).name or "folder"
     target = scratch() / name
-    if document[_TAG] == "folder":
+    if document[TAG] == "folder":
         artifacts.checkout_tree(document["data"], target)
     else:
         artifacts.verify(document["data"])
