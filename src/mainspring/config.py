@@ -27,6 +27,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("store", "", "metadata database, sqlite:///PATH (default: in the workspace)", "MAINSPRING_STORE"),
     Setting("artifacts", "", "folder for content-addressed bytes (default: in the workspace)", "MAINSPRING_ARTIFACTS"),
     Setting("actor", "", "who acts, in the audit log (default: the login name)", "MAINSPRING_ACTOR"),
+    Setting("debug", "", "set to anything: an unforeseen error shows its stack trace", "MAINSPRING_DEBUG"),
 )
 
 

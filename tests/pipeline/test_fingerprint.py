@@ -293,6 +293,8 @@ def test_what_cannot_be_seen_is_named(load: Any, source: str, said: str) -> None
         "import logging\nlog = logging.getLogger(__name__)\ndef f(x): log.info('x'); return x",
         "import datetime\ndef f(x): return datetime.datetime(2020, 1, 1)",
         "import os\ndef f(x): return os.path.join('a', 'b')",
+        "import numpy as np\nfrom numpy import log\ndef f(x): return np.exp(log(x)) + np.random.default_rng(3).random()",
+        "import sys\ndef f(x): print(x, file=sys.stderr)",
     ],
 )
 def test_what_can_be_seen_is_not_named(load: Any, source: str) -> None:

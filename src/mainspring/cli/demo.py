@@ -52,7 +52,7 @@ def demo_command(fast: bool, home: Path, fresh: bool, until: str | None, acknowl
     set_scene(home, fast=fast, fresh=fresh)
     user = load_file(home / "loop.py")
     ledger = None if acknowledged is None else acknowledged.absolute()
-    closed = live(user, home, until=last, acknowledged=ledger, say=say, tell=tell)
+    closed = live(user, home, fast=fast, until=last, acknowledged=ledger, say=say, tell=tell)
     with Workspace(home / ".mainspring") as workspace:
         rows = stage_rows(workspace, user["loop"].name)
     click.echo()

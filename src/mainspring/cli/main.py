@@ -10,6 +10,7 @@ from importlib import import_module
 
 import click
 
+from mainspring.config import value_of
 from mainspring.errors import MainspringError, nearest, outcome_of
 
 __all__ = ["COMMANDS", "entry", "main", "mainspring"]
@@ -84,6 +85,9 @@ def mainspring() -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code; the entry point `mainspring` exits with it."""
+    # Threads of numerical libraries that wait should sleep: where other work shares the cores, spinning ones make a
+    # prediction of five milliseconds take a second. Read by the libraries when they load, which is after this line.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         result = mainspring.main(args=arguments, prog_name="mainspring", standalone_mode=False)
     except click.ClickException as error:
@@ -100,6 +104,12 @@ def main(arguments: list[str] | None = None) -> int:
         # flush at exit from failing again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception as error:  # the process edge: what nobody foresaw still leaves as one line and an exit code
+        if value_of("debug"):
+            raise
+        kind = type(error).__name__
+        click.echo(f"Internal error: {kind}: {error}\n  Next: run it with MAINSPRING_DEBUG=1 and report it", err=True)
+        return outcome_of(error).exit_code
     return result if isinstance(result, int) else 0
 
 

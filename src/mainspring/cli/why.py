@@ -11,12 +11,12 @@ __all__ = ["why_command"]
 
 
 @click.command("why")
-@click.argument("prediction_id")
+@click.argument("prediction_id", required=False)
 @json_option
-def why_command(prediction_id: str, as_json: bool) -> None:
+def why_command(prediction_id: str | None, as_json: bool) -> None:
     """Explain one prediction: request, transforms, model version, run, commit, data version and approver.
 
-    The id is in every answer of the prediction server and in its log.
+    The id is in every answer of the prediction server and in its log; without one, the newest prediction is explained.
 
     \b
     Example:
@@ -24,6 +24,7 @@ def why_command(prediction_id: str, as_json: bool) -> None:
     """
     with Workspace() as workspace:
         workspace.seal()
+        prediction_id = prediction_id or workspace.log.newest()
         found = explain(workspace.store, workspace.log, prediction_id)
     if as_json:
         print_json(found)

@@ -89,7 +89,12 @@ def _production(told: _Told) -> Iterator[StageRow]:
         yield StageRow("serve", "over HTTP, routes by file", event.at[:10], "mainspring serve " + told.model)
     asked, labelled = workspace.log.counts(told.model)
     if asked:
-        yield StageRow("replay", "the following days as live requests", f"{asked:,} answers", "mainspring why ID")
+        yield StageRow(
+            "replay",
+            "the following days as live requests",
+            f"{asked:,} answers",
+            f"mainspring why {workspace.log.newest()}",
+        )
         yield StageRow("labels", "outcomes told a day late", f"{labelled:,} labels", "mainspring monitor")
 
 
@@ -138,7 +143,7 @@ def _rollout(told: _Told, reference: str) -> Iterator[StageRow]:
             "promote",
             f"{reference} is champion on {promoted.at[:10]}",
             f"loss {reason}",
-            "mainspring models --history " + told.model,
+            f"mainspring models {told.model} --history",
         )
 
 

@@ -18,7 +18,7 @@ __all__ = ["Request", "Traffic", "read_traffic"]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """The flights of one hour in one request; `outcomes` are told a day later, in the order of the rows."""
+    """The flights of one hour (or a few) in one request; `outcomes` are told a day later, in the order of the rows."""
 
     request_id: str
     at: datetime
@@ -27,13 +27,16 @@ class Request:
 
 
 class Traffic:
-    """All flights from `start` on, in the order of their departure."""
+    """All flights from `start` on, in the order of their departure, in requests of so many `hours`."""
 
-    def __init__(self, table: "pd.DataFrame", start: datetime) -> None:
+    def __init__(self, table: "pd.DataFrame", start: datetime, *, hours: int = 1) -> None:
         columns = columns_of(table)
         after = columns["departs_at"] >= np.datetime64(start.replace(tzinfo=None))
         self._columns: Columns = {name: array[after] for name, array in columns.items()}
-        self._hours = self._columns["departs_at"].astype("datetime64[h]")
+        width = np.timedelta64(hours, "h")
+        clock = self._columns["departs_at"].astype("datetime64[h]")
+        self._hours = clock - (clock - clock.astype("datetime64[D]")) % width
+        self._width = width
 
     @property
     def days(self) -> list[datetime]:
@@ -49,7 +52,7 @@ class Traffic:
         first, last = np.searchsorted(self._hours, [begin, begin + np.timedelta64(24, "h")])
         hours = self._hours[first:last]
         for hour in np.unique(hours):
-            low, high = first + np.searchsorted(hours, [hour, hour + np.timedelta64(1, "h")])
+            low, high = first + np.searchsorted(hours, [hour, hour + self._width])
             at = hour.astype("datetime64[s]").astype(datetime).replace(tzinfo=UTC)
             yield Request(f"{at:%Y-%m-%dT%H}", at, self._rows(low, high), self._outcomes(low, high))
 
@@ -62,9 +65,9 @@ class Traffic:
         return [str(int(late)) for late in self._columns["late"][low:high]]
 
 
-def read_traffic(flights: Any, data: Path, start: datetime) -> Traffic:  # flights: the step of the user's loop
+def read_traffic(flights: Any, data: Path, start: datetime, *, hours: int) -> Traffic:  # flights: the user's step
     """Return the year's requests, made by the very step that makes the training table, so that both are the same."""
-    return Traffic(flights(data, datetime(2014, 1, 2, tzinfo=UTC) + timedelta(days=1)), start)
+    return Traffic(flights(data, datetime(2014, 1, 2, tzinfo=UTC) + timedelta(days=1)), start, hours=hours)
 
 
 def _json(value: object) -> object:

@@ -291,19 +291,25 @@ class Walk:
         if first in _MODULE_NAMES or first in ("__name__", "__file__"):
             return
         self._note_blind(blind_spot(chain, value), node)
-        home, taken = import_name(str(scope.get("__name__", ""))), first
+        home, taken, installed = import_name(str(scope.get("__name__", ""))), first, False
         for depth, attribute in enumerate(chain.names[1:], start=1):
             if isinstance(value, type) and depth > 1:
                 self._note_blind(blind_spot(Chain(chain.names[depth - 1 :]), value), node)
             if not isinstance(value, types.ModuleType):
                 break
-            if not _modules.is_ours(value):
+            installed = not _modules.is_ours(value)
+            if installed:
                 # Noted here too, because what the name leads to may be somebody else's: a patched function.
                 self._note_origin(origin_of(value.__name__, module_file(value)), value.__name__)
             if attribute not in vars(value):  # made on first use; the package's version stands for it
                 break
             home, taken, value = import_name(value.__name__), attribute, vars(value)[attribute]
-        self._bind(".".join(chain.names), value, ("global", home, taken), f"{home}.{taken}", value, node)
+        edge = ".".join(chain.names)
+        if installed and not _is_code(value) and not self._is_ours(type(value)) and not _has_content(value):
+            # An object that its package made, such as a ufunc: the package's version stands for it.
+            node.own.update(f"{edge}={home}.{taken};".encode())
+            return
+        self._bind(edge, value, ("global", home, taken), f"{home}.{taken}", value, node)
 
     def _bind(self, edge: str, value: object, key: object, name: str, alive: object, node: _Node) -> None:
         """Write into `node` what stands behind `edge`: a node for code and for values, a name for what is installed."""
@@ -379,6 +385,14 @@ def _is_code(value: object) -> bool:
     if isinstance(value, code):
         return True
     return callable(getattr(value, "__wrapped__", None)) and not dataclasses.is_dataclass(value)
+
+
+def _has_content(value: object) -> bool:
+    try:
+        content_digest(value, identify=lambda code: b"")
+    except Unhashable:
+        return False
+    return True
 
 
 def _is_filled(cell: types.CellType) -> bool:

@@ -239,6 +239,8 @@ class _Content:
         elif hasattr(value, "dtype") and hasattr(value, "tobytes"):
             self._text("scalar", value.dtype.str)
             self._bytes("data", value.tobytes())
+        elif kind.__name__ == "ufunc":
+            self._text("ufunc", value.__name__)
         elif kind.__name__.endswith("DType") or kind.__name__ == "dtype":
             self._text("dtype", repr(value))
         elif hasattr(value, "get_state") or hasattr(value, "bit_generator"):
@@ -300,30 +302,25 @@ class _Content:
             raise Unhashable(type(value), path)
 
     def _pandas_column(self, array: Any, path: str, depth: int) -> None:
-        dtype: Any = array.dtype  # of numpy or of pandas
-        is_numpy = isinstance(dtype, _numpy_dtype())
+        dtype: Any = array.dtype  # of pandas; its own types differ in what they offer
         self._text("dtype", repr(dtype))
         if hasattr(array, "categories"):
             self._pandas(array.categories, path, depth + 1)
             self._numpy(array.codes, path, depth)
+        elif type(array).__name__ == "NumpyExtensionArray":
+            self._array(array.to_numpy(), path, depth)
         elif hasattr(array, "_mask") and hasattr(array, "_data"):
             # Masked numbers: what lies under the mask is arbitrary.
             missing = array.isna()
             self._array(missing, path, depth)
             self._array(array[~missing].to_numpy(dtype=array._data.dtype), path, depth)
-        elif dtype.kind in "mM" and not is_numpy:
+        elif dtype.kind in "mM" and hasattr(array, "asi8"):
             self._array(array.asi8, path, depth)
-        elif is_numpy and dtype.kind != "O":
-            self._array(array.to_numpy(), path, depth)
         else:
+            # A typed column has one missing value, so its place is all there is to say.
             missing = array.isna()
-            values = array.to_numpy(dtype=object)
-            if is_numpy:
-                self._objects(values.tolist(), path, depth)
-            else:
-                # A typed column has one missing value, so its place is all there is to say.
-                self._array(missing, path, depth)
-                self._objects(values[~missing].tolist(), path, depth)
+            self._array(missing, path, depth)
+            self._objects(array.to_numpy(dtype=object)[~missing].tolist(), path, depth)
 
     def _arrow(self, value: Any, room: str, path: str, depth: int) -> None:
         """Write a polars or pyarrow table column by column; how it is cut into chunks in memory does not count."""
@@ -371,9 +368,3 @@ def _as_array(column: Any) -> Any:
 def _slots_of(kind: type) -> tuple[str, ...]:
     slots = kind.__dict__.get("__slots__", ())
     return (slots,) if isinstance(slots, str) else tuple(each for each in slots if not each.startswith("__"))
-
-
-def _numpy_dtype() -> type:
-    import numpy as np  # loaded already: a table is in hand
-
-    return np.dtype

@@ -66,6 +66,17 @@ class PredictionLog:
             next_step="check the id in the answer; a prediction of the last seconds is sealed at the next look",
         )
 
+    def newest(self) -> PredictionId:
+        """Return the id of the newest sealed prediction.
+
+        Raises:
+            NotFound: nothing was predicted yet.
+        """
+        rows = self._store.read("SELECT max(last_id) FROM log_segments WHERE kind = 'predictions'")
+        if not rows or rows[0][0] is None:
+            raise NotFound("The log holds no predictions yet", next_step="serve a model: mainspring serve NAME")
+        return PredictionId(rows[0][0])
+
     def labelled(
         self,
         model: str,
