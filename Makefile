@@ -22,6 +22,8 @@ check:  ## format, lint, strict types, floors, file sizes, docs
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/mypy examples/flights/loop.py
+	$(BIN)/mypy examples/minimal/loop.py
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/check_tree.py
 

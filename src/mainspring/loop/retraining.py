@@ -81,7 +81,8 @@ def _parameters_of_retraining(situation: "Situation") -> dict[str, object]:
     if "until" in names:
         given["until"] = situation.now
     if "labelled" in names and champion is not None:
+        signature = workspace.signature_of(loop.name, champion.version)
         given["labelled"] = export_labelled(
-            workspace.log, workspace.signature_of(loop.name, champion.version), loop.name, workspace.home, situation.now
+            workspace.log, signature, loop.name, workspace.home, situation.now, time=loop.time
         )
     return given

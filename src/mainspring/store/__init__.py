@@ -6,6 +6,6 @@ Start reading in `protocol.py`; `sqlite.py` is the backend; `events.py` holds th
 """
 
 from mainspring.store.events import Event, EventRow, events, verify_chain
-from mainspring.store.protocol import Row, Store, Transaction, Value
+from mainspring.store.protocol import EventOf, Row, Store, Transaction, Value
 
-__all__ = ["Event", "EventRow", "Row", "Store", "Transaction", "Value", "events", "verify_chain"]
+__all__ = ["Event", "EventOf", "EventRow", "Row", "Store", "Transaction", "Value", "events", "verify_chain"]

@@ -21,6 +21,9 @@ __all__ = ["GENESIS", "Event", "EventRow", "append", "events", "verify_chain"]
 
 #: What stands in for the hash before the first entry.
 GENESIS = "0" * 64
+#: How many entries are in memory at a time when the chain is proven.
+_PAGE = 10_000
+_COLUMNS = "number, at, recorded_at, actor, verb, subject, details, hash"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +70,16 @@ def events(
     store: "Store", *, subject: str | None = None, verb: str | None = None, after: int = 0, limit: int = 100_000
 ) -> list[EventRow]:
     """Return the entries behind number `after`, oldest first; `subject` and `verb` match whole, or as ``prefix*``."""
-    sql = "SELECT number, at, recorded_at, actor, verb, subject, details, hash FROM events WHERE number > ?"
+    sql = f"SELECT {_COLUMNS} FROM events WHERE number > ?"
     bound: list[str | int] = [after]
     for column, wanted in (("subject", subject), ("verb", verb)):
-        if wanted is None:
+        if wanted is None or wanted == "*":
             continue
         if wanted.endswith("*"):
-            sql += f" AND substr({column}, 1, ?) = ?"
-            bound += [len(wanted) - 1, wanted[:-1]]
+            # a range and not LIKE, so that the index on subjects serves it and % and _ mean themselves
+            prefix = wanted[:-1]
+            sql += f" AND {column} >= ? AND {column} < ?"
+            bound += [prefix, prefix[:-1] + chr(ord(prefix[-1]) + 1)]
         else:
             sql += f" AND {column} = ?"
             bound.append(wanted)
@@ -85,24 +90,39 @@ def events(
     ]
 
 
-def verify_chain(store: "Store") -> int:
+def verify_chain(store: "Store", *, noted: tuple[int, str] | None = None) -> int:
     """Recompute every hash and return how many entries stand.
+
+    A chain cannot tell that its own end was cut off. `noted`, the number and hash of an entry that was written down
+    elsewhere, must be in the chain: whoever keeps one with each report will notice.
 
     Raises:
         Corrupt: an entry was altered, removed or put in; the message names the first number that does not fit.
     """
-    rows = store.read("SELECT number, at, recorded_at, actor, verb, subject, details, hash FROM events ORDER BY number")
-    previous = GENESIS
-    for expected, row in enumerate(rows, start=1):
-        entry, sealed = row[:7], row[7]
-        if row[0] != expected or _seal(previous, entry) != sealed:
-            raise Corrupt(
-                f"The audit chain breaks at entry {expected}",
-                where=f"events.number={row[0]}",
-                next_step="restore the database from a backup taken before; entries below this number still stand",
-            )
-        previous = sealed
-    return len(rows)
+    previous, expected = GENESIS, 1
+    while rows := store.read(
+        f"SELECT {_COLUMNS} FROM events WHERE number >= ? ORDER BY number LIMIT ?", (expected, _PAGE)
+    ):
+        for row in rows:
+            entry, sealed = row[:7], row[7]
+            if row[0] != expected or _seal(previous, entry) != sealed:
+                raise _broken(expected)
+            if noted is not None and expected == noted[0] and sealed != noted[1]:
+                raise _broken(expected)
+            previous, expected = sealed, expected + 1
+    if store.read("SELECT 1 FROM events WHERE number < 1 LIMIT 1"):
+        raise _broken(1)
+    if noted is not None and noted[0] >= expected:
+        raise _broken(expected)
+    return expected - 1
+
+
+def _broken(number: int) -> Corrupt:
+    return Corrupt(
+        f"The audit chain breaks at entry {number}",
+        where=f"events.number={number}",
+        next_step="restore the database from a backup taken before; entries below this number still stand",
+    )
 
 
 def _seal(previous: str, entry: Iterable[object]) -> str:

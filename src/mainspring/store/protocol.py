@@ -5,11 +5,11 @@ share; no other room reads them. `change` takes the audit event, so a state chan
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from mainspring.store.events import Event
 
-__all__ = ["Row", "Store", "Transaction", "Value"]
+__all__ = ["EventOf", "Row", "Store", "Transaction", "Value"]
 
 T = TypeVar("T")
 
@@ -17,6 +17,8 @@ T = TypeVar("T")
 Value = str | int | float | bytes | None
 #: One result row; `Any` because the columns of a query are known to its owner, not to the store.
 Row = tuple[Any, ...]
+#: The event of a change, or what makes it of the change's result; None says that nothing was changed.
+EventOf: TypeAlias = Event | Callable[[T], Event | None]
 
 
 class Transaction(Protocol):
@@ -38,8 +40,12 @@ class Store(Protocol):
     def record(self, write: Callable[[Transaction], T]) -> T:
         """Write facts that were observed (metrics, step results, log segments): durable at return, not audited."""
 
-    def change(self, event: Event, write: Callable[[Transaction], T]) -> T:
-        """Make a state change together with its audit event, in one transaction: both are kept or neither."""
+    def change(self, event: EventOf[T], write: Callable[[Transaction], T]) -> T:
+        """Make a state change together with its audit event, in one transaction: both are kept or neither.
+
+        `event` may be made of what `write` returned, for a change that learns inside the transaction what it does.
+        Where it is None nothing happened: what `write` wrote is undone, and its result is returned all the same.
+        """
 
     def close(self) -> None:
         """Finish what is queued and let go of the database."""

@@ -13,6 +13,8 @@ import os
 import queue
 import sqlite3
 import threading
+import time
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime
@@ -20,10 +22,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mainspring.domain.moments import Clock, SystemClock
-from mainspring.errors import MainspringError, Unavailable
+from mainspring.errors import Corrupt, MainspringError, Unavailable
 from mainspring.store.events import Event, append
 from mainspring.store.migrations import MIGRATIONS, migrate
-from mainspring.store.protocol import Row, Transaction, Value
+from mainspring.store.protocol import EventOf, Row, Transaction, Value
 
 __all__ = ["SqliteStore"]
 
@@ -31,6 +33,21 @@ T = TypeVar("T")
 _BUSY_SECONDS = 30.0
 #: How many queued writes share one commit at most; bounds the time a reader-side checkpoint has to wait.
 _GROUP = 512
+#: What SQLite says when the file or the disk is in trouble, and not the statement.
+_OUTAGES = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_PROTOCOL,
+        sqlite3.SQLITE_READONLY,
+    }
+)
+_DAMAGES = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
 class _SqliteTransaction:
@@ -46,6 +63,23 @@ class _SqliteTransaction:
         self._connection.executemany(sql, rows)
 
 
+class _Reader:
+    """One thread's connection for reading; the lock keeps `close` from pulling it away under a query."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+        self.lock = threading.Lock()
+        # a thread that ends lets go of its reader, and with it of the connection
+        weakref.finalize(self, connection.close)
+
+
+class _Nothing(Exception):
+    """Carries the result of a change that turned out to change nothing out of its transaction."""
+
+    def __init__(self, result: object) -> None:
+        self.result = result
+
+
 #: One queued write: what to run, and where its result goes. `Any` because each write has its own result type.
 _Job = tuple[Callable[[Transaction], Any], "Future[Any]"]
 
@@ -57,84 +91,110 @@ class SqliteStore:
 
     Raises:
         Unavailable: the file cannot be opened or written.
+        Corrupt: the file is no database, or a damaged one.
+        Conflict: it was made by a newer Mainspring.
     """
 
     def __init__(self, path: Path, *, actor: str = "", clock: Clock | None = None) -> None:
         self.path = path
         self.actor = actor
         self.clock: Clock = clock or SystemClock()
-        self._readers = threading.local()
-        self._opened: list[sqlite3.Connection] = []
-        self._opened_lock = threading.Lock()
+        self._local = threading.local()
+        self._readers: weakref.WeakSet[_Reader] = weakref.WeakSet()
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._closed = False
         self._gate = threading.Lock()  # no write may queue up behind the one that says stop
         self._pid = os.getpid()
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            self._writer = self._connect()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._writer = _connect(path)
+        except (OSError, sqlite3.Error) as error:
+            raise _told(path, error) from error
+        try:
             migrate(_SqliteTransaction(self._writer), MIGRATIONS)
         except sqlite3.Error as error:
-            raise _unavailable(path, error) from error
+            self._writer.close()
+            raise _told(path, error) from error
+        except BaseException:
+            self._writer.close()
+            raise
         self._thread = threading.Thread(target=self._write_forever, name="store-writer", daemon=True)
         self._thread.start()
 
     def read(self, sql: str, parameters: Sequence[Value] = ()) -> list[Row]:
         """Return the rows of a query on this thread's own connection."""
-        connection: sqlite3.Connection | None = getattr(self._readers, "connection", None)
-        if connection is None:
-            connection = self._connect()
-            connection.execute("PRAGMA query_only=ON")
-            self._readers.connection = connection
-        return connection.execute(sql, parameters).fetchall()
+        try:
+            reader = self._reader()
+            with reader.lock:
+                self._check_open()
+                return reader.connection.execute(sql, parameters).fetchall()
+        except sqlite3.Error as error:
+            if _is_trouble(error):
+                raise _told(self.path, error) from error
+            raise
 
     def record(self, write: Callable[[Transaction], T]) -> T:
         """Run `write` in the writer's next transaction and return its result once it is committed."""
-        if os.getpid() != self._pid:
-            raise Unavailable("The store was opened before this process forked", next_step="open it in the child")
+        if threading.current_thread() is self._thread:
+            raise AssertionError("a write asked for another one; it would wait for itself")
         future: Future[T] = Future()
         with self._gate:
-            if self._closed:
-                raise Unavailable("The store is closed", next_step="open the workspace again")
+            self._check_open()
             self._jobs.put((write, future))
         return future.result()
 
-    def change(self, event: Event, write: Callable[[Transaction], T]) -> T:
+    def change(self, event: EventOf[T], write: Callable[[Transaction], T]) -> T:
         """Run `write` and seal `event` onto the audit chain, in one transaction."""
 
         def with_event(transaction: Transaction) -> T:
             result = write(transaction)
+            told = event(result) if callable(event) else event
+            if told is None:
+                raise _Nothing(result)
             now = datetime.now(UTC)
-            append(transaction, event, actor=self.actor, at=self.clock.now(), recorded_at=now)
+            append(transaction, told, actor=self.actor, at=self.clock.now(), recorded_at=now)
             return result
 
-        return self.record(with_event)
+        try:
+            return self.record(with_event)
+        except _Nothing as nothing:
+            result: T = nothing.result  # type: ignore[assignment]  # what `write` above returned
+            return result
 
     def close(self) -> None:
-        """Finish the queued writes and close every connection."""
+        """Finish the queued writes and close every connection; a query that runs is waited for."""
         with self._gate:
             if self._closed:
                 return
             self._closed = True
+            if os.getpid() != self._pid:
+                return  # the connections are the parent's
             self._jobs.put(None)
         self._thread.join()
-        with self._opened_lock:
-            for connection in self._opened:
-                # another thread's reader may be in the middle of a query; it is closed with its thread then
-                with contextlib.suppress(sqlite3.ProgrammingError):
-                    connection.close()
-            self._opened.clear()
+        for reader in list(self._readers):
+            with reader.lock:
+                reader.connection.close()
+        self._writer.close()
 
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=256
-        )
-        with self._opened_lock:
-            self._opened.append(connection)
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")
-        connection.execute("PRAGMA foreign_keys=ON")
-        return connection
+    def _check_open(self) -> None:
+        if os.getpid() != self._pid:
+            raise Unavailable("The store was opened before this process forked", next_step="open it in the child")
+        if self._closed:
+            raise Unavailable("The store is closed", next_step="open the workspace again")
+
+    def _reader(self) -> _Reader:
+        self._check_open()
+        reader: _Reader | None = getattr(self._local, "reader", None)
+        if reader is None:
+            reader = _Reader(_connect(self.path))
+            reader.connection.execute("PRAGMA query_only=ON")
+            with self._gate:
+                if self._closed:
+                    reader.connection.close()
+                    self._check_open()
+                self._readers.add(reader)
+            self._local.reader = reader
+        return reader
 
     def _write_forever(self) -> None:
         while (first := self._jobs.get()) is not None:
@@ -161,8 +221,11 @@ class SqliteStore:
                 try:
                     result = write(transaction)
                 except BaseException as error:  # handed to the caller, who waits for it on another thread
+                    told = _told(self.path, error) if _is_trouble(error) else error
+                    future.set_exception(told)
+                    if not self._writer.in_transaction:
+                        raise sqlite3.OperationalError(str(error)) from error  # a full disk undoes the whole group
                     self._writer.execute("ROLLBACK TO one_write")
-                    future.set_exception(_unavailable(self.path, error) if _is_outage(error) else error)
                 else:
                     done.append((future, result))
                 self._writer.execute("RELEASE one_write")
@@ -172,18 +235,61 @@ class SqliteStore:
                 self._writer.execute("ROLLBACK")
             for _, future in jobs:
                 if not future.done():
-                    future.set_exception(_unavailable(self.path, error))
+                    future.set_exception(_told(self.path, error))
             return
         for future, result in done:
             future.set_result(result)
 
 
-def _is_outage(error: BaseException) -> bool:
-    """Whether the database itself is in trouble (full, locked, damaged), rather than the write being wrong."""
-    return isinstance(error, sqlite3.OperationalError) and "syntax" not in str(error)
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=256
+    )
+    try:
+        connection.execute("PRAGMA synchronous=NORMAL")
+        connection.execute("PRAGMA foreign_keys=ON")
+        _use_write_ahead_log(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
-def _unavailable(path: Path, error: BaseException) -> MainspringError:
+def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
+    """Switch to the write-ahead log, which needs the file alone for a moment.
+
+    SQLite does not wait for that lock, whatever the busy timeout says, where two connections ask for it at once
+    (https://sqlite.org/wal.html, "activating and configuring"), so the waiting is done here.
+    """
+    patience = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if _code(error) not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) or time.monotonic() > patience:
+                raise
+            time.sleep(0.005)
+
+
+def _code(error: BaseException) -> int:
+    """Return the primary SQLite code of an error; 0 where it has none."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return 0 if code is None else int(code) & 0xFF
+
+
+def _is_trouble(error: BaseException) -> bool:
+    """Whether the database itself is in trouble (full, locked, damaged), rather than the statement being wrong."""
+    return _code(error) in _OUTAGES | _DAMAGES
+
+
+def _told(path: Path, error: BaseException) -> MainspringError:
+    if _code(error) in _DAMAGES:
+        return Corrupt(
+            f"The metadata database is damaged: {error}",
+            where=str(path),
+            next_step="restore the file from a backup; if it is no database at all, name another",
+        )
     return Unavailable(
         f"The metadata database cannot be used: {error}",
         where=str(path),

@@ -8,5 +8,6 @@ loop = ms.Loop(
     "churn",
     data=Path(__file__).with_name("customers.csv"),
     target="churned",
+    time="observed_on",
     goal="roc_auc >= 0.7",
 )
