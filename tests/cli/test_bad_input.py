@@ -6,7 +6,6 @@ The same faults given to the server are in tests/serve/test_http.py.
 from pathlib import Path
 
 import pytest
-
 from tests.cli.conftest import Run, customers
 
 GOOD = "age,plan,spend\n40,basic,10.5\n,pro,99\n"

@@ -1,9 +1,11 @@
 """What the loop does about what it sees, on a small production whose world can be turned round."""
 
 import fcntl
+import itertools
 from dataclasses import replace
 
 import pytest
+from tests.loop.conftest import Production, write_csv
 
 import mainspring as ms
 from mainspring.deploy.rollout import active_canary, list_deployments, put_live, start_canary
@@ -15,7 +17,6 @@ from mainspring.monitor.incidents import find_incident, list_incidents, open_inc
 from mainspring.registry.approvals import approve
 from mainspring.registry.versions import find_champion, find_version, list_versions
 from mainspring.store.events import events, verify_chain
-from tests.loop.conftest import Production, write_csv
 
 
 def _incidents(production: Production) -> list[Incident]:
@@ -143,7 +144,7 @@ def test_retraining_keeps_its_cooldown(production: Production) -> None:
     tries = [e for e in _incidents(production)[0].timeline if e.what in ("retrained", "retraining failed")]
     days = [int(each.at[8:10]) + 31 * int(each.at[5:7]) for each in tries]
     assert len(days) >= 2
-    assert all(after - before >= 5 for before, after in zip(days, days[1:], strict=False))
+    assert all(after - before >= 5 for before, after in itertools.pairwise(days))
 
 
 def _never(context: object) -> GateResult:

@@ -188,6 +188,25 @@ def m0007_add_loop(transaction: Transaction) -> None:
     transaction.execute("CREATE INDEX incident_entries_by_incident ON incident_entries (incident_id, number)")
 
 
+def m0008_add_log_traffic(transaction: Transaction) -> None:
+    """What each sealing brought, kept when its segments are merged; owned by `predictions.segments`.
+
+    A segment of predictions learns its model's version (0: not known), so that questions about one version read no
+    other's files.
+    """
+    transaction.execute("ALTER TABLE log_segments ADD COLUMN model_version INTEGER NOT NULL DEFAULT 0")
+    transaction.execute(
+        """CREATE TABLE log_traffic (
+            number INTEGER PRIMARY KEY, model TEXT NOT NULL, kind TEXT NOT NULL, n_rows INTEGER NOT NULL,
+            sealed_at TEXT NOT NULL)"""
+    )
+    transaction.execute("CREATE INDEX log_traffic_by_model ON log_traffic (model, sealed_at)")
+    transaction.execute(
+        "INSERT INTO log_traffic (model, kind, n_rows, sealed_at)"
+        " SELECT model, kind, n_rows, sealed_at FROM log_segments ORDER BY number"
+    )
+
+
 #: Append only. A released migration is never edited: add another.
 MIGRATIONS: tuple[Migration, ...] = (
     m0001_add_events,
@@ -197,4 +216,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     m0005_add_registry,
     m0006_add_predictions,
     m0007_add_loop,
+    m0008_add_log_traffic,
 )

@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 
 from mainspring.domain.moments import Clock, SystemClock
 from mainspring.errors import Corrupt, MainspringError, Unavailable
-from mainspring.store.events import Event, append
+from mainspring.store.events import append
 from mainspring.store.migrations import MIGRATIONS, migrate
 from mainspring.store.protocol import EventOf, Row, Transaction, Value
 
@@ -70,7 +70,7 @@ class _Reader:
         self.connection = connection
         self.lock = threading.Lock()
         # a thread that ends lets go of its reader, and with it of the connection
-        weakref.finalize(self, connection.close)
+        weakref.finalize(self, connection.close).atexit = False
 
 
 class _Nothing(Exception):

@@ -3,19 +3,23 @@
 Nobody in it exists. Each row is drawn from one stream of random numbers with a fixed seed, so the file is the same
 everywhere. `_chance_of_leaving` is the whole truth about who leaves; about one in five does. Missing values are put
 in on purpose: usage meters fail, the way of payment is not always known, and most people never answer the survey.
-Replace `customers.csv` by a table of your own and delete this file.
+`days` plays what comes after the table: new customers day by day, until the world changes. Replace
+`customers.csv` by a table of your own and delete this file.
 """
 
 import csv
 import math
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from random import Random
 from statistics import NormalDist
+from typing import NamedTuple
 
-__all__ = ["customers", "write_customers"]
+__all__ = ["FIRST_DAY", "Day", "customers", "days", "write_customers"]
 
+#: The first day after the table.
+FIRST_DAY = datetime(2025, 7, 1, tzinfo=UTC)
 _FEES = {"basic": 12.0, "plus": 24.0, "max": 45.0}
 
 
@@ -49,6 +53,25 @@ def customers(rows: int, *, seed: int, first: date, days: int, offer: bool = Fal
             "satisfaction": None if draw() < 0.6 else min(5, max(1, round(mood))),
             "churned": int(draw() < chance),
         }
+
+
+class Day(NamedTuple):
+    """One day of production: the rows to ask about, and for each whether the customer left in the end."""
+
+    at: datetime
+    rows: list[dict[str, object]]
+    left: list[int]
+
+
+def days(number: int, *, rows: int = 40, offer_from: int = 20) -> Iterator[Day]:
+    """Yield the days after the table; from day `offer_from` on the competitor's offer is out."""
+    for day in range(number):
+        at = FIRST_DAY + timedelta(days=day)
+        people = list(customers(rows, seed=day, first=at.date(), days=1, offer=day >= offer_from))
+        left = [int(str(each.pop("churned"))) for each in people]
+        for each in people:
+            del each["observed_on"]  # a request is about now
+        yield Day(at, people, left)
 
 
 def write_customers(path: Path, rows: int = 4_000) -> None:

@@ -4,9 +4,9 @@ import csv
 from pathlib import Path
 
 import pytest
-from loop import loop
 
 import mainspring as ms
+from loop import loop
 from mainspring.data import read_columns
 from mainspring.errors import CheckFailed
 from mainspring.serve.client import PredictionClient
