@@ -330,9 +330,21 @@ def policies_block() -> str:
     return "\n".join(["", "| | policy | what it does |", "|---|---|---|", *rows, "", ""])
 
 
+def metrics_block() -> str:
+    """The table of metrics."""
+    from mainspring.domain.metric import METRICS
+
+    rows = [
+        f"| `{name}` | {'larger' if each.larger_is_better else 'smaller'} | {', '.join(each.tasks)} | {each.meaning} |"
+        for name, each in METRICS.items()
+    ]
+    return "\n".join(["", "| metric | better | tasks | meaning |", "|---|---|---|---|", *rows, "", ""])
+
+
 #: name of a generated block -> what belongs there
 BLOCKS: dict[str, Callable[[], str]] = {
     "commands": commands_block,
+    "metrics": metrics_block,
     "outcomes": outcomes_block,
     "policies": policies_block,
     "settings": settings_block,

@@ -18,18 +18,30 @@ from mainspring.errors import Invalid, MissingExtra, NotFound
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Columns", "column_type", "columns_of", "frame_of", "n_rows", "read_columns", "scan_sql"]
+__all__ = [
+    "Columns",
+    "column_type",
+    "columns_of",
+    "fetch_columns",
+    "frame_of",
+    "n_rows",
+    "quoted_files",
+    "quoted_name",
+    "quoted_text",
+    "read_columns",
+    "scan_sql",
+]
 
 #: Named arrays of equal length; `Any` because each column has its own type.
 Columns = dict[str, NDArray[Any]]
 
 _READERS = {
-    ".parquet": "read_parquet({path})",
-    ".csv": "read_csv({path}, sample_size=-1, nullstr=['', 'NA'])",
-    ".tsv": "read_csv({path}, sample_size=-1, nullstr=['', 'NA'], delim='\t')",
-    ".jsonl": "read_json({path}, format='newline_delimited', sample_size=-1)",
-    ".ndjson": "read_json({path}, format='newline_delimited', sample_size=-1)",
-    ".json": "read_json({path}, format='array', sample_size=-1)",
+    ".parquet": "read_parquet({path}, hive_partitioning=false)",
+    ".csv": "read_csv({path}, sample_size=-1, nullstr=['', 'NA'], hive_partitioning=false)",
+    ".tsv": "read_csv({path}, sample_size=-1, nullstr=['', 'NA'], delim='\t', hive_partitioning=false)",
+    ".jsonl": "read_json({path}, format='newline_delimited', sample_size=-1, hive_partitioning=false)",
+    ".ndjson": "read_json({path}, format='newline_delimited', sample_size=-1, hive_partitioning=false)",
+    ".json": "read_json({path}, format='array', sample_size=-1, hive_partitioning=false)",
 }
 
 
@@ -52,8 +64,28 @@ def scan_sql(path: Path) -> str:
             where=str(path),
             next_step=f"use one of {', '.join(sorted(_READERS))}",
         )
-    quoted = "'" + str(path).replace("'", "''") + "'"
-    return reader.format(path=quoted)
+    return reader.format(path=_one_file(path))
+
+
+def quoted_files(paths: Iterable[Path]) -> str:
+    """Return the DuckDB table function that reads Parquet files as one table, their columns matched by name."""
+    listed = ", ".join(_one_file(path) for path in paths)
+    return f"read_parquet([{listed}], union_by_name=true, hive_partitioning=false)"
+
+
+def quoted_name(name: str) -> str:
+    """Return a column's name as SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def quoted_text(text: str) -> str:
+    """Return a text as SQL."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _one_file(path: Path) -> str:
+    """Return the path as SQL; DuckDB takes paths for patterns, so what means something in a pattern goes in brackets."""
+    return quoted_text("".join(f"[{each}]" if each in "*?[" else each for each in str(path)))
 
 
 def read_columns(path: Path) -> Columns:
@@ -87,7 +119,7 @@ def fetch_columns(connection: "duckdb.DuckDBPyConnection", query: str, parameter
 
 
 def _cast(name: str, kind: str) -> str:
-    quoted = '"' + name.replace('"', '""') + '"'
+    quoted = quoted_name(name)
     if kind.startswith("TIMESTAMP WITH"):
         target = f"timezone('UTC', {quoted})"
     elif kind.startswith(("TIMESTAMP", "DATE")):

@@ -2,128 +2,116 @@
 
 Sealing reads a journal from where it last stopped, writes one segment, and commits the segment's row together with
 the journal's new offset, so every frame is sealed exactly once however often the process dies. Segments that no row
-names (a crash between the rename and the commit) are swept at the next sealing. A lock keeps sealers apart.
+names (a crash between the rename and the commit) are swept at the next sealing. A lock keeps sealers apart. Small
+segments are merged as they grow in number (`_merge`); `log_traffic` remembers what each sealing brought.
 """
 
 import contextlib
 import fcntl
+import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import duckdb
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from mainspring.data.table import quoted_name
 from mainspring.domain.ids import new_id
 from mainspring.domain.moments import to_iso
-from mainspring.domain.signature import Signature
-from mainspring.predictions.journal import journals, read_frames
-from mainspring.predictions.records import LabelRecord, PredictionRecord
+from mainspring.domain.signature import Column, ColumnType, Signature
+from mainspring.errors import Corrupt, NotFound
+from mainspring.predictions._merge import merge_small
+from mainspring.predictions._table import Kind, Segment, insert, segments, traffic, write_parquet
+from mainspring.predictions.journal import JournalFile, journals, read_frames
+from mainspring.predictions.records import LabelRecord, PredictionRecord, decode_record
 from mainspring.store.protocol import Store, Transaction
 
-__all__ = ["FEATURE", "Segment", "SignatureOf", "seal", "segments"]
+__all__ = ["FEATURE", "Segment", "SignatureOf", "seal", "segments", "traffic"]
 
 #: Before the name of each feature column, so that no feature can hide a column of the log itself.
 FEATURE = "x_"
-Kind = Literal["predictions", "labels"]
 #: Tells the signature of a model version, by which the values of a record get their column types.
 SignatureOf = Callable[[str, int], Signature]
 _MOST_ROWS = 1 << 18
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """One sealed file and what it spans; `first_at`/`last_at` are event times, ids compare as text."""
-
-    model: str
-    kind: Kind
-    path: str
-    n_rows: int
-    first_at: str
-    last_at: str
-    first_id: str
-    last_id: str
 
 
 def seal(store: Store, journal_folder: Path, segment_folder: Path, signature_of: SignatureOf, *, at: datetime) -> int:
     """Turn all whole frames that are not sealed yet into segments, and return how many rows that were.
 
     Journals whose writer has ended and which are sealed to their end are removed.
+
+    Raises:
+        Corrupt: a journal is damaged in its middle. All other journals were sealed, and so was what stands before the
+            damage; the file is set aside with the ending ``.damaged``, so that the next sealing goes on without it.
     """
     segment_folder.mkdir(parents=True, exist_ok=True)
     journal_folder.mkdir(parents=True, exist_ok=True)
+    sealed, damaged = 0, []
     with _only_sealer(segment_folder):
-        _sweep(store, segment_folder)
-        return sum(
-            _seal_journal(store, each.path, each.ended, segment_folder, signature_of, at)
-            for each in journals(journal_folder)
-        )
-
-
-def segments(
-    store: Store, model: str, kind: Kind, *, since: str = "", until: str = "~", containing: str | None = None
-) -> list[Segment]:
-    """Return the segments of `model` that may hold event times in [since, until), or the prediction id `containing`."""
-    sql = (
-        "SELECT model, kind, path, n_rows, first_at, last_at, first_id, last_id FROM log_segments"
-        " WHERE model = ? AND kind = ? AND last_at >= ? AND first_at < ?"
-    )
-    bound = [model, kind, since, until]
-    if containing is not None:
-        sql += " AND first_id <= ? AND last_id >= ?"
-        bound += [containing, containing]
-    return [Segment(*row) for row in store.read(sql + " ORDER BY number", bound)]
-
-
-def _seal_journal(
-    store: Store, journal: Path, ended: bool, folder: Path, signature_of: SignatureOf, at: datetime
-) -> int:
-    known = store.read("SELECT offset_bytes FROM journal_offsets WHERE journal = ?", (journal.name,))
-    offset = known[0][0] if known else 0
-    sealed = 0
-    while True:
-        batch: dict[tuple[Kind, str, int], list[PredictionRecord | LabelRecord]] = {}
-        rows, start = 0, offset
-        for payload, end in read_frames(journal, offset):
-            record = _decode(payload)
-            version = record.version if isinstance(record, PredictionRecord) else 0
-            kind: Kind = "predictions" if isinstance(record, PredictionRecord) else "labels"
-            batch.setdefault((kind, record.model, version), []).append(record)
-            offset, rows = end, rows + len(record.ids)
-            if rows >= _MOST_ROWS:
-                break
-        if offset == start:
-            break
-        made = [
-            _write_segment(folder, kind, model, records, None if kind == "labels" else signature_of(model, version))
-            for (kind, model, version), records in batch.items()
-        ]
-        _commit(store, journal.name, offset, made, at)
-        sealed += rows
-    if ended:
-        journal.unlink(missing_ok=True)
-        store.record(lambda t: t.execute("DELETE FROM journal_offsets WHERE journal = ?", (journal.name,)))
+        _sweep(store, journal_folder, segment_folder)
+        for each in journals(journal_folder):
+            try:
+                sealed += _seal_journal(store, each, segment_folder, signature_of, at)
+            except Corrupt as error:
+                damaged.append(error)
+        merge_small(store, segment_folder)
+    if damaged:
+        raise damaged[0]
     return sealed
 
 
-def _decode(payload: bytes) -> PredictionRecord | LabelRecord:
-    return msgspec.json.decode(payload, type=PredictionRecord | LabelRecord)
+def _seal_journal(store: Store, journal: JournalFile, folder: Path, signature_of: SignatureOf, at: datetime) -> int:
+    path = journal.path
+    known = store.read("SELECT offset_bytes FROM journal_offsets WHERE journal = ?", (path.name,))
+    offset = known[0][0] if known else 0
+    sealed, damage = 0, None
+    while damage is None:
+        batch: dict[tuple[Kind, str, int], list[Any]] = {}  # one kind of record each
+        rows, start = 0, offset
+        try:
+            for payload, end in read_frames(path, offset):
+                record = decode_record(payload, where=f"{path} byte {offset}")
+                key: tuple[Kind, str, int] = ("labels", record.model, 0)
+                if isinstance(record, PredictionRecord):
+                    key = ("predictions", record.model, record.version)
+                if record.ids:
+                    batch.setdefault(key, []).append(record)
+                offset, rows = end, rows + len(record.ids)
+                if rows >= _MOST_ROWS:
+                    break
+        except Corrupt as error:
+            damage = error
+        if offset == start:
+            break
+        made = [_write_segment(folder, *key, records, signature_of) for key, records in batch.items()]
+        _commit(store, path.name, offset, made, at)
+        sealed += rows
+    if damage is not None:
+        if not journal.ended:
+            raise damage
+        aside = path.with_name(path.name + ".damaged")
+        path.rename(aside)
+        next_step = "what came before this byte is sealed; the file was set aside under this name"
+        raise Corrupt(damage.what, where=damage.where.replace(str(path), str(aside)), next_step=next_step) from damage
+    if journal.ended:
+        path.unlink(missing_ok=True)
+        store.record(lambda t: t.execute("DELETE FROM journal_offsets WHERE journal = ?", (path.name,)))
+    return sealed
 
 
 def _commit(store: Store, journal: str, offset: int, made: list[Segment], at: datetime) -> None:
+    moment = to_iso(at)
+
     def write(transaction: Transaction) -> None:
-        transaction.execute_many(
-            "INSERT INTO log_segments (model, kind, path, n_rows, first_at, last_at, first_id, last_id, sealed_at)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                (s.model, s.kind, s.path, s.n_rows, s.first_at, s.last_at, s.first_id, s.last_id, to_iso(at))
-                for s in made
-            ],
-        )
+        for segment in made:
+            insert(transaction, segment, moment)
+            transaction.execute(
+                "INSERT INTO log_traffic (model, kind, n_rows, sealed_at) VALUES (?, ?, ?, ?)",
+                (segment.model, segment.kind, segment.n_rows, moment),
+            )
         transaction.execute(
             "INSERT INTO journal_offsets (journal, offset_bytes, ended) VALUES (?, ?, 0)"
             " ON CONFLICT (journal) DO UPDATE SET offset_bytes = excluded.offset_bytes",
@@ -134,22 +122,45 @@ def _commit(store: Store, journal: str, offset: int, made: list[Segment], at: da
 
 
 def _write_segment(
-    folder: Path, kind: Kind, model: str, records: Iterable[Any], signature: Signature | None
+    folder: Path, kind: Kind, model: str, version: int, records: list[Any], signature_of: SignatureOf
 ) -> Segment:  # records: all PredictionRecord or all LabelRecord
-    listed = list(records)
-    columns = _prediction_columns(listed, signature) if signature is not None else _label_columns(listed)
-    path = folder / f"{kind}-{new_id()}.parquet"
-    hidden = path.with_suffix(".tmp")
+    if kind == "predictions":
+        columns = _prediction_columns(records, _columns_of(model, version, records, signature_of))
+    else:
+        columns = _label_columns(records)
+    # said in so many words: a column that is all missing has no type of its own, and it must have one in the file
+    shown = ", ".join(
+        f"CAST({quoted_name(name)} AS {_SQL_TYPES[array.dtype.kind]}) AS {quoted_name(name)}"
+        for name, array in columns.items()
+    )
     with duckdb.connect() as connection:
         connection.register("records", columns)
-        connection.execute(f"COPY (SELECT * FROM records) TO '{_quoted(hidden)}' (FORMAT parquet, COMPRESSION zstd)")
-    hidden.replace(path)
-    ids = sorted((min(columns["id"]), max(columns["id"])))
-    moments = columns["at"]
-    return Segment(model, kind, path.name, len(columns["id"]), min(moments), max(moments), ids[0], ids[-1])
+        path = write_parquet(folder, kind, connection, f"SELECT {shown} FROM records")
+    ids, moments = columns["id"], columns["at"]
+    spans = min(moments), max(moments), min(ids), max(ids)
+    return Segment(model, kind, path.name, len(ids), *spans, version)
 
 
-def _prediction_columns(records: list[PredictionRecord], signature: Signature) -> dict[str, NDArray[Any]]:
+_SQL_TYPES = {"O": "VARCHAR", "f": "DOUBLE", "i": "BIGINT", "M": "TIMESTAMP"}
+
+
+def _columns_of(
+    model: str, version: int, records: list[PredictionRecord], signature_of: SignatureOf
+) -> tuple[Column, ...]:
+    """Return the columns of a version, or of what was asked where the registry does not know the version."""
+    try:
+        return signature_of(model, version).columns
+    except NotFound:  # a server may answer from a bundle's folder; what it wrote down is kept all the same
+        names = dict.fromkeys(name for record in records for name in record.columns)
+        return tuple(Column(name, _type_of(name, records), nullable=True) for name in names)
+
+
+def _type_of(name: str, records: list[PredictionRecord]) -> ColumnType:
+    values = (value for record in records for value in record.columns.get(name, ()))
+    return "number" if all(value is None or isinstance(value, int | float) for value in values) else "string"
+
+
+def _prediction_columns(records: list[PredictionRecord], features: tuple[Column, ...]) -> dict[str, NDArray[Any]]:
     sizes = [len(record.ids) for record in records]
 
     def spread(values: Iterable[object], dtype: Any = object) -> NDArray[Any]:  # one value a record -> one a row
@@ -166,21 +177,38 @@ def _prediction_columns(records: list[PredictionRecord], signature: Signature) -
         "request_id": spread(record.request_id for record in records),
         "latency_ms": spread((record.latency_ms for record in records), np.float64),
     }
-    scores = [score for record in records for score in record.scores]
-    if scores and isinstance(scores[0], list):
-        for index in range(len(scores[0])):
-            columns[f"score_{index}"] = np.array([each[index] for each in scores], dtype=np.float64)
+    scores = np.array([score for record in records for score in record.scores], dtype=np.float64)
+    if scores.ndim == 2:
+        columns |= {f"score_{index}": scores[:, index] for index in range(scores.shape[1])}
     else:
-        columns["score"] = np.array(scores, dtype=np.float64)
-    for column in signature.columns:
+        columns["score"] = scores
+    for column in features:
         values = _flat(record.columns.get(column.name, [None] * len(record.ids)) for record in records)
-        if column.type in ("number", "integer", "boolean"):
-            columns[FEATURE + column.name] = np.array(
-                [np.nan if value is None else float(value) for value in values], dtype=np.float64
-            )
-        else:
-            columns[FEATURE + column.name] = values
+        columns[FEATURE + column.name] = _typed(values, column.type)
     return columns
+
+
+def _typed(values: NDArray[Any], kind: ColumnType) -> NDArray[Any]:
+    """Return logged values in the type of their column; what does not fit, which no server lets pass, is missing."""
+    if kind == "timestamp":
+        return np.array([_moment(value) for value in values], dtype="datetime64[us]")
+    if kind != "string":
+        return np.array([_number(value) for value in values], dtype=np.float64)
+    texts = np.empty(len(values), dtype=object)
+    texts[:] = [None if value is None else str(value) for value in values]
+    return texts
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else math.nan
+
+
+def _moment(value: object) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(str(value))
+    except ValueError:
+        return None
+    return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
 
 
 def _label_columns(records: list[LabelRecord]) -> dict[str, NDArray[Any]]:
@@ -190,6 +218,8 @@ def _label_columns(records: list[LabelRecord]) -> dict[str, NDArray[Any]]:
         "at": np.repeat(np.array([record.at for record in records], dtype=object), sizes),
         "label": np.array([str(value) for record in records for value in record.labels], dtype=object),
         "source": np.repeat(np.array([record.source for record in records], dtype=object), sizes),
+        # of two labels with one moment the one that was sealed later counts
+        "sealed": np.repeat(np.array([new_id() for _ in records], dtype=object), sizes),
     }
 
 
@@ -200,11 +230,16 @@ def _flat(lists: Iterable[Iterable[object]]) -> NDArray[Any]:
     return array
 
 
-def _sweep(store: Store, folder: Path) -> None:
+def _sweep(store: Store, journal_folder: Path, folder: Path) -> None:
+    """Remove what a sealer that died left behind: files without a row, and the offset of a journal that is gone."""
     known = {row[0] for row in store.read("SELECT path FROM log_segments")}
     for stray in folder.iterdir():
         if stray.suffix in (".parquet", ".tmp") and stray.name not in known:
             stray.unlink(missing_ok=True)
+    names = [row[0] for row in store.read("SELECT journal FROM journal_offsets")]
+    gone = [(name,) for name in names if not (journal_folder / name).exists()]
+    if gone:
+        store.record(lambda t: t.execute_many("DELETE FROM journal_offsets WHERE journal = ?", gone))
 
 
 @contextlib.contextmanager
@@ -212,7 +247,3 @@ def _only_sealer(folder: Path) -> Iterator[None]:
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
-
-
-def _quoted(path: Path) -> str:
-    return str(path).replace("'", "''")

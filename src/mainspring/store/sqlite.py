@@ -13,7 +13,6 @@ import os
 import queue
 import sqlite3
 import threading
-import time
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
@@ -246,30 +245,13 @@ def _connect(path: Path) -> sqlite3.Connection:
         path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=256
     )
     try:
+        connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")
         connection.execute("PRAGMA foreign_keys=ON")
-        _use_write_ahead_log(connection)
     except BaseException:
         connection.close()
         raise
     return connection
-
-
-def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
-    """Switch to the write-ahead log, which needs the file alone for a moment.
-
-    SQLite does not wait for that lock, whatever the busy timeout says, where two connections ask for it at once
-    (https://sqlite.org/wal.html, "activating and configuring"), so the waiting is done here.
-    """
-    patience = time.monotonic() + _BUSY_SECONDS
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")
-            return
-        except sqlite3.OperationalError as error:
-            if _code(error) not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) or time.monotonic() > patience:
-                raise
-            time.sleep(0.005)
 
 
 def _code(error: BaseException) -> int:

@@ -1,0 +1,111 @@
+"""The table `log_segments` and the files it names: what is sealed, and which of it can hold an answer.
+
+The one place that reads and writes the tables `log_segments` and `log_traffic`.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import duckdb
+
+from mainspring.data.table import quoted_text
+from mainspring.domain.ids import new_id
+from mainspring.store.protocol import Store, Transaction
+
+__all__ = ["Kind", "Segment", "families", "insert", "replace", "segments", "traffic", "write_parquet"]
+
+Kind = Literal["predictions", "labels"]
+_ROW = "model, kind, path, n_rows, first_at, last_at, first_id, last_id, model_version"
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One sealed file and what it spans; `first_at`/`last_at` are event times, ids compare as text.
+
+    `model_version` is the one that made the predictions; 0 for labels, and where it is not known.
+    """
+
+    model: str
+    kind: Kind
+    path: str
+    n_rows: int
+    first_at: str
+    last_at: str
+    first_id: str
+    last_id: str
+    model_version: int = 0
+
+
+def segments(
+    store: Store,
+    model: str,
+    kind: Kind,
+    *,
+    since: str = "",
+    until: str = "~",
+    ids: tuple[str, str] | None = None,
+    version: int | None = None,
+) -> list[Segment]:
+    """Return the segments of `model`, in order of birth, that may hold what is asked for.
+
+    Asked for are event times in [since, until), ids from the first to the second of `ids`, predictions of `version`.
+    """
+    sql = f"SELECT {_ROW} FROM log_segments WHERE model = ? AND kind = ? AND last_at >= ? AND first_at < ?"
+    bound: list[str | int] = [model, kind, since, until]
+    if ids is not None:
+        sql += " AND first_id <= ? AND last_id >= ?"
+        bound += [ids[1], ids[0]]
+    if version is not None:
+        sql += " AND model_version IN (0, ?)"
+        bound.append(version)
+    return [Segment(*row) for row in store.read(sql + " ORDER BY first_id, number", bound)]
+
+
+def traffic(store: Store, model: str | None = None) -> list[tuple[str, Kind, int]]:
+    """Return (sealed at, kind, rows) of every sealing, oldest first; of one model when it is given."""
+    clause, bound = ("WHERE model = ?", (model,)) if model is not None else ("", ())
+    sql = f"SELECT sealed_at, kind, n_rows FROM log_traffic {clause} ORDER BY sealed_at, number"
+    return [(row[0], row[1], row[2]) for row in store.read(sql, bound)]
+
+
+def families(store: Store) -> list[tuple[str, Kind, int]]:
+    """Return each (model, kind, model version) that has segments; those of one family have the same columns."""
+    rows = store.read("SELECT DISTINCT model, kind, model_version FROM log_segments ORDER BY 1, 2, 3")
+    return [(row[0], row[1], row[2]) for row in rows]
+
+
+def insert(transaction: Transaction, segment: Segment, sealed_at: str) -> None:
+    """Write the row of a segment whose file is there."""
+    s = segment
+    transaction.execute(
+        f"INSERT INTO log_segments ({_ROW}, sealed_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (s.model, s.kind, s.path, s.n_rows, s.first_at, s.last_at, s.first_id, s.last_id, s.model_version, sealed_at),
+    )
+
+
+def replace(store: Store, old: Sequence[Segment], new: Segment) -> None:
+    """Let `new` take the place of `old`, which hold the same rows: a reader finds the one or the others."""
+
+    def write(transaction: Transaction) -> None:
+        marks = ",".join("?" * len(old))
+        paths = [each.path for each in old]
+        sql = f"SELECT max(sealed_at) FROM log_segments WHERE path IN ({marks})"
+        sealed_at = transaction.execute(sql, paths)[0][0]
+        transaction.execute(f"DELETE FROM log_segments WHERE path IN ({marks})", paths)
+        insert(transaction, new, sealed_at)
+
+    store.record(write)
+
+
+def write_parquet(folder: Path, kind: Kind, connection: "duckdb.DuckDBPyConnection", query: str) -> Path:
+    """Write the rows of `query` as a new segment file, which is on the disk before its row can be committed."""
+    path = folder / f"{kind}-{new_id()}.parquet"
+    hidden = path.with_suffix(".tmp")
+    connection.execute(f"COPY ({query}) TO {quoted_text(str(hidden))} (FORMAT parquet, COMPRESSION zstd)")
+    with hidden.open("rb") as file:
+        os.fsync(file.fileno())
+    hidden.replace(path)
+    return path
