@@ -9,12 +9,14 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from datetime import datetime
 from pathlib import Path
 
 import psutil
 import pytest
 
 from mainspring.demo.report import stage_rows
+from mainspring.domain.moments import from_iso
 from mainspring.store.events import verify_chain
 from mainspring.workspace import Workspace
 
@@ -165,7 +167,5 @@ def _servers_of(home: Path) -> list[int]:
     return found
 
 
-def _moment(day: str):  # type: ignore[no-untyped-def]
-    from mainspring.domain.moments import from_iso
-
+def _moment(day: str) -> datetime:
     return from_iso(f"{day}T00:00:00Z")

@@ -84,7 +84,7 @@ def quoted_text(text: str) -> str:
 
 
 def _one_file(path: Path) -> str:
-    """Return the path as SQL; DuckDB takes paths for patterns, so what means something in a pattern goes in brackets."""
+    """Return the path as SQL; DuckDB takes it for a pattern, so what means something in a pattern goes in brackets."""
     return quoted_text("".join(f"[{each}]" if each in "*?[" else each for each in str(path)))
 
 

@@ -32,7 +32,7 @@ from mainspring.loop.inputs import keep_inputs
 from mainspring.loop.policies import POLICIES, Action, Situation, roll_out
 from mainspring.registry.gates import GateContext
 from mainspring.registry.submit import submit
-from mainspring.registry.versions import find_champion
+from mainspring.registry.versions import find_champion, find_version
 
 if TYPE_CHECKING:
     from mainspring.pipeline.outcome import RunOutcome
@@ -110,7 +110,7 @@ class Loop:
         data = keep_inputs(workspace, self.name, given)
         version, gates = self.submit(workspace, outcome.value, run_id=outcome.run_id, author=author, data=data)
         self.start_waiting(workspace)
-        return LoopRun(outcome, version, gates)
+        return LoopRun(outcome, find_version(workspace.store, version.reference), gates)
 
     def submit(
         self,

@@ -1,28 +1,37 @@
 """Questions to the sealed prediction log: one prediction by its id, and predictions joined with labels that came late.
 
-Everything is read from Parquet by DuckDB, pruned by the spans in `log_segments`; nothing is loaded that is not asked.
+Everything is read from Parquet by DuckDB, pruned by the spans of times and ids that the segments' table keeps; nothing
+is loaded that is not asked. Segments may be merged while a question is put together: then it is put once more.
+
+Answers of a shadow, which nobody was given, are left out of everything but a question for the route ``shadow``.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from mainspring.data.table import Columns, fetch_columns
+from mainspring.data.table import Columns, fetch_columns, n_rows, quoted_files
 from mainspring.domain.ids import PredictionId
 from mainspring.domain.moments import from_iso, to_iso
-from mainspring.errors import NotFound
+from mainspring.errors import Corrupt, NotFound
 from mainspring.predictions.segments import FEATURE, Segment, segments
 from mainspring.store.protocol import Store
 
 __all__ = ["LoggedPrediction", "PredictionLog", "features_of", "scores_of"]
 
-#: How long before its label a prediction may have been made and still be found by the join.
-_LABEL_HORIZON = timedelta(days=90)
+T = TypeVar("T")
+#: How often a question is put anew because its segments were merged meanwhile; merging twice within one is rare.
+_TRIES = 4
+#: No labels, as a table.
+_NONE = '(SELECT NULL AS id, NULL AS label, NULL AS "at", NULL AS sealed WHERE false)'
+#: Of several labels of one prediction the newest counts; of the same moment, the one that was sealed last.
+_LAST_LABEL = 'max_by(label, {"at": "at", sealed: sealed}) AS label'
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +65,13 @@ class PredictionLog:
         Raises:
             NotFound: no sealed prediction has this id.
         """
-        for (model,) in self._store.read("SELECT DISTINCT model FROM log_segments"):
-            found = segments(self._store, model, "predictions", containing=prediction_id)
-            rows = self._rows(found, "WHERE id = ?", [prediction_id])
-            if rows:
-                return self._logged(model, rows[0])
-        raise NotFound(
-            f"The log holds no prediction `{prediction_id}`",
-            next_step="check the id in the answer; a prediction of the last seconds is sealed at the next look",
-        )
+        found = self._steady(lambda: self._find(prediction_id))
+        if found is None:
+            raise NotFound(
+                f"The log holds no prediction `{prediction_id}`",
+                next_step="check the id in the answer; a prediction of the last seconds is sealed at the next look",
+            )
+        return found
 
     def newest(self) -> PredictionId:
         """Return the id of the newest sealed prediction.
@@ -86,74 +93,84 @@ class PredictionLog:
         version: int | None = None,
         route: str | None = None,
     ) -> Columns:
-        """Return the predictions whose label arrived in [labelled_from, labelled_until), oldest label first.
+        """Return the predictions whose first label arrived in [labelled_from, labelled_until), oldest first.
 
         Columns: id, at, labelled_at (moments), label (text), version, route, request_id, score or score_0...,
-        and the features under their ``x_`` names. A prediction labelled twice counts once, with the later label.
+        and the features under their ``x_`` names. `label` is the newest that came before `labelled_until`, and
+        `labelled_at` when the first one came: so in spans laid end to end each prediction is counted once.
         """
         since, until = to_iso(labelled_from), to_iso(labelled_until)
-        labels = segments(self._store, model, "labels", since=since, until=until)
-        asked = segments(self._store, model, "predictions", since=to_iso(labelled_from - _LABEL_HORIZON), until=until)
-        if not labels or not asked:
-            return {}
-        where, bound = ['l."at" >= ?', 'l."at" < ?'], [since, until]
-        if version is not None:
-            where.append(f"p.version = {int(version)}")
-        if route is not None:
-            where.append("p.route = ?")
-            bound.append(route)
-        query = f"""
-            SELECT p.* EXCLUDE ("at", received_at), CAST(p."at" AS TIMESTAMPTZ) AS "at", l.label,
-                   CAST(l."at" AS TIMESTAMPTZ) AS labelled_at
-            FROM (SELECT id, max_by(label, "at") AS label, max("at") AS "at" FROM {self._scan(labels)} GROUP BY id) l
-            JOIN {self._scan(asked)} p USING (id)
-            WHERE {" AND ".join(where)} ORDER BY labelled_at, "at", id"""
-        return self._query(query, bound)
+
+        def look() -> Columns:
+            new = segments(self._store, model, "labels", since=since, until=until)
+            if not new:
+                return {}
+            # ids, and not times, say where a label's prediction can be: it may have been made at any time before
+            ids = min(each.first_id for each in new), max(each.last_id for each in new)
+            labels = segments(self._store, model, "labels", until=until, ids=ids)
+            asked = segments(self._store, model, "predictions", ids=ids, version=version)
+            if not asked:
+                return {}
+            where, bound = _of("p", version, route)
+            query = f"""
+                SELECT p.* EXCLUDE ("at", received_at), CAST(p."at" AS TIMESTAMPTZ) AS "at", l.label,
+                       CAST(l."at" AS TIMESTAMPTZ) AS labelled_at
+                FROM (SELECT id, {_LAST_LABEL}, min("at") AS "at" FROM {self._scan(labels)} WHERE "at" < ?
+                      GROUP BY id HAVING min("at") >= ?) l
+                JOIN {self._scan(asked)} p USING (id)
+                WHERE {where} ORDER BY labelled_at, "at", id"""
+            return self._query(query, [until, since, *bound])
+
+        return self._steady(look)
 
     def recent(self, model: str, *, until: datetime, most: int, since: datetime | None = None) -> Columns:
         """Return the newest `most` predictions made before `until`, with `label` where it has come, oldest first."""
-        limit = to_iso(until)
-        asked = segments(self._store, model, "predictions", since="" if since is None else to_iso(since), until=limit)
-        if not asked:
-            return {}
-        labels = segments(self._store, model, "labels", until=limit)
-        known = self._scan(labels) if labels else '(SELECT NULL AS id, NULL AS label, NULL AS "at" WHERE false)'
-        query = f"""
-            SELECT * FROM (
-                SELECT p.* EXCLUDE ("at", received_at), CAST(p."at" AS TIMESTAMPTZ) AS "at", l.label
-                FROM {self._scan(asked)} p
-                LEFT JOIN (SELECT id, max_by(label, "at") AS label FROM {known} WHERE "at" < ? GROUP BY id) l USING (id)
-                WHERE p."at" < ? AND p."at" >= ? ORDER BY "at" DESC, id DESC LIMIT {int(most)})
-            ORDER BY "at", id"""
-        return self._query(query, [limit, limit, "" if since is None else to_iso(since)])
+        limit, earliest = to_iso(until), "" if since is None else to_iso(since)
+
+        def look() -> Columns:
+            every = segments(self._store, model, "predictions", since=earliest, until=limit)
+            newest = _newest(every, most, limit)
+            found = self._recent(model, newest, most, limit, earliest)
+            if n_rows(found) < most and len(newest) < len(every):  # shadows were among the rows that were counted on
+                return self._recent(model, every, most, limit, earliest)
+            return found
+
+        return self._steady(look)
 
     def window(self, model: str, *, since: datetime, until: datetime, version: int | None = None) -> Columns:
         """Return all predictions made in [since, until), without labels, oldest first."""
-        asked = segments(self._store, model, "predictions", since=to_iso(since), until=to_iso(until))
-        if not asked:
-            return {}
-        only = "" if version is None else f" AND version = {int(version)}"
-        query = f"""
-            SELECT * EXCLUDE ("at", received_at), CAST("at" AS TIMESTAMPTZ) AS "at" FROM {self._scan(asked)}
-            WHERE "at" >= ? AND "at" < ?{only} ORDER BY "at", id"""
-        return self._query(query, [to_iso(since), to_iso(until)])
+        span = to_iso(since), to_iso(until)
+
+        def look() -> Columns:
+            asked = segments(self._store, model, "predictions", since=span[0], until=span[1], version=version)
+            if not asked:
+                return {}
+            where, bound = _of("p", version, None)
+            query = f"""
+                SELECT * EXCLUDE ("at", received_at), CAST("at" AS TIMESTAMPTZ) AS "at" FROM {self._scan(asked)} p
+                WHERE p."at" >= ? AND p."at" < ? AND {where} ORDER BY "at", id"""
+            return self._query(query, [*span, *bound])
+
+        return self._steady(look)
 
     def answered(self, model: str, *, since: datetime, until: datetime) -> dict[str, list[str]]:
         """Return for each client's request id in the span the prediction ids of its rows, in row order."""
-        found = segments(self._store, model, "predictions", since=to_iso(since), until=to_iso(until))
+        span = to_iso(since), to_iso(until)
+
+        def look() -> list[dict[str, Any]]:
+            asked = segments(self._store, model, "predictions", since=span[0], until=span[1])
+            clause = """WHERE "at" >= ? AND "at" < ? AND request_id IS NOT NULL AND route != 'shadow' ORDER BY id"""
+            return self._rows(asked, clause, span, shown="id, request_id")
+
         answers: dict[str, list[str]] = {}
-        for row in self._rows(
-            found,
-            'WHERE "at" >= ? AND "at" < ? AND request_id IS NOT NULL ORDER BY id',
-            [to_iso(since), to_iso(until)],
-        ):
-            answers.setdefault(str(row["request_id"]), []).append(str(row["id"]))
+        for row in self._steady(look):
+            answers.setdefault(row["request_id"], []).append(row["id"])
         return answers
 
     def counts(self, model: str) -> tuple[int, int]:
         """Return how many predictions and how many labels are sealed."""
         rows = self._store.read("SELECT kind, sum(n_rows) FROM log_segments WHERE model = ? GROUP BY kind", (model,))
-        found = dict(rows)
+        found: dict[str, int] = dict(rows)
         return int(found.get("predictions", 0)), int(found.get("labels", 0))
 
     def last_at(self, model: str) -> datetime | None:
@@ -163,31 +180,70 @@ class PredictionLog:
         )
         return from_iso(rows[0][0]) if rows and rows[0][0] else None
 
-    def _scan(self, found: list[Segment]) -> str:
-        listed = ", ".join("'" + str(self._folder / each.path).replace("'", "''") + "'" for each in found)
-        return f"read_parquet([{listed}], union_by_name=true)"
+    def _find(self, prediction_id: str) -> LoggedPrediction | None:
+        for (model,) in self._store.read("SELECT DISTINCT model FROM log_segments"):
+            # one by one: segments of other versions would add their columns to the row
+            for each in segments(self._store, model, "predictions", ids=(prediction_id, prediction_id)):
+                rows = self._rows([each], "WHERE id = ? AND route != 'shadow'", [prediction_id])
+                if rows:
+                    return self._logged(model, rows[0])
+        return None
 
-    def _query(self, query: str, bound: list[str]) -> Columns:
+    def _recent(self, model: str, asked: list[Segment], most: int, limit: str, earliest: str) -> Columns:
+        if not asked:
+            return {}
+        ids = min(each.first_id for each in asked), max(each.last_id for each in asked)
+        labels = segments(self._store, model, "labels", until=limit, ids=ids)
+        query = f"""
+            SELECT * FROM (
+                SELECT p.* EXCLUDE ("at", received_at), CAST(p."at" AS TIMESTAMPTZ) AS "at", l.label
+                FROM {self._scan(asked)} p
+                LEFT JOIN (SELECT id, {_LAST_LABEL} FROM {self._scan(labels) if labels else _NONE}
+                           WHERE "at" < ? GROUP BY id) l USING (id)
+                WHERE p."at" < ? AND p."at" >= ? AND p.route != 'shadow' ORDER BY "at" DESC, id DESC LIMIT {int(most)})
+            ORDER BY "at", id"""
+        return self._query(query, [limit, limit, earliest])
+
+    def _steady(self, look: Callable[[], T]) -> T:
+        for attempt in range(_TRIES):
+            try:
+                return look()
+            except duckdb.IOException as error:  # a segment was merged into another after its name was read
+                if attempt == _TRIES - 1:
+                    raise Corrupt(
+                        f"A segment of the prediction log cannot be read: {str(error).splitlines()[0]}",
+                        where=str(self._folder),
+                        next_step="restore the folder from a backup; the database names the files it must hold",
+                    ) from error
+        raise AssertionError("the last try returns or raises")
+
+    def _scan(self, found: Sequence[Segment]) -> str:
+        return quoted_files(self._folder / each.path for each in found)
+
+    def _query(self, query: str, bound: Sequence[object]) -> Columns:
         with duckdb.connect() as connection:
             return fetch_columns(connection, query, bound)
 
-    def _rows(self, found: list[Segment], clause: str, bound: list[str]) -> list[dict[str, object]]:
+    def _rows(
+        self, found: Sequence[Segment], clause: str, bound: Sequence[object], *, shown: str = "*"
+    ) -> list[dict[str, Any]]:
         if not found:
             return []
         with duckdb.connect() as connection:
-            cursor = connection.execute(f"SELECT * FROM {self._scan(found)} {clause}", bound)
+            cursor = connection.execute(f"SELECT {shown} FROM {self._scan(found)} {clause}", list(bound))
             names = [each[0] for each in cursor.description or []]
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
     def _logged(self, model: str, row: dict[str, Any]) -> LoggedPrediction:
+        identifier = row["id"]
         labels = self._rows(
-            segments(self._store, model, "labels", containing=row["id"]),
-            'WHERE id = ? ORDER BY "at" DESC LIMIT 1',
-            [row["id"]],
+            segments(self._store, model, "labels", ids=(identifier, identifier)),
+            'WHERE id = ? ORDER BY "at" DESC, sealed DESC LIMIT 1',
+            [identifier],
         )
         split = [row[name] for name in sorted((n for n in row if n.startswith("score_")), key=lambda n: int(n[6:]))]
         return LoggedPrediction(
-            PredictionId(row["id"]),
+            PredictionId(identifier),
             model,
             int(row["version"]),
             row["route"],
@@ -215,5 +271,32 @@ def scores_of(logged: Columns) -> NDArray[np.float64]:
     return np.column_stack([logged[name] for name in names])
 
 
+def _of(table: str, version: int | None, route: str | None) -> tuple[str, list[object]]:
+    """Return the condition for a version and a route, with its parameters."""
+    where, bound = f"{table}.route != 'shadow'", list[object]()
+    if route is not None:
+        where, bound = f"{table}.route = ?", [route]
+    if version is not None:
+        where, bound = f"{where} AND {table}.version = ?", [*bound, version]
+    return where, bound
+
+
+def _newest(every: list[Segment], most: int, until: str) -> list[Segment]:
+    """Return the segments that can hold any of the newest `most` rows before `until`.
+
+    The segments that begin latest hold enough rows from some moment on; what ends before that moment is too old.
+    """
+    counted, border = 0, ""
+    for each in sorted(every, key=lambda segment: segment.first_at, reverse=True):
+        if each.last_at < until:
+            counted += each.n_rows
+        if counted >= most:
+            border = each.first_at
+            break
+    return [each for each in every if each.last_at >= border]
+
+
 def _plain(value: object) -> object:
+    if isinstance(value, datetime):
+        return to_iso(value.replace(tzinfo=UTC))
     return None if isinstance(value, float) and value != value else value

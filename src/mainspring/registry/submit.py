@@ -45,7 +45,7 @@ def submit(
     """
     candidate = context.candidate
     _tell(store, model, candidate, author)
-    facts = _facts(store, candidate, run_id, author, dict(data or {}))
+    facts = _facts(store, candidate, run_id, dict(data or {}))
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "bundle"
         fitted = candidate.fitted
@@ -99,13 +99,10 @@ def _tell(store: Store, model: str, candidate: Candidate, author: str) -> None:
         store.change(Event(verb, f"models/{model}", details, actor=author), lambda _: None)
 
 
-def _facts(
-    store: Store, candidate: Candidate, run_id: str | None, author: str, data: dict[str, str]
-) -> dict[str, object]:
+def _facts(store: Store, candidate: Candidate, run_id: str | None, data: dict[str, str]) -> dict[str, object]:
+    """Return what the bundle says of its making. Only what decides its bytes, so that equal work is one version."""
     tags = find_run(store, run_id).tags if run_id is not None else {}
     return {
-        "author": author,
-        "run_id": run_id or "",
         "commit": tags.get("git_commit", ""),
         "data": data,
         "transforms": _transforms(candidate.fitted.estimator),

@@ -1,0 +1,97 @@
+"""A workspace for the log: a store, a folder of journals, a folder of segments, and servers that write by hand."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from mainspring.domain.ids import new_id
+from mainspring.domain.moments import to_iso
+from mainspring.domain.signature import Column, Signature
+from mainspring.predictions.journal import JournalWriter
+from mainspring.predictions.log import PredictionLog
+from mainspring.predictions.records import LabelRecord, PredictionRecord, RouteRole, encode_record
+from mainspring.predictions.segments import seal
+from mainspring.store.sqlite import SqliteStore
+
+START = datetime(2013, 4, 1, tzinfo=UTC)
+SIGNATURE = Signature(
+    (
+        Column("distance", "number", nullable=True),
+        Column("carrier", "string", nullable=True),
+        Column("seats", "integer", nullable=True),
+        Column("night", "boolean", nullable=True),
+        Column("sold_at", "timestamp", nullable=True),
+    ),
+    target="late",
+    task="binary",
+    classes=("no", "yes"),
+)
+
+
+@dataclass
+class Ground:
+    """Where the tests of the log stand."""
+
+    home: Path
+    store: SqliteStore
+    signature: Signature = SIGNATURE
+
+    @property
+    def log(self) -> PredictionLog:
+        return PredictionLog(self.store, self.home / "segments")
+
+    def seal(self, at: datetime = START) -> int:
+        journals, segments = self.home / "journals", self.home / "segments"
+        return seal(self.store, journals, segments, lambda model, version: self.signature, at=at)
+
+    def write(self, *records: PredictionRecord | LabelRecord) -> None:
+        with JournalWriter(self.home / "journals", name="test") as journal:
+            for record in records:
+                journal.append(encode_record(record))
+
+    def files(self) -> list[str]:
+        return sorted(each.name for each in (self.home / "segments").glob("*.parquet"))
+
+    def named(self) -> list[str]:
+        return sorted(row[0] for row in self.store.read("SELECT path FROM log_segments"))
+
+
+def asked(
+    rows: int = 1,
+    *,
+    at: datetime = START,
+    model: str = "m",
+    version: int = 1,
+    route: RouteRole = "champion",
+    request_id: str | None = None,
+    ids: Sequence[str] | None = None,
+    columns: Mapping[str, list[object]] | None = None,
+    scores: Sequence[float | list[float]] | None = None,
+) -> PredictionRecord:
+    return PredictionRecord(
+        model=model,
+        version=version,
+        route=route,
+        at=to_iso(at),
+        received_at=to_iso(at + timedelta(seconds=1)),
+        request_id=request_id,
+        ids=list(ids or [new_id() for _ in range(rows)]),
+        columns=dict(columns if columns is not None else {"distance": [float(row) for row in range(rows)]}),
+        scores=list(scores if scores is not None else [0.5] * rows),
+        latency_ms=1.5,
+        warnings=0,
+    )
+
+
+def labels(ids: Sequence[str], values: Sequence[str | float], *, at: datetime, model: str = "m") -> LabelRecord:
+    return LabelRecord(model=model, at=to_iso(at), ids=list(ids), labels=list(values), source=None)
+
+
+@pytest.fixture
+def ground(tmp_path: Path) -> Iterator[Ground]:
+    made = Ground(tmp_path, SqliteStore(tmp_path / "store.sqlite"))
+    yield made
+    made.store.close()
