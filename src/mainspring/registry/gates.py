@@ -6,7 +6,7 @@ A gate is data from `domain.policy`, or any function from a `GateContext` to a `
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,10 +40,11 @@ class GateContext:
     champion: Predictor | None
     traffic: Callable[[int], Columns]
     predictor: Predictor | None = None
-    signature: Signature = field(init=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "signature", self.candidate.fitted.signature)
+    @property
+    def signature(self) -> Signature:
+        """What the candidate eats."""
+        return self.candidate.fitted.signature
 
     def losses(self, predictor: Predictor, columns: Columns, truth: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the loss of each row under a predictor, by the candidate's measure."""
