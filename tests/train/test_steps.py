@@ -179,11 +179,9 @@ def _by_kind() -> Any:
 
 
 def _curved() -> ms.Parts:
-    """Return rows in which `kind` and `pull` interact, which a deep enough model sees and a linear one does not."""
-    table = frame(4000)
+    """Return rows whose target goes up and down with `pull` many times, which neither a line nor few cuts follow."""
+    table = frame(8000)
     rng = np.random.default_rng(5)
-    sign = np.where(table["kind"] == "a", -1.0, 1.0)
-    table["pull"] = table["pull"] * sign
-    chance = 1 / (1 + np.exp(-3.0 * table["pull"] * sign))
+    chance = 1 / (1 + np.exp(-3.0 * np.sin(8 * table["pull"])))
     table["y"] = (rng.random(len(table)) < chance).astype(int)
     return ms.split(table, target="y", time="at", ignore=["row"])
