@@ -227,6 +227,15 @@ def check_blocks(root: Path) -> Iterator[Finding]:
         yield Finding("docs", 0, f"no page has the block `{name}`")
 
 
+def check_links(root: Path) -> Iterator[Finding]:
+    """A link to another page of the repository leads somewhere."""
+    for page in sorted({*_pages(root), *root.glob("*.md")}):
+        for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1):
+            for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", line):
+                if "://" not in target and not (page.parent / target).exists():
+                    yield Finding(page.relative_to(root).as_posix(), number, f"`{target}` is not there")
+
+
 def check_commands(root: Path) -> Iterator[Finding]:
     """Every command has its section."""
     from mainspring.cli.main import COMMANDS
@@ -301,21 +310,19 @@ def commands_block() -> str:
 
     from mainspring.cli.main import COMMANDS, mainspring
 
-    def help_of(command: click.Command, words: list[str]) -> str:
-        context: click.Context | None = None
-        for word in words:
-            context = click.Context(command, info_name=word, parent=context, max_content_width=100, terminal_width=100)
-        assert context is not None
-        return command.get_help(context)
+    root = click.Context(mainspring, info_name="mainspring", terminal_width=100, **mainspring.context_settings)
+
+    def section(marks: str, command: click.Command, name: str, parent: click.Context) -> Iterator[str]:
+        context = click.Context(command, info_name=name, parent=parent, terminal_width=100)
+        yield from (f"{marks} {context.command_path}", "", "```text", command.get_help(context), "```", "")
+        for inner, each in sorted(getattr(command, "commands", {}).items()):
+            yield from section(marks + "#", each, inner, context)
 
     parts = [""]
     for name in sorted(COMMANDS):
-        command = mainspring.get_command(click.Context(mainspring), name)
+        command = mainspring.get_command(root, name)
         assert command is not None
-        parts += [f"## mainspring {name}", "", "```text", help_of(command, ["mainspring", name]), "```", ""]
-        for inner, each in sorted(getattr(command, "commands", {}).items()):
-            parts += [f"### mainspring {name} {inner}", "", "```text"]
-            parts += [help_of(each, ["mainspring", name, inner]), "```", ""]
+        parts += section("##", command, name, root)
     return "\n".join([*parts, ""])
 
 
@@ -357,6 +364,7 @@ CHECKS: tuple[Callable[[Path], Iterator[Finding]], ...] = (
     check_public_names,
     check_commands,
     check_blocks,
+    check_links,
     check_glossary,
     check_served_paths,
 )

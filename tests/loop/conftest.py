@@ -55,24 +55,29 @@ class Production:
         given = {"data": self.data, "target": "hit", "time": "at", "goal": "roc_auc >= 0.6", **choices}
         return ms.Loop("hits", **given)  # type: ignore[arg-type]
 
-    def live(self, loop: Loop, days: int, *, rows: int = 120, flipped: bool = False) -> list[str]:
+    def live(self, loop: Loop, days: int, *, rows: int = 120, flipped: bool = False, broken: bool = False) -> list[str]:
         """Live some days: traffic, labels, one tick each; return what the loop did."""
         done: list[str] = []
         for _ in range(days):
-            self.traffic(loop, rows=rows, flipped=flipped)
+            self.traffic(loop, rows=rows, flipped=flipped, broken=broken)
             self.day += timedelta(days=1)
             self.clock.advance_to(self.day)
             done += [action.text for action in loop.tick(self.workspace)]
         return done
 
-    def traffic(self, loop: Loop, *, rows: int, flipped: bool = False) -> None:
-        """Write one day of answers and their labels into a journal, split between champion and canary as routed."""
+    def traffic(self, loop: Loop, *, rows: int, flipped: bool = False, broken: bool = False) -> None:
+        """Write one day of answers and their labels into a journal, split between champion and canary as routed.
+
+        `broken` loses the values of `pull` on the way, as a failed sensor does.
+        """
         store = self.workspace.store
         champion = find_champion(store, loop.name)
         assert champion is not None
         canary = active_canary(store, loop.name)
         self._seed += 1
         columns = table(rows, self._seed, flipped=flipped)
+        if broken:
+            columns["pull"] = np.full(rows, np.nan)
         share = 0 if canary is None else max(1, round(rows * canary.weight / 100))
         with JournalWriter(self.workspace.journals, name="predictions") as journal:
             for version, route, part in (
@@ -96,7 +101,7 @@ class Production:
                             received_at=at,
                             request_id=None,
                             ids=ids,
-                            columns={name: values.tolist() for name, values in asked.items()},
+                            columns={name: _json(values) for name, values in asked.items()},
                             scores=scores,
                             latency_ms=1.0,
                             warnings=0,
@@ -106,6 +111,10 @@ class Production:
                 labels = [str(int(value)) for value in columns["hit"][part]]
                 told = to_iso(self.day + timedelta(hours=20))
                 journal.append(encode_record(LabelRecord(model=loop.name, at=told, ids=ids, labels=labels, source="t")))
+
+
+def _json(values: np.ndarray) -> list[object]:
+    return [None if value != value else value for value in values.tolist()]
 
 
 @pytest.fixture

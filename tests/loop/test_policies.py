@@ -120,6 +120,16 @@ def test_data_under_an_incident_is_not_learnt(production: Production) -> None:
     assert waiting == ["retraining waits: the data is under an incident, and would be learnt with its fault"]
 
 
+def test_a_decay_whose_suspect_is_the_data_is_not_learnt(production: Production) -> None:
+    loop = production.loop(retrain=ms.retrain("canary", min_new_labels=100))
+    loop.run(production.workspace)
+    production.live(loop, 70, rows=60, flipped=True, broken=True)
+    (incident,) = [each for each in _incidents(production) if each.rule == "quality"]
+    assert incident.diagnosis["suspect"] == "data"
+    assert "the diagnosis suspects the data" in incident.timeline[-1].text
+    assert len(list_versions(production.workspace.store, "hits")) == 1
+
+
 def test_retraining_waits_for_enough_labels(production: Production) -> None:
     loop = production.loop(retrain=ms.retrain("canary", min_new_labels=10**6))
     loop.run(production.workspace)

@@ -58,36 +58,36 @@ class Ground:
     def named(self) -> list[str]:
         return sorted(row[0] for row in self.store.read("SELECT path FROM log_segments"))
 
+    @staticmethod
+    def asked(
+        rows: int = 1,
+        *,
+        at: datetime = START,
+        model: str = "m",
+        version: int = 1,
+        route: RouteRole = "champion",
+        request_id: str | None = None,
+        ids: Sequence[str] | None = None,
+        columns: Mapping[str, list[object]] | None = None,
+        scores: Sequence[float | list[float]] | None = None,
+    ) -> PredictionRecord:
+        return PredictionRecord(
+            model=model,
+            version=version,
+            route=route,
+            at=to_iso(at),
+            received_at=to_iso(at + timedelta(seconds=1)),
+            request_id=request_id,
+            ids=list(ids or [new_id() for _ in range(rows)]),
+            columns=dict(columns if columns is not None else {"distance": [float(row) for row in range(rows)]}),
+            scores=list(scores if scores is not None else [0.5] * rows),
+            latency_ms=1.5,
+            warnings=0,
+        )
 
-def asked(
-    rows: int = 1,
-    *,
-    at: datetime = START,
-    model: str = "m",
-    version: int = 1,
-    route: RouteRole = "champion",
-    request_id: str | None = None,
-    ids: Sequence[str] | None = None,
-    columns: Mapping[str, list[object]] | None = None,
-    scores: Sequence[float | list[float]] | None = None,
-) -> PredictionRecord:
-    return PredictionRecord(
-        model=model,
-        version=version,
-        route=route,
-        at=to_iso(at),
-        received_at=to_iso(at + timedelta(seconds=1)),
-        request_id=request_id,
-        ids=list(ids or [new_id() for _ in range(rows)]),
-        columns=dict(columns if columns is not None else {"distance": [float(row) for row in range(rows)]}),
-        scores=list(scores if scores is not None else [0.5] * rows),
-        latency_ms=1.5,
-        warnings=0,
-    )
-
-
-def labels(ids: Sequence[str], values: Sequence[str | float], *, at: datetime, model: str = "m") -> LabelRecord:
-    return LabelRecord(model=model, at=to_iso(at), ids=list(ids), labels=list(values), source=None)
+    @staticmethod
+    def labels(ids: Sequence[str], values: Sequence[str | float], *, at: datetime, model: str = "m") -> LabelRecord:
+        return LabelRecord(model=model, at=to_iso(at), ids=list(ids), labels=list(values), source=None)
 
 
 @pytest.fixture

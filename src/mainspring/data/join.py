@@ -1,20 +1,26 @@
 """Joins that account for every row, and as-of joins that cannot see the future.
 
-A left table keeps exactly its rows, in its order; what the right table could not give is missing and counted.
+A left table keeps exactly its rows, in its order; what the right table could not give is missing and counted. The
+engine sees keys and times only and answers with row numbers, so that no value changes on its way through a join.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
-import duckdb
 import numpy as np
+from numpy.typing import NDArray
 
-from mainspring.data.table import Columns, columns_of, fetch_columns, n_rows
+from mainspring.data.table import Columns, columns_of, connect, n_rows
 from mainspring.domain.moments import parse_duration
 from mainspring.errors import Invalid, nearest
 
 __all__ = ["Joined", "join_asof", "join_lookup"]
+
+#: Above this, whole numbers that differ can be the same float64, and rows would find partners that are not theirs.
+_LARGEST_KEY = 2.0**53
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,30 +33,36 @@ class Joined:
 
 
 def join_lookup(left: object, right: object, *, on: str | Sequence[str]) -> Joined:
-    """Look each left row up in `right`, whose keys must be unique.
+    """Look each left row up in `right`, whose keys must be unique. A missing key finds nothing.
 
     Raises:
-        Invalid: a key column is missing, or a right key stands more than once (the message names some).
+        Invalid: a key column is missing or of another type, or a right key stands more than once (the message names
+            some).
     """
-    keys = [on] if isinstance(on, str) else list(on)
+    keys = _names(on)
+    if not keys:
+        raise Invalid("A lookup needs a key", where="join_lookup(on)", next_step="name the columns both tables share")
     lefts, rights = columns_of(left), columns_of(right)
-    _require(lefts, keys, "left")
-    _require(rights, keys, "right")
-    with duckdb.connect() as connection:
-        _register(connection, lefts, rights)
-        listed = ", ".join(_name(key) for key in keys)
-        present = " AND ".join(f"{_name(key)} IS NOT NULL" for key in keys)
+    _check(lefts, rights, keys)
+    listed = [f"k{number}" for number in range(len(keys))]
+    with connect() as connection:
+        connection.register("l", _numbered([lefts[key] for key in keys]))
+        connection.register("r", _numbered([rights[key] for key in keys]))
+        present = " AND ".join(f"{key} IS NOT NULL" for key in listed)
         twice = connection.execute(
-            f"SELECT {listed}, count(*) FROM r WHERE {present} GROUP BY ALL HAVING count(*) > 1 ORDER BY ALL LIMIT 3"
-        ).fetchall()
+            f"SELECT min(i), count(*) FROM r WHERE {present} GROUP BY {', '.join(listed)} HAVING count(*) > 1"
+            " ORDER BY 1 LIMIT 1"
+        ).fetchone()
         if twice:
+            shown = ", ".join(f"{key}={rights[key][twice[0]]}" for key in keys)
             raise Invalid(
-                f"The right table has keys more than once, such as {twice[0][:-1]} ({twice[0][-1]} times)",
+                f"The right table has keys more than once, such as {shown} ({twice[1]} times)",
                 where=f"join on {', '.join(keys)}",
                 next_step="drop the duplicates first, or join on more columns",
             )
-        condition = " AND ".join(f"l.{_name(key)} = r.{_name(key)}" for key in keys)
-        return _joined(connection, lefts, rights, keys, f"l LEFT JOIN r ON {condition}")
+        condition = " AND ".join(f"l.{key} = r.{key}" for key in listed)
+        rows = connection.execute(f"SELECT l.i, r.i FROM l JOIN r ON {condition}").fetchnumpy()
+    return _joined(lefts, rights, keys, rows)
 
 
 def join_asof(
@@ -59,55 +71,97 @@ def join_asof(
     """Give each left row the newest right row that was already known: ``right_time + delay <= left_time``.
 
     `delay` is how long after its own time a right row becomes available (``"1h"`` or a timedelta); zero is allowed,
-    less would be peeking.
+    less would be peeking. Of right rows with the same key and time the last one in the table counts. With no keys
+    every right row is a partner for every left row.
 
     Raises:
-        Invalid: a column is missing, a time column holds no moments, or `delay` is negative.
+        Invalid: a column is missing or of another type, a time column holds no moments, or `delay` is negative.
     """
-    wait = parse_duration(delay) if isinstance(delay, str) else delay
+    wait = _wait(delay)
     if wait < timedelta(0):
         raise Invalid(f"A delay of {wait} sees the future", where="join_asof(delay)", next_step="give zero or more")
-    keys = [on] if isinstance(on, str) else list(on)
+    keys = _names(on)
     lefts, rights = columns_of(left), columns_of(right)
-    _require(lefts, [*keys, left_time], "left")
-    _require(rights, [*keys, right_time], "right")
+    _require(lefts, [left_time], "left")
+    _require(rights, [right_time], "right")
     for table, column in ((lefts, left_time), (rights, right_time)):
         if table[column].dtype.kind != "M":
             raise Invalid(
                 f"The column `{column}` holds no moments", where="join_asof", next_step="parse it as a timestamp"
             )
-    # the availability moment is made on the right side, so that the join itself is a plain "known by then"
-    rights = {**rights, "_known_at": rights[right_time] + np.timedelta64(round(wait.total_seconds() * 1e6), "us")}
-    with duckdb.connect() as connection:
-        _register(connection, lefts, rights)
-        condition = " AND ".join(f"l.{_name(key)} = r.{_name(key)}" for key in keys)
-        source = f"l ASOF LEFT JOIN r ON {condition} AND l.{_name(left_time)} >= r._known_at"
-        return _joined(connection, lefts, rights, [*keys, "_known_at"], source)
+    _check(lefts, rights, keys)
+    # the moment of being known is made on the right side, so that the join itself is a plain "known by then"
+    known_at = rights[right_time] + np.timedelta64(wait // timedelta(microseconds=1), "us")
+    listed = [f"k{number}" for number in range(len(keys))]
+    with connect() as connection:
+        connection.register("l", _numbered([lefts[key] for key in keys], lefts[left_time]))
+        connection.register("r", _numbered([rights[key] for key in keys], known_at))
+        condition = " AND ".join([*(f"l.{key} = r.{key}" for key in listed), "l.t >= r.t"])
+        last = f"SELECT {', '.join([*listed, 't'])}, max(i) AS i FROM r WHERE t IS NOT NULL GROUP BY ALL"
+        query = f"SELECT l.i, r.i FROM (SELECT * FROM l WHERE t IS NOT NULL) l ASOF JOIN ({last}) r ON {condition}"
+        rows = connection.execute(query).fetchnumpy()
+    return _joined(lefts, rights, keys, rows)
 
 
-def _register(connection: "duckdb.DuckDBPyConnection", left: Columns, right: Columns) -> None:
-    connection.register("l", {**left, "_row": np.arange(n_rows(left))})
-    connection.register("r", {**right, "_found": np.ones(n_rows(right), dtype=bool)})
+def _wait(delay: str | timedelta) -> timedelta:
+    if isinstance(delay, timedelta):
+        return delay
+    return timedelta(0) if re.fullmatch(r"0+(ms|s|m|h|d|w)?", delay) else parse_duration(delay)
 
 
-def _joined(
-    connection: "duckdb.DuckDBPyConnection", left: Columns, right: Columns, hidden: Sequence[str], source: str
-) -> Joined:
-    clashes = [name for name in right if name in left and name not in hidden]
+def _names(on: str | Sequence[str]) -> list[str]:
+    return [on] if isinstance(on, str) else list(on)
+
+
+def _numbered(keys: Sequence[NDArray[Any]], times: NDArray[Any] | None = None) -> dict[str, NDArray[Any]]:
+    """Return keys, time and row number under names of our own: nothing a user names can clash with them."""
+    table = {f"k{number}": key for number, key in enumerate(keys)}
+    if times is not None:
+        table["t"] = times
+    first = keys[0] if keys else times
+    assert first is not None
+    return {**table, "i": np.arange(len(first))}
+
+
+def _joined(left: Columns, right: Columns, keys: Sequence[str], rows: dict[str, Any]) -> Joined:
+    """Put the right columns beside the left ones; `rows` holds (left row, right row) for each pair."""
+    lefts, rights = (np.asarray(array, dtype=np.int64) for array in rows.values())
+    columns = dict(left)
+    for name, array in right.items():
+        if name not in keys:
+            missing = {"M": np.datetime64("NaT"), "O": None}.get(array.dtype.kind, np.nan)
+            taken = np.full(n_rows(left), missing, dtype=array.dtype)
+            taken[lefts] = array[rights]
+            columns[name] = taken
+    return Joined(columns, len(lefts), n_rows(left) - len(lefts))
+
+
+def _check(left: Columns, right: Columns, keys: Sequence[str]) -> None:
+    _require(left, keys, "left")
+    _require(right, keys, "right")
+    for key in keys:
+        kinds = {"f": "numbers", "M": "moments", "O": "text"}
+        here, there = (kinds[table[key].dtype.kind] for table in (left, right))
+        if here != there and n_rows(left) and n_rows(right):
+            raise Invalid(
+                f"The key `{key}` holds {here} in the left table and {there} in the right one",
+                where=f"join on {key}",
+                next_step="give both the same type",
+            )
+        for side, table in (("left", left), ("right", right)):
+            array = table[key]
+            if array.dtype.kind == "f" and (large := np.abs(array) > _LARGEST_KEY).any():
+                row = int(np.argmax(large))
+                raise Invalid(
+                    f"The key {array[row]:.0f} is too large to be told from its neighbours as a number",
+                    where=f"{side} table rows[{row}].{key}",
+                    next_step="read long ids as text",
+                )
+    clashes = [name for name in right if name in left and name not in keys]
     if clashes:
         raise Invalid(
             f"Both tables have a column `{clashes[0]}`", where="join", next_step="rename it in one of the tables"
         )
-    taken = [f"l.{_name(name)}" for name in left] + [f"r.{_name(name)}" for name in right if name not in hidden]
-    query = (
-        f"SELECT {', '.join(taken)}, CAST(coalesce(r._found, false) AS INTEGER) AS _found FROM {source} ORDER BY l._row"
-    )
-    columns = fetch_columns(connection, query)
-    found = columns.pop("_found")
-    if len(found) != n_rows(left):
-        raise Invalid(f"The join made {len(found)} rows of {n_rows(left)}", next_step="make the right keys unique")
-    matched = int(found.sum())
-    return Joined(columns, matched, len(found) - matched)
 
 
 def _require(columns: Columns, names: Sequence[str], side: str) -> None:
@@ -118,7 +172,3 @@ def _require(columns: Columns, names: Sequence[str], side: str) -> None:
                 where=f"join, {side} table",
                 next_step=nearest(name, columns),
             )
-
-
-def _name(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

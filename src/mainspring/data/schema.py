@@ -9,7 +9,7 @@
 `violations` finds every place where a table differs, with counts and example rows; it never changes the table.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
@@ -108,7 +108,8 @@ def _broken(name: str, array: NDArray[Any], rule: ColumnRule) -> Iterator[Violat
         fits = kind in numeric and bool(np.isin(array[~missing], (0.0, 1.0)).all())
     if rule.type == "integer" and kind == "number":
         broken = ~missing & (array != np.floor(array))
-        yield _violation(name, "type", "not a whole number", broken, array)
+        if broken.any():
+            yield _violation(name, "type", "not a whole number", broken, array)
         fits = True
     if not fits:
         wrong = ~missing
@@ -118,9 +119,9 @@ def _broken(name: str, array: NDArray[Any], rule: ColumnRule) -> Iterator[Violat
         yield _violation(name, "type", f"{kind} where {rule.type} is wanted", wrong, array)
         return
     if rule.min is not None and kind in numeric and (low := array < rule.min).any():
-        yield _violation(name, "min", f"below {rule.min:g}", low, array)
+        yield _violation(name, "min", f"below {_figure(rule.min)}", low, array)
     if rule.max is not None and kind in numeric and (high := array > rule.max).any():
-        yield _violation(name, "max", f"above {rule.max:g}", high, array)
+        yield _violation(name, "max", f"above {_figure(rule.max)}", high, array)
     if rule.categories is not None and kind == "string":
         known = set(rule.categories)
         unknown = np.fromiter((value is not None and value not in known for value in array), bool, len(array))
@@ -137,6 +138,10 @@ def _violation(name: str, rule: str, message: str, broken: NDArray[Any], array: 
 
 def _plain(value: object) -> object:
     return value.item() if isinstance(value, np.generic) and not isinstance(value, np.datetime64) else value
+
+
+def _figure(value: float) -> str:
+    return str(int(value)) if value.is_integer() else repr(value)
 
 
 def _is_number(value: object) -> bool:
@@ -168,38 +173,63 @@ def read_schema(path: Path) -> Schema:
             where=str(path),
             next_step=f"write one from a good table: mainspring data schema TABLE > {path.name}",
         ) from error
+    except (UnicodeDecodeError, IsADirectoryError) as error:
+        raise Invalid(f"`{path.name}` is no text", where=str(path), next_step="give a YAML file in UTF-8") from error
     try:
-        document = yaml.safe_load(text)
+        # every word stays the text it is: a column named `no` and the country NO are not false
+        document = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506  # builds text, lists and mappings, no objects
     except yaml.YAMLError as error:
         raise Invalid(
             f"`{path.name}` is not YAML: {error}", where=str(path), next_step="mend the line named"
         ) from error
     if not isinstance(document, dict) or not isinstance(document.get("columns"), dict):
         raise Invalid(f"`{path.name}` has no `columns`", where=str(path), next_step="see docs/data.md for the form")
-    rules = {str(name): _rule(str(name), words, path) for name, words in document["columns"].items()}
-    rows = document.get("rows") or {}
-    return Schema(rules, int(rows.get("min", 1)) if isinstance(rows, dict) else 1)
+    _only(document, ("columns", "rows"), path.name)
+    rules = {name: _rule(words, f"{path.name}, columns.{name}") for name, words in document["columns"].items()}
+    rows = document.get("rows", {})
+    if not isinstance(rows, dict):
+        raise Invalid(f"`{rows}` is not a rule", where=f"{path.name}, rows", next_step="write it as {min: 1}")
+    _only(rows, ("min",), f"{path.name}, rows")
+    return Schema(rules, int(_float(rows, "min", f"{path.name}, rows") or 1))
 
 
-def _rule(name: str, words: object, path: Path) -> ColumnRule:
-    where = f"{path.name}, columns.{name}"
+def _rule(words: object, where: str) -> ColumnRule:
     if not isinstance(words, dict):
-        raise Invalid(f"The rule of `{name}` is not a mapping", where=where, next_step="{type: number}")
-    allowed = ("type", "nullable", "min", "max", "categories")
-    for word in words:
-        if word not in allowed:
-            raise Invalid(f"`{word}` is not a rule", where=where, next_step=nearest(str(word), allowed))
-    if words.get("type") not in get_args(ColumnType):
-        kinds = ", ".join(get_args(ColumnType))
-        raise Invalid(f"`{words.get('type')}` is not a type", where=where, next_step=f"use one of {kinds}")
+        raise Invalid("The rule is not a mapping", where=where, next_step="write it as {type: number}")
+    _only(words, ("type", "nullable", "min", "max", "categories"), where)
+    kinds = get_args(ColumnType)
+    if words.get("type") not in kinds:
+        what = f"`{words['type']}` is not a type" if "type" in words else "The rule names no type"
+        raise Invalid(what, where=where, next_step=nearest(str(words.get("type")), kinds))
     categories = words.get("categories")
+    if categories is not None and not (isinstance(categories, list) and all(isinstance(c, str) for c in categories)):
+        raise Invalid("The categories are no list", where=where, next_step="write them as [AA, B6]")
+    nullable = words.get("nullable", "false")
+    if nullable not in ("true", "false"):
+        raise Invalid(f"nullable is `{nullable}`", where=where, next_step="write true or false")
     return ColumnRule(
         type=words["type"],
-        nullable=bool(words.get("nullable", False)),
-        min=None if words.get("min") is None else float(words["min"]),
-        max=None if words.get("max") is None else float(words["max"]),
-        categories=None if categories is None else tuple(str(each) for each in categories),
+        nullable=nullable == "true",
+        min=_float(words, "min", where),
+        max=_float(words, "max", where),
+        categories=None if categories is None else tuple(categories),
     )
+
+
+def _only(words: Mapping[str, object], allowed: Sequence[str], where: str) -> None:
+    for word in words:
+        if word not in allowed:
+            raise Invalid(f"`{word}` is not a rule", where=where, next_step=nearest(word, allowed))
+
+
+def _float(words: Mapping[str, object], name: str, where: str) -> float | None:
+    text = words.get(name)
+    if text is None:
+        return None
+    try:
+        return float(str(text).replace(".inf", "inf"))
+    except ValueError as error:
+        raise Invalid(f"{name} is `{text}`", where=where, next_step="give a number") from error
 
 
 def write_schema(schema: Schema) -> str:

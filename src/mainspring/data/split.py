@@ -1,4 +1,4 @@
-"""Splitting a table into train, validation and test: by time where there is a time, else by a hash of the row number.
+"""Splitting a table into train, validation and test: by time where there is a time, else at random.
 
 By time, no row of a later part is older than any row of an earlier one, so nothing is learnt from the future, and
 rows of one moment never straddle a border.
@@ -36,6 +36,8 @@ def split_by_time(moments: NDArray[Any], *, validation: float = 0.15, test: floa
         row = int(np.argmax(np.isnat(moments)))
         raise Invalid("A row has no time", where=f"rows[{row}]", next_step="drop or mend rows without a time")
     _shares(validation, test)
+    if not len(moments):
+        raise Invalid("There are no rows to split", where="split", next_step="give more rows")
     ordered = np.sort(moments)
     test_from = ordered[_border(len(ordered), test)]
     validation_from = ordered[_border(len(ordered), test + validation)]

@@ -15,7 +15,7 @@ from pathlib import Path
 import duckdb
 
 from mainspring.artifacts.protocol import ArtifactStore
-from mainspring.data.table import scan_sql
+from mainspring.data.table import connect, scan_sql, unreadable
 from mainspring.domain.ids import Digest
 from mainspring.domain.moments import to_iso
 from mainspring.errors import Conflict, Invalid, NotFound, nearest
@@ -61,32 +61,31 @@ def add_dataset(
         raise Invalid(
             f"`{name}` is not a dataset name", where="--name", next_step="use letters, digits, dots and dashes"
         )
+    if path.is_dir() and not any(each.is_file() for each in path.rglob("*")):
+        raise Invalid(f"The folder `{path.name}` holds no files", where=str(path), next_step="put files into it first")
     n_rows, columns = (None, None) if path.is_dir() else _describe(path)
     digest = artifacts.put_tree(path) if path.is_dir() else artifacts.put_file(path)
-    newest = _rows(store, "WHERE name = ? ORDER BY version DESC LIMIT 1", name)
-    if newest and newest[0].digest == digest:
-        return newest[0]
-    file_name = path.name + ("/" if path.is_dir() else "")
-    entry = DatasetVersion(
-        name, 0, digest, file_name, _size_bytes(path), n_rows, columns, source or path.name, to_iso(at)
-    )
+    file_name = path.resolve().name + ("/" if path.is_dir() else "")
+    told = source or path.resolve().name
+    row = (digest, file_name, _size_bytes(path), n_rows, None if columns is None else json.dumps(columns), told)
 
-    def write(transaction: Transaction) -> int:
-        # numbered inside the transaction: two writers at once get two numbers
-        version: int = transaction.execute(
-            "SELECT coalesce(max(version), 0) + 1 FROM dataset_versions WHERE name = ?", (name,)
-        )[0][0]
-        transaction.execute(
-            f"INSERT INTO dataset_versions ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?)",
-            (
-                name, version, digest, entry.file_name, entry.size_bytes, n_rows,
-                None if columns is None else json.dumps(columns), entry.source, entry.created_at,
-            ),
-        )  # fmt: skip
-        return version
+    def write(transaction: Transaction) -> tuple[int, bool]:
+        # asked and numbered inside the transaction: two writers at once get two numbers, or one for the same bytes
+        newest = transaction.execute(
+            "SELECT version, digest FROM dataset_versions WHERE name = ? ORDER BY version DESC LIMIT 1", (name,)
+        )
+        if newest and newest[0][1] == digest:
+            return newest[0][0], False
+        version = newest[0][0] + 1 if newest else 1
+        sql = f"INSERT INTO dataset_versions ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?)"
+        transaction.execute(sql, (name, version, *row, to_iso(at)))
+        return version, True
 
-    details = {"digest": digest, "rows": n_rows, "source": entry.source}
-    version = store.change(Event("data.added", f"data/{name}", details), write)
+    def event(made: tuple[int, bool]) -> Event | None:
+        details = {"digest": digest, "rows": n_rows, "source": told, "version": made[0]}
+        return Event("data.added", f"data/{name}", details) if made[1] else None
+
+    version, _ = store.change(event, write)
     return find_dataset(store, f"{name}/{version}")
 
 
@@ -103,15 +102,12 @@ def _describe(path: Path) -> tuple[int | None, dict[str, str] | None]:
         if path.stat().st_size == 0:
             raise
         return None, None  # bytes that are no table are versioned all the same
-    with duckdb.connect() as connection:
+    with connect() as connection:
         try:
             described = connection.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()
             counted = connection.execute(f"SELECT count(*) FROM {source}").fetchone()
         except duckdb.Error as error:
-            told = str(error).strip().splitlines()[0]
-            raise Invalid(
-                f"`{path.name}` cannot be read: {told}", where=str(path), next_step="mend the file"
-            ) from error
+            raise unreadable(path, error) from error
     return (counted[0] if counted else 0), {name: kind for name, kind, *_ in described}
 
 
@@ -122,7 +118,7 @@ def find_dataset(store: Store, reference: str) -> DatasetVersion:
         NotFound: there is no such dataset or version.
     """
     name, _, number = reference.partition("/")
-    if number and not number.isdigit():
+    if number and not (number.isascii() and number.isdigit()):
         raise Invalid(f"`{reference}` is not a dataset version", next_step="write it as flights/3")
     found = _rows(store, "WHERE name = ? ORDER BY version DESC", name)
     if not found:
@@ -151,11 +147,12 @@ def checkout_dataset(
     A version that is a folder becomes the folder `target`, which must not exist or be empty.
 
     Raises:
-        Conflict: another file is there already and `force` is not given.
+        NotFound: there is no such dataset or version.
+        Conflict: another file is there already and `force` is not given; a folder is never written over.
     """
     found = find_dataset(store, reference)
     if found.file_name.endswith("/"):
-        if target.exists() and any(target.iterdir()):
+        if target.exists() and (not target.is_dir() or any(target.iterdir())):
             raise Conflict(f"`{target}` is there already", next_step="choose a folder that does not exist yet")
         artifacts.checkout_tree(found.digest, target)
         return target

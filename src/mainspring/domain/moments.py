@@ -46,8 +46,13 @@ def to_iso(moment: datetime) -> str:
 
     >>> to_iso(datetime(2013, 4, 1, tzinfo=UTC))
     '2013-04-01T00:00:00.000000Z'
+
+    Raises:
+        Invalid: the moment has no zone; guessing one would shift it by hours.
     """
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    if moment.tzinfo is None:
+        raise Invalid(f"The moment {moment} has no zone", next_step="make it aware: datetime.now(UTC)")
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 def from_iso(text: str) -> datetime:
@@ -80,9 +85,9 @@ def parse_duration(text: str) -> timedelta:
     digits = text.rstrip("mshdw")
     unit = text[len(digits) :]
     try:
-        amount = float(digits)
-    except ValueError:
-        amount = 0.0
-    if unit not in _UNITS or not 0 < amount < 1e9:
+        duration = timedelta(seconds=float(digits) * _UNITS[unit])
+    except (ValueError, KeyError, OverflowError):
+        duration = timedelta(0)
+    if duration <= timedelta(0):
         raise Invalid(f"`{text}` is not a duration", next_step="write a number and a unit: 30s, 10m, 1h, 2d, 1w")
-    return timedelta(seconds=amount * _UNITS[unit])
+    return duration

@@ -4,6 +4,7 @@ These are the words a user writes in ``loop.py``. They decide nothing here: `reg
 rest, so that every choice can be shown on a page and stored with the version it was made for.
 """
 
+import math
 import re
 from dataclasses import dataclass
 from datetime import timedelta
@@ -161,7 +162,7 @@ def canary(*stages: float, bake: str = "10m", min_rows: int = 200) -> Canary:
 
 def monitor(*, every: str = "1d", tolerance: float = 0.10, alpha: float = 0.002) -> Monitor:
     """Watch live quality in blocks of `every`; alarm when the loss is surely over the hold-out's by `tolerance`."""
-    if tolerance < 0:
+    if not 0 <= tolerance < math.inf:
         raise Invalid(f"tolerance is {tolerance}", where="monitor(tolerance)", next_step="give a share, such as 0.1")
     return Monitor(parse_duration(every), tolerance, _share(alpha, "alpha"))
 
@@ -179,7 +180,12 @@ def retrain(
     """
     if mode not in ("suggest", "retrain", "canary"):
         raise Invalid(f"`{mode}` is no mode", where="retrain(mode)", next_step="use suggest, retrain or canary")
-    return Retrain(mode, parse_duration(cooldown), _at_least(max_per_week, 1, "max_per_week"), min_new_labels)
+    return Retrain(
+        mode,
+        parse_duration(cooldown),
+        _at_least(max_per_week, 1, "max_per_week"),
+        _at_least(min_new_labels, 0, "min_new_labels"),
+    )
 
 
 def _share(value: float, name: str) -> float:

@@ -98,7 +98,7 @@ def parse_model(reference: str) -> tuple[str, int | None, str | None]:
     """
     name, slash, number = reference.partition("/")
     if slash:
-        if not number.isdigit():
+        if not (number.isascii() and number.isdigit()):
             raise Invalid(f"`{reference}` is not a model version", next_step="write name/3 or name@champion")
         return check_model_name(name), int(number), None
     name, at, alias = reference.partition("@")

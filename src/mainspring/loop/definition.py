@@ -103,8 +103,8 @@ class Loop:
 
         `parameters` are those of the pipeline. Raises what the pipeline raises.
         """
-        given = {**self._defaults(), **parameters}
-        if "until" in self._parameter_names():
+        given = {**self.defaults(), **parameters}
+        if "until" in self.parameter_names():
             given.setdefault("until", workspace.clock.now())
         outcome = self.pipeline.run(workspace.pipeline_context, **given)
         data = keep_inputs(workspace, self.name, given)
@@ -174,10 +174,12 @@ class Loop:
         if find_champion(workspace.store, self.name) is not None:
             workspace.publish(self.name)
 
-    def _parameter_names(self) -> set[str]:
+    def parameter_names(self) -> set[str]:
+        """Return the names of the training pipeline's parameters."""
         return {each.name for each in self.pipeline.parameters}
 
-    def _defaults(self) -> dict[str, object]:
+    def defaults(self) -> dict[str, object]:
+        """Return the arguments that the definition itself gives to the default pipeline."""
         if self.train is not None:
             return {}
         return {

@@ -52,6 +52,10 @@ def held_back(situation: "Situation", incident: Incident) -> str:
     tried = [from_iso(entry.at) for entry in incident.timeline if entry.what in ("retrained", "retraining failed")]
     if situation.incidents("data"):
         return "retraining waits: the data is under an incident, and would be learnt with its fault"
+    if incident.diagnosis.get("suspect") == "data":
+        return (
+            "retraining waits: the diagnosis suspects the data, whose fault would be learnt; mend it and resolve this"
+        )
     champion = situation.champion
     newest = list_versions(situation.workspace.store, situation.model)[0]
     deployed = {each.version for each in list_deployments(situation.workspace.store, situation.model)}
@@ -61,18 +65,18 @@ def held_back(situation: "Situation", incident: Incident) -> str:
         return f"retraining waits: the last try was less than {rules.cooldown} ago"
     if sum(situation.now - each < timedelta(weeks=1) for each in tried) >= rules.max_per_week:
         return f"retraining waits: {rules.max_per_week} tries this week are enough"
-    labels = situation.workspace.log.counts(situation.model)[1]
+    since = from_iso(champion.created_at) if champion is not None else situation.now
+    labels = situation.workspace.log.labels_since(situation.model, since)
     if labels < rules.min_new_labels:
-        return f"retraining waits: {labels} labels have come, {rules.min_new_labels} are wanted"
+        return f"retraining waits: {labels} labels since the champion was made, {rules.min_new_labels} are wanted"
     return ""
 
 
 def _parameters_of_retraining(situation: "Situation") -> dict[str, object]:
     """Take the parameters of the run that made the champion, with the moment and the production rows of today."""
-
     loop, workspace = situation.loop, situation.workspace
-    names = loop._parameter_names()
-    given: dict[str, object] = dict(loop._defaults())
+    names = loop.parameter_names()
+    given: dict[str, object] = dict(loop.defaults())
     champion = situation.champion
     if champion is not None and champion.run_id is not None:
         texts: Mapping[str, str] = find_run(workspace.store, champion.run_id).parameters

@@ -50,13 +50,14 @@ class Import(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class CodeForm:
-    """The normal form's digest, and what the code reaches for by name."""
+    """The normal form's digest, what the code reaches for by name, and the last line it stands on."""
 
     digest: bytes
     chains: tuple[Chain, ...]
     imports: tuple[Import, ...]
     texts: tuple[str, ...]
     inner: frozenset[bytes]
+    last_line: int = 0
 
 
 # Keyed by identity, with the code kept alive: comparing code objects compares their line tables too.
@@ -108,7 +109,15 @@ def _form(code: CodeType) -> CodeForm:
             imports |= dict.fromkeys(form.imports)
             texts |= dict.fromkeys(form.texts)
             inner |= {form.digest} | form.inner
-    return CodeForm(hasher.digest(), tuple(sorted(chains)), tuple(sorted(imports)), tuple(texts), frozenset(inner))
+    return CodeForm(
+        hasher.digest(), tuple(sorted(chains)), tuple(sorted(imports)), tuple(texts), frozenset(inner), _last_line(code)
+    )
+
+
+def _last_line(code: CodeType) -> int:
+    """Return the last line that anything in a code object stands on."""
+    own = max((line for _, _, line in code.co_lines() if line), default=code.co_firstlineno)
+    return max([own, *(form_of(each).last_line for each in code.co_consts if isinstance(each, CodeType))])
 
 
 def _steps(code: CodeType) -> Iterator[dis.Instruction]:

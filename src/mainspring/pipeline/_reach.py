@@ -23,6 +23,7 @@ from mainspring.pipeline import _modules
 from mainspring.pipeline._blind import blind_spot
 from mainspring.pipeline._code import Chain, CodeForm, Import, form_of
 from mainspring.pipeline._origin import Origin, import_name, module_file, origin_of
+from mainspring.pipeline._preview import Span, preview_of
 from mainspring.pipeline.content import Unhashable, content_digest
 
 __all__ = ["Reached", "Walk"]
@@ -38,12 +39,13 @@ _MODULE_NAMES = frozenset({"__doc__", "__loader__", "__spec__", "__builtins__", 
 
 
 class Reached(NamedTuple):
-    """One thing the walk met: its kind, its name, the digest of its own content with its edges, and its place."""
+    """One thing the walk met: kind, name, the digest of its own content with its edges, its place, and a preview."""
 
     kind: str
     name: str
     digest: Digest
     where: str
+    preview: str = ""
 
 
 @dataclasses.dataclass(slots=True)
@@ -52,6 +54,8 @@ class _Node:
     name: str
     where: str
     own: Any  # a running blake3 hash
+    preview: str = ""
+    span: Span | None = None
     edges: list[tuple[str, int]] = dataclasses.field(default_factory=list)
 
 
@@ -97,11 +101,18 @@ class Walk:
             named[node.kind, node.name] += 1
             count = named[node.kind, node.name]
             name = node.name if count == 1 else f"{node.name} ({count})"  # closures of one function share its name
-            own = node.own.copy()
-            for text, number in node.edges:
-                own.update(f"{text}={self._nodes[number].name};".encode())
-            found.append(Reached(node.kind, name, Digest(own.hexdigest()), node.where))
+            found.append(Reached(node.kind, name, self._digest_of(node), node.where, node.preview))
         return found
+
+    def spans(self) -> dict[str, Span]:
+        """Return the lines that the functions met stand on, by the digest of each."""
+        return {self._digest_of(node): node.span for node in self._nodes if node.span is not None}
+
+    def _digest_of(self, node: _Node) -> Digest:
+        own = node.own.copy()
+        for text, number in node.edges:
+            own.update(f"{text}={self._nodes[number].name};".encode())
+        return Digest(own.hexdigest())
 
     def _number_of(self, thing: object) -> int | str:
         """Return the number of the node of `thing`, or a text for what is no node: packages, Python, descriptors."""
@@ -187,6 +198,7 @@ class Walk:
 
     def _read_function(self, function: types.FunctionType, node: _Node) -> None:
         form = form_of(function.__code__)
+        node.span = Span(function.__code__.co_filename, function.__code__.co_firstlineno, form.last_line)
         node.own.update(form.digest)
         node.own.update(self._value_text((function.__defaults__, function.__kwdefaults__)).encode())
         self._read_form(form, function.__globals__, node)
@@ -323,6 +335,7 @@ class Walk:
         number, new = self._add(key, alive, "value", name, node.where)
         node.edges.append((edge, number))
         if new is not None:
+            new.preview = preview_of(value)
             if isinstance(value, str):
                 self.texts[value] = None
             self._waiting.append(lambda: new.own.update(self._value_text(value).encode()))

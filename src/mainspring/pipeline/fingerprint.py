@@ -10,7 +10,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from mainspring.artifacts.digests import digest_of_bytes
@@ -19,6 +19,7 @@ from mainspring.errors import Invalid
 from mainspring.pipeline._blind import reads_in_native_code
 from mainspring.pipeline._modules import class_named, source_of
 from mainspring.pipeline._origin import packages_of
+from mainspring.pipeline._preview import Span, preview_of
 from mainspring.pipeline._reach import Walk
 from mainspring.pipeline.content import Unhashable, content_digest
 from mainspring.pipeline.reads import ABSENT, StampCache, digest_of_path
@@ -31,22 +32,27 @@ class Part(NamedTuple):
 
     Kinds: ``code``, ``value`` (of a global name or closure), ``wrapper`` (installed code around the project's),
     ``module`` (taken as a whole), ``argument``, ``file``, ``package``, ``python``. `where` is the version of a package,
-    and the file and line of code.
+    and the file and line of code. `preview` is a short value as it is written.
     """
 
     kind: str
     name: str
     digest: str
     where: str = ""
+    preview: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """The cache key of a call; `opaque` names what the key does not cover."""
+    """The cache key of a call; `opaque` names what the key does not cover.
+
+    `spans` are the lines that its functions stand on, by the digest of their part: how a change can be shown later.
+    """
 
     key: Digest
     parts: tuple[Part, ...]
     opaque: tuple[str, ...] = ()
+    spans: Mapping[str, Span] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +92,7 @@ def fingerprint(
     for name in sorted(arguments):
         others.append(Walk())
         digest = _argument_digest(name, arguments[name], others[-1], stamps, step_name or function.__name__)
-        parts.append(Part("argument", name, digest))
+        parts.append(Part("argument", name, digest, "", preview_of(arguments[name])))
     argument_keys = [each.finish() for each in others]
     parts += [part for each in others for part in map(Part._make, each.reached()) if part not in parts]
     packages = walk.packages.union(*(each.packages for each in others))
@@ -101,7 +107,8 @@ def fingerprint(
     # What code and values are called is for people; the walk's digest says what they are and how they hang together.
     named = [(part.kind, part.name, part.digest) for part in parts if part.kind in _NAMED_KINDS]
     key = digest_of_bytes(repr((code_key, argument_keys, named)).encode())
-    return Fingerprint(key, tuple(parts), tuple(blind))
+    spans = walk.spans().items() | {pair for each in others for pair in each.spans().items()}
+    return Fingerprint(key, tuple(parts), tuple(blind), dict(spans))
 
 
 _NAMED_KINDS = frozenset({"argument", "file", "package", "python"})

@@ -6,9 +6,7 @@ log-structured merge tree (O'Neil et al. 1996), so each row is rewritten once fo
 
 from pathlib import Path
 
-import duckdb
-
-from mainspring.data.table import quoted_files
+from mainspring.data.table import connect, quoted_files
 from mainspring.predictions._table import Segment, families, replace, segments, write_parquet
 from mainspring.store.protocol import Store
 
@@ -54,7 +52,7 @@ def _size(segment: Segment) -> int:
 
 
 def _merge(store: Store, folder: Path, run: list[Segment]) -> None:
-    with duckdb.connect() as connection:
+    with connect() as connection:
         source = quoted_files(folder / each.path for each in run)
         path = write_parquet(folder, run[0].kind, connection, f"SELECT * FROM {source}")
     merged = Segment(

@@ -16,7 +16,7 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from mainspring.data.table import Columns, fetch_columns, n_rows, quoted_files
+from mainspring.data.table import Columns, connect, fetch_columns, n_rows, quoted_files
 from mainspring.domain.ids import PredictionId
 from mainspring.domain.moments import from_iso, to_iso
 from mainspring.errors import Corrupt, NotFound
@@ -29,7 +29,7 @@ T = TypeVar("T")
 #: How often a question is put anew because its segments were merged meanwhile; merging twice within one is rare.
 _TRIES = 4
 #: No labels, as a table.
-_NONE = '(SELECT NULL AS id, NULL AS label, NULL AS "at", NULL AS sealed WHERE false)'
+_NONE = "(SELECT '' AS id, '' AS label, '' AS \"at\", '' AS sealed WHERE false)"
 #: Of several labels of one prediction the newest counts; of the same moment, the one that was sealed last.
 _LAST_LABEL = 'max_by(label, {"at": "at", sealed: sealed}) AS label'
 
@@ -173,6 +173,12 @@ class PredictionLog:
         found: dict[str, int] = dict(rows)
         return int(found.get("predictions", 0)), int(found.get("labels", 0))
 
+    def labels_since(self, model: str, moment: datetime) -> int:
+        """Return for how many predictions a label has come at or after `moment`."""
+        found = segments(self._store, model, "labels", since=to_iso(moment))
+        rows = self._rows(found, 'WHERE "at" >= ?', [to_iso(moment)])
+        return len({row["id"] for row in rows})
+
     def last_at(self, model: str) -> datetime | None:
         """Return the newest event time of a sealed prediction; None when there is none."""
         rows = self._store.read(
@@ -221,7 +227,7 @@ class PredictionLog:
         return quoted_files(self._folder / each.path for each in found)
 
     def _query(self, query: str, bound: Sequence[object]) -> Columns:
-        with duckdb.connect() as connection:
+        with connect() as connection:
             return fetch_columns(connection, query, bound)
 
     def _rows(
@@ -229,7 +235,7 @@ class PredictionLog:
     ) -> list[dict[str, Any]]:
         if not found:
             return []
-        with duckdb.connect() as connection:
+        with connect() as connection:
             cursor = connection.execute(f"SELECT {shown} FROM {self._scan(found)} {clause}", list(bound))
             names = [each[0] for each in cursor.description or []]
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]

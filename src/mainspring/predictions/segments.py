@@ -14,11 +14,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from mainspring.data.table import quoted_name
+from mainspring.data.table import connect, quoted_name
 from mainspring.domain.ids import new_id
 from mainspring.domain.moments import to_iso
 from mainspring.domain.signature import Column, ColumnType, Signature
@@ -133,7 +132,7 @@ def _write_segment(
         f"CAST({quoted_name(name)} AS {_SQL_TYPES[array.dtype.kind]}) AS {quoted_name(name)}"
         for name, array in columns.items()
     )
-    with duckdb.connect() as connection:
+    with connect() as connection:
         connection.register("records", columns)
         path = write_parquet(folder, kind, connection, f"SELECT {shown} FROM records")
     ids, moments = columns["id"], columns["at"]

@@ -40,7 +40,8 @@ def write_move(
 def current_aliases(store: Store, model: str) -> dict[str, int]:
     """Return where each alias of `model` points now."""
     rows = store.read("SELECT alias, version FROM alias_moves WHERE model = ? ORDER BY number", (model,))
-    return {alias: version for alias, version in dict(rows).items() if version is not None}
+    last: dict[str, int | None] = dict(rows)
+    return {alias: version for alias, version in last.items() if version is not None}
 
 
 def version_at(store: Store, model: str, alias: str, moment: datetime) -> int | None:

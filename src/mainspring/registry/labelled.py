@@ -3,9 +3,7 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-import duckdb
-
-from mainspring.data.table import n_rows
+from mainspring.data.table import connect, n_rows
 from mainspring.domain.signature import Signature
 from mainspring.predictions.log import PredictionLog, features_of
 
@@ -31,7 +29,7 @@ def export_labelled(
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{model}.parquet"
     hidden = path.with_suffix(".part")
-    with duckdb.connect() as connection:
+    with connect() as connection:
         connection.register("labelled", table)
         quoted = str(hidden).replace("'", "''")
         connection.execute(f"COPY (SELECT * FROM labelled) TO '{quoted}' (FORMAT parquet)").fetchall()
