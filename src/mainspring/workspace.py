@@ -19,7 +19,7 @@ from mainspring.domain.ids import Digest
 from mainspring.domain.moments import Clock, SystemClock
 from mainspring.domain.signature import Signature
 from mainspring.domain.version import ModelVersion
-from mainspring.errors import Invalid
+from mainspring.errors import Conflict, Invalid
 
 if TYPE_CHECKING:
     from mainspring.artifacts.protocol import ArtifactStore
@@ -71,7 +71,14 @@ class Workspace:
         """The content-addressed bytes."""
         from mainspring.artifacts.local import LocalArtifactStore
 
-        return LocalArtifactStore(Path(config.value_of("artifacts") or self.home / "artifacts"))
+        address = config.value_of("artifacts")
+        if "://" in address:
+            raise Invalid(
+                f"Mainspring cannot use the artifact store `{address.partition(':')[0]}`",
+                where="MAINSPRING_ARTIFACTS",
+                next_step="name a folder, or unset it",
+            )
+        return LocalArtifactStore(Path(address).expanduser() if address else self.home / "artifacts")
 
     @cached_property
     def log(self) -> "PredictionLog":
@@ -107,7 +114,11 @@ class Workspace:
         folder = self.home / "bundles" / digest[:24]
         if not folder.exists():
             folder.parent.mkdir(parents=True, exist_ok=True)
-            self.artifacts.checkout_tree(digest, folder)
+            try:
+                self.artifacts.checkout_tree(digest, folder)
+            except (Conflict, OSError):
+                if not folder.exists():  # else another process was laying it out too, and was first
+                    raise
         return folder
 
     def predictor(self, version: ModelVersion) -> "Predictor":

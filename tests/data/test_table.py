@@ -35,7 +35,7 @@ def as_parquet(path: Path) -> None:
     source.write_text(json.dumps(ROWS))
     with connect() as connection:
         connection.execute(
-            f"COPY (SELECT n, x, text, yes, CAST(at AS TIMESTAMPTZ) AS at, day FROM '{source}') TO '{path}'"
+            f'COPY (SELECT n, x, "text", yes, CAST("at" AS TIMESTAMPTZ) AS "at", day FROM \'{source}\') TO \'{path}\''
         )
 
 
@@ -96,6 +96,12 @@ def csv(tmp_path: Path, text: str | bytes, name: str = "t.csv") -> Columns:
 def test_empty_cells_and_na_are_missing_and_nothing_else_is(tmp_path: Path) -> None:
     found = csv(tmp_path, "number,text\n1,NA\nNA,\n,null\n4,nan\n")
     same(found, {"number": [1, None, None, 4], "text": [None, None, "null", "nan"]})
+
+
+def test_true_and_false_are_numbers_and_yes_and_no_stay_text(tmp_path: Path) -> None:
+    found = csv(tmp_path, "a,b,c,d,e\ntrue,yes,t,True,NO\nFALSE,no,f,1,\n,yes,t,False,SE\n")
+    wanted = {"a": [1, 0, None], "b": ["yes", "no", "yes"], "c": ["t", "f", "t"], "d": ["True", "1", "False"]}
+    same(found, wanted | {"e": ["NO", None, "SE"]})
 
 
 def test_decimals_booleans_and_long_numbers_become_numbers(tmp_path: Path) -> None:

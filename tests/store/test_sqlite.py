@@ -213,7 +213,7 @@ def test_processes_that_open_a_new_file_at_once_all_get_in(tmp_path: Path) -> No
 
 
 def test_threads_that_open_a_new_file_at_once_all_get_in(tmp_path: Path) -> None:
-    for round_ in range(10):
+    for round_ in range(60):
         opened: list[SqliteStore] = []
         path = tmp_path / f"{round_}.sqlite"
         threads = [

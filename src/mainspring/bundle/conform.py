@@ -35,7 +35,7 @@ def conform(table: Mapping[str, NDArray[Any]], signature: Signature) -> tuple[di
         array, bad, wanted = _typed(table[column.name], column)
         columns[column.name] = array
         problems += [
-            (f"rows[{row}].{column.name}", f"{table[column.name][row]!r} is not {wanted}") for row in _first(bad)
+            (f"rows[{row}].{column.name}", f"{_shown(table[column.name][row])} is not {wanted}") for row in _first(bad)
         ]
         missing = _missing(array) & ~bad
         if not column.nullable and missing.any():
@@ -65,25 +65,24 @@ def _typed(array: NDArray[Any], column: Column) -> tuple[NDArray[Any], NDArray[n
             return text, ~whole, "text"
         return array.astype(str).astype(object), none, "text"
     if column.type == "timestamp":
+        if all(value is None for value in array) and array.dtype == object:  # a file in which no row has one
+            return np.full(len(array), np.datetime64("NaT"), dtype="datetime64[us]"), none, "a moment"
         return array, np.full(len(array), array.dtype.kind != "M"), "a moment"
-    if array.dtype.kind == "f":
-        bad = none if column.type == "number" else ~np.isnan(array) & (array != np.floor(array))
-        if column.type == "boolean":
-            bad = ~np.isnan(array) & ~np.isin(array, (0.0, 1.0))
-        return (
-            array,
-            bad | np.isinf(array),
-            {"integer": "a whole number", "boolean": "true or false"}.get(column.type, "a number"),
-        )
-    out, bad = np.full(len(array), np.nan), none.copy()
-    for row, value in enumerate(array):
-        if value is None:
-            continue
-        try:
-            out[row] = float(value)
-        except (TypeError, ValueError):
-            bad[row] = True
-    return out, bad | np.isinf(out), _WANTED[column.type]
+    numbers, bad = array, none
+    if array.dtype.kind != "f":
+        numbers, bad = np.full(len(array), np.nan), none.copy()
+        for row, value in enumerate(array):
+            if value is None:
+                continue
+            try:
+                numbers[row] = float(value)
+            except (TypeError, ValueError):
+                bad[row] = True
+    if column.type == "integer":
+        bad = bad | (~np.isnan(numbers) & (numbers != np.floor(numbers)))
+    if column.type == "boolean":
+        bad = bad | (~np.isnan(numbers) & ~np.isin(numbers, (0.0, 1.0)))
+    return numbers, bad | np.isinf(numbers), _WANTED[column.type]
 
 
 def _unusual(array: NDArray[Any], column: Column) -> list[str]:
@@ -105,6 +104,10 @@ def _missing(array: NDArray[Any]) -> NDArray[np.bool_]:
     if array.dtype == object:
         return np.fromiter((value is None for value in array), bool, len(array))
     return np.asarray(np.isnat(array) if array.dtype.kind == "M" else np.isnan(array))
+
+
+def _shown(value: object) -> str:
+    return repr(value.item() if isinstance(value, np.generic) else value)
 
 
 def _first(where: NDArray[np.bool_]) -> list[int]:

@@ -141,7 +141,7 @@ def _plain(value: object) -> object:
 
 
 def _figure(value: float) -> str:
-    return str(int(value)) if value.is_integer() else repr(value)
+    return str(int(value)) if float(value).is_integer() else repr(value)
 
 
 def _is_number(value: object) -> bool:
@@ -232,6 +232,18 @@ def _float(words: Mapping[str, object], name: str, where: str) -> float | None:
         raise Invalid(f"{name} is `{text}`", where=where, next_step="give a number") from error
 
 
+class _Dumper(yaml.SafeDumper):
+    """Writes text with breaks or unusual blanks in double quotes: the other styles fold them."""
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    plain = all(char == " " or not char.isspace() for char in text) and text.isprintable()
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if plain else '"')
+
+
+_Dumper.add_representer(str, _text)
+
+
 def write_schema(schema: Schema) -> str:
     """Return the schema as the text of its file."""
 
@@ -249,8 +261,8 @@ def write_schema(schema: Schema) -> str:
 
     lines = ["columns:"]
     for name, rule in schema.columns.items():
-        entry = yaml.safe_dump(
-            {name: words(rule)}, default_flow_style=None, sort_keys=False, width=110, allow_unicode=True
+        entry = yaml.dump(
+            {name: words(rule)}, Dumper=_Dumper, default_flow_style=None, sort_keys=False, width=110, allow_unicode=True
         )
         lines += ["  " + line for line in entry.rstrip().splitlines()]
     return "\n".join([*lines, f"rows: {{min: {schema.min_rows}}}", ""])

@@ -7,6 +7,7 @@ an object array of str with None for missing; moments are ``datetime64[us]`` in 
 import atexit
 import csv
 import gzip
+import math
 import os
 import threading
 from collections.abc import Iterable, Mapping
@@ -41,7 +42,13 @@ __all__ = [
     "unreadable",
 ]
 
-_DIALECT = "delim={delimiter}, header=true, skip=0, quote='\"', escape='\"', comment='', nullstr=['', 'NA']"
+_DIALECT = (
+    "delim={delimiter}, header=true, skip=0, quote='\"', escape='\"', comment='', nullstr=['', 'NA'],"
+    # no BOOLEAN: it would take yes and no, t and f for truth values, which in a file are more often text
+    " auto_type_candidates=['NULL', 'BIGINT', 'DOUBLE', 'TIME', 'DATE', 'TIMESTAMP', 'TIMESTAMP WITH TIME ZONE',"
+    " 'VARCHAR']"
+)
+_TRUTH = {"true": 1.0, "false": 0.0, None: math.nan}
 #: Named arrays of equal length; `Any` because each column has its own type.
 Columns = dict[str, NDArray[Any]]
 
@@ -172,9 +179,21 @@ def read_columns(path: Path) -> Columns:
             columns = fetch_columns(connection, f"SELECT * FROM {source}")
         except duckdb.Error as error:
             raise unreadable(path, error) from error
+    if _ending(path) in (".csv", ".tsv"):
+        columns = {name: _truth(array) for name, array in columns.items()}
     if n_rows(columns) == 0:
         raise Invalid(f"`{path.name}` holds no rows", where=str(path), next_step="give a file with at least one row")
     return columns
+
+
+def _truth(array: NDArray[Any]) -> NDArray[Any]:
+    """Read a text column of true and false, in any case, as the truth values they are; leave any other alone."""
+    if array.dtype != object:
+        return array
+    words = {value: None if value is None else value.lower() for value in set(array.tolist())}
+    if not set(words.values()) & {"true", "false"} or not set(words.values()) <= set(_TRUTH):
+        return array
+    return np.array([_TRUTH[words[value]] for value in array], dtype=np.float64)
 
 
 def fetch_columns(connection: "duckdb.DuckDBPyConnection", query: str, parameters: Iterable[object] = ()) -> Columns:
@@ -251,10 +270,16 @@ def columns_of(table: object) -> Columns:
 
 def _column(name: str, values: Any) -> NDArray[Any]:  # a Series or sequence of any library
     if isinstance(values, np.ma.MaskedArray):
-        array = np.asarray(np.ma.filled(values.astype(object), None))
+        array = np.array(np.ma.getdata(values), dtype=object)
+        array[np.ma.getmaskarray(values)] = None
     elif hasattr(values, "to_numpy"):
         if getattr(getattr(values, "dtype", None), "tz", None) is not None:  # pandas: zoned moments become UTC
             values = values.dt.tz_convert("UTC").dt.tz_localize(None)
+        if hasattr(values, "isna") and str(getattr(values, "dtype", "")) in (
+            "str",
+            "string",
+        ):  # pandas' own text needs no look at it
+            return np.asarray(values.to_numpy(dtype=object, na_value=None))
         array = np.asarray(values.to_numpy())
     else:
         array = _array(values)

@@ -5,6 +5,7 @@ the database says (`publish_routes`), and written again at every start, so a cra
 champion stays loaded beside a canary, so that going back is one pointer.
 """
 
+import fcntl
 import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -15,8 +16,8 @@ from mainspring.domain.ids import new_id
 from mainspring.domain.moments import to_iso
 from mainspring.domain.policy import Canary
 from mainspring.domain.version import ModelVersion
-from mainspring.errors import Conflict, NotFound
-from mainspring.registry.aliases import alias_history, current_aliases, write_move
+from mainspring.errors import Conflict, Invalid, NotFound
+from mainspring.registry.aliases import alias_now, current_aliases, write_move
 from mainspring.serve.routes import Route, RouteTable, read_routes, write_routes
 from mainspring.store.events import Event
 from mainspring.store.protocol import Row, Store, Transaction
@@ -37,16 +38,23 @@ _COLUMNS = "deployment_id, model, version, status, stage, weight, started_at, st
 
 
 def put_live(store: Store, version: ModelVersion, *, reason: str, at: datetime, actor: str = "loop") -> Deployment:
-    """Make a version champion at once, with all of the traffic; a canary that is under way ends."""
+    """Make a version champion at once, with all of the traffic; a canary that is under way ends.
+
+    Raises:
+        Conflict: the version is live already, as the second of two loops that want the same finds.
+    """
     moment, identifier = to_iso(at), new_id()
 
     def write(transaction: Transaction) -> None:
+        sql = "SELECT 1 FROM deployments WHERE model = ? AND version = ? AND status = 'live'"
+        if transaction.execute(sql, (version.model, version.version)):
+            raise Conflict(f"{version.reference} is live already", next_step="look again and decide anew")
         _end_others(transaction, version.model, moment)
         transaction.execute(
             f"INSERT INTO deployments ({_COLUMNS}) VALUES (?, ?, ?, 'live', 0, 100, ?, ?, NULL, ?, '{{}}')",
             (identifier, version.model, version.version, moment, moment, reason),
         )
-        write_move(transaction, version.model, "challenger", None, at=moment, actor=actor, reason=reason)
+        _no_challenger(transaction, version.model, at=moment, actor=actor, reason=reason)
         write_move(transaction, version.model, "champion", version.version, at=moment, actor=actor, reason=reason)
 
     details = {"alias": "champion", "reason": reason}
@@ -58,14 +66,19 @@ def start_canary(store: Store, version: ModelVersion, policy: Canary, *, reason:
     """Give a version the first share of the traffic beside the champion.
 
     Raises:
-        Conflict: another canary of the model is under way, or there is no champion to compare with.
+        Conflict: another canary of the model is under way, there is no champion to compare with, or it is the version
+            itself.
     """
-    if "champion" not in current_aliases(store, version.model):
-        raise Conflict(f"`{version.model}` has no champion to compare a canary with", next_step="put it live instead")
     moment, identifier = to_iso(at), new_id()
 
     def write(transaction: Transaction) -> None:
         # asked inside the transaction: two loops that want a canary at once get one
+        champion = alias_now(transaction, version.model, "champion")
+        if champion is None:
+            what = f"`{version.model}` has no champion to compare a canary with"
+            raise Conflict(what, next_step="put it live instead")
+        if champion == version.version:
+            raise Conflict(f"{version.reference} is champion already", next_step="look again and decide anew")
         if transaction.execute("SELECT 1 FROM deployments WHERE model = ? AND status = 'canary'", (version.model,)):
             raise Conflict(f"A canary of `{version.model}` is under way", next_step="wait for it, or roll it back")
         transaction.execute(
@@ -100,7 +113,7 @@ def advance(store: Store, deployment: Deployment, policy: Canary, *, reason: str
                 " WHERE deployment_id = ?",
                 (stage, moment, reason, deployment.deployment_id),
             )
-            write_move(transaction, deployment.model, "challenger", None, at=moment, actor="loop", reason=reason)
+            _no_challenger(transaction, deployment.model, at=moment, actor="loop", reason=reason)
             write_move(
                 transaction, deployment.model, "champion", deployment.version, at=moment, actor="loop", reason=reason
             )
@@ -133,7 +146,7 @@ def roll_back(
             " WHERE deployment_id = ?",
             (moment, reason, deployment.deployment_id),
         )
-        write_move(transaction, deployment.model, "challenger", None, at=moment, actor="loop", reason=reason)
+        _no_challenger(transaction, deployment.model, at=moment, actor="loop", reason=reason)
 
     details = {"reason": reason, "evidence": dict(evidence)}
     store.change(Event("canary.rolled_back", _subject(deployment), details, actor="loop"), write)
@@ -141,55 +154,86 @@ def roll_back(
 
 
 def roll_back_champion(store: Store, model: str, *, reason: str, at: datetime, actor: str) -> int:
-    """Make the champion before this one champion again and return its version.
+    """Make the champion before this one champion again and return its version; a canary that is under way ends.
+
+    Going back twice goes back two versions, never to one that was itself rolled back.
 
     Raises:
-        NotFound: no other version was ever champion.
+        NotFound: there is no such version.
+        Conflict: the champion changed meanwhile.
     """
     now = current_aliases(store, model).get("champion")
-    earlier = [
-        move.version
-        for move in alias_history(store, model)
-        if move.alias == "champion" and move.version is not None and move.version != now
-    ]
-    if now is None or not earlier:
-        raise NotFound(f"`{model}` has no earlier champion to go back to", next_step="mainspring models")
-    previous = earlier[-1]
     moment = to_iso(at)
 
-    def write(transaction: Transaction) -> None:
+    def write(transaction: Transaction) -> int:
+        if alias_now(transaction, model, "champion") != now:
+            raise Conflict(f"`{model}` has got another champion meanwhile", next_step="look again and decide anew")
+        previous = _champion_before(transaction, model, now)
+        if previous is None:
+            raise NotFound(f"`{model}` has no earlier champion to go back to", next_step="mainspring models")
         _end_others(transaction, model, moment, ending="rolled_back", reason=reason)
         transaction.execute(
             f"INSERT INTO deployments ({_COLUMNS}) VALUES (?, ?, ?, 'live', 0, 100, ?, ?, NULL, ?, '{{}}')",
             (new_id(), model, previous, moment, moment, reason),
         )
+        _no_challenger(transaction, model, at=moment, actor=actor, reason=reason)
         write_move(transaction, model, "champion", previous, at=moment, actor=actor, reason=reason)
+        return previous
 
-    event = Event("model.rolled_back", f"models/{model}/{now}", {"to": previous, "reason": reason}, actor=actor)
-    store.change(event, write)
-    return previous
+    def event(previous: int) -> Event:
+        details = {"to": previous, "reason": reason}
+        return Event("model.rolled_back", f"models/{model}/{now}", details, actor=actor)
+
+    return store.change(event, write)
+
+
+def _champion_before(transaction: Transaction, model: str, now: int | None) -> int | None:
+    """Return the newest earlier champion that was not itself taken off for doing harm, in its last time of serving."""
+    if now is None:
+        return None
+    rows = transaction.execute(
+        "SELECT version, status FROM deployments WHERE model = ? AND status != 'canary'"
+        " ORDER BY started_at, deployment_id",
+        (model,),
+    )
+    last: dict[int, str] = dict(rows)
+    moves = transaction.execute(
+        "SELECT version FROM alias_moves WHERE model = ? AND alias = 'champion' ORDER BY number DESC", (model,)
+    )
+    candidates = (row[0] for row in moves if row[0] not in (None, now))
+    return next((version for version in candidates if last.get(version) == "superseded"), None)
 
 
 def publish_routes(store: Store, endpoints: Path, model: str, bundle_folder: Callable[[int], Path]) -> RouteTable:
     """Write the route file of `model` from what the database says; unchanged routes keep file and revision."""
-    champion = current_aliases(store, model).get("champion")
-    if champion is None:
-        raise NotFound(f"`{model}` has no champion to serve", next_step=f"mainspring promote {model}/VERSION")
-    canary = active_canary(store, model)
-    routes = [Route(champion, str(bundle_folder(champion)), "champion", 100.0 - (canary.weight if canary else 0.0))]
-    if canary is not None:
-        routes.append(Route(canary.version, str(bundle_folder(canary.version)), "canary", canary.weight))
     endpoints.mkdir(parents=True, exist_ok=True)
-    path = endpoints / f"{model}.json"
-    standing = read_routes(path) if path.exists() else None
-    if standing is not None and standing.routes == tuple(routes):
-        return standing
-    table = RouteTable(model, 1 if standing is None else standing.revision + 1, tuple(routes))
-    write_routes(path, table)
-    answers = [f"{each.role} {model}/{each.version} {each.weight:g} %" for each in routes]
-    event = Event("endpoint.changed", f"endpoints/{model}", {"routes": answers, "revision": table.revision})
-    store.change(event, lambda _: None)
-    return table
+    with (endpoints / ".lock").open("w") as lock:
+        # read behind the lock: who writes later has seen no less, so an old route never replaces a newer one
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        canary = active_canary(store, model)
+        champion = current_aliases(store, model).get("champion")
+        if champion is None:
+            raise NotFound(f"`{model}` has no champion to serve", next_step=f"mainspring promote {model}/VERSION")
+        if canary is not None and canary.version == champion:  # promoted between the two looks
+            canary = None
+        share = 0.0 if canary is None else canary.weight
+        routes = [Route(champion, str(bundle_folder(champion)), "champion", 100.0 - share)]
+        if canary is not None:
+            routes.append(Route(canary.version, str(bundle_folder(canary.version)), "canary", canary.weight))
+        path = endpoints / f"{model}.json"
+        standing = _standing(path)
+        if standing is not None and standing.routes == tuple(routes):
+            return standing
+        table = RouteTable(model, 1 if standing is None else standing.revision + 1, tuple(routes))
+        write_routes(path, table)
+        return table
+
+
+def _standing(path: Path) -> RouteTable | None:
+    try:
+        return read_routes(path)
+    except (NotFound, Invalid):  # a file that somebody broke by hand is written anew
+        return None
 
 
 def active_canary(store: Store, model: str) -> Deployment | None:
@@ -225,6 +269,11 @@ def _end_others(
     )
 
 
+def _no_challenger(transaction: Transaction, model: str, *, at: str, actor: str, reason: str) -> None:
+    if alias_now(transaction, model, "challenger") is not None:
+        write_move(transaction, model, "challenger", None, at=at, actor=actor, reason=reason)
+
+
 def _still_canary(transaction: Transaction, deployment: Deployment) -> None:
     rows = transaction.execute(
         "SELECT status, stage FROM deployments WHERE deployment_id = ?", (deployment.deployment_id,)
@@ -249,4 +298,7 @@ def _read(store: Store, clause: str, *bound: str) -> list[Deployment]:
 
 
 def _from_row(row: Row) -> Deployment:
-    return Deployment(*row[:10], state=json.loads(row[10]))
+    identifier, model, version, status, stage, weight, started_at, stage_at, ended_at, reason, state = row
+    return Deployment(
+        identifier, model, version, status, stage, weight, started_at, stage_at, ended_at, reason, json.loads(state)
+    )

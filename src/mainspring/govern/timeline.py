@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mainspring.predictions.segments import traffic as sealed_traffic
 from mainspring.store.events import EventRow, events
 from mainspring.store.protocol import Store
 
@@ -29,7 +30,9 @@ class Moment:
 def timeline(store: Store, *, model: str | None = None, after: int = 0, limit: int = 100_000) -> list[Moment]:
     """Return what happened, oldest first; of one model when `model` is given. Traffic is summed up between events."""
     told: list[Moment] = []
-    traffic = _traffic(store, model)
+    told_before = events(store, after=after - 1, limit=1) if after > 0 else []
+    since = told_before[0].at if told_before else ""
+    traffic = [each for each in sealed_traffic(store, model) if each[0] > since]
     passed = 0
     previous = ""
     for event in events(store, after=after, limit=limit):
@@ -62,12 +65,6 @@ def tell(event: EventRow) -> tuple[str, str]:
         details = ", ".join(f"{key} {value}" for key, value in event.details.items())
         return stage, f"{event.verb.replace('.', ' ')}{': ' if details else ''}{details}"
     return stage, sentence(event.details)
-
-
-def _traffic(store: Store, model: str | None) -> list[tuple[str, str, int]]:
-    clause, bound = ("WHERE model = ?", (model,)) if model is not None else ("", ())
-    sql = f"SELECT sealed_at, kind, n_rows FROM log_segments {clause} ORDER BY sealed_at, number"
-    return [(row[0], row[1], row[2]) for row in store.read(sql, bound)]
 
 
 def _concerns(event: EventRow, model: str) -> bool:

@@ -1,12 +1,13 @@
-"""Watching production: live quality, drift of the inputs, canaries, and the incidents that follow. Decides, never acts.
+"""Watching production: live quality, drift of the inputs, canaries, and the incidents that follow.
 
-Nouns: `Baseline` (what was promised), `RiskVerdict` (what is proven of live quality), `ColumnDrift` (how an input moved),
-`Diagnosis` (the likely cause), `Incident`. Start reading in `quality.py`; the statistics are in `risk.py` and `drift.py`.
+It decides and never acts. Nouns: `Baseline` (what was promised), `RiskVerdict` (what is proven of live quality),
+`ColumnDrift` (how an input moved), `Diagnosis` (the likely cause), `Incident`. Start reading in `quality.py`; the
+statistics are in `risk.py` and `drift.py`.
 """
 
 from mainspring.domain.incident import Incident, IncidentEntry
-from mainspring.monitor.diagnosis import Diagnosis, diagnose
-from mainspring.monitor.drift import ColumnDrift, drift
+from mainspring.monitor.diagnosis import Diagnosis
+from mainspring.monitor.drift import ColumnDrift
 from mainspring.monitor.incidents import find_incident, list_incidents, move_incident, open_incident
 from mainspring.monitor.risk import Baseline, RiskVerdict
 
@@ -17,8 +18,6 @@ __all__ = [
     "Incident",
     "IncidentEntry",
     "RiskVerdict",
-    "diagnose",
-    "drift",
     "find_incident",
     "list_incidents",
     "move_incident",

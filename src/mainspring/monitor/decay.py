@@ -72,7 +72,7 @@ def _changes(store: Store, version: ModelVersion, since: datetime) -> list[Chang
     earliest, own = to_iso(since - _BEFORE), f"models/{version.reference}"
     return [
         Change(event.at, "deployment", f"{event.verb.replace('.', ' ')}: {event.subject.partition('/')[2]}")
-        for event in events(store, subject=f"models/{version.model}*")
+        for event in events(store, subject=f"models/{version.model}/*")
         if event.verb in _CHANGES and earliest <= event.at <= to_iso(since) and event.subject != own
     ]
 

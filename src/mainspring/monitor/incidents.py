@@ -40,7 +40,7 @@ def open_incident(
     key = f"{model}/{version}/{rule}"
     document = json.dumps(dict(diagnosis), allow_nan=False)
 
-    def write(transaction: Transaction) -> str:
+    def write(transaction: Transaction) -> tuple[str, bool]:
         # asked inside the transaction: two monitors that see the same thing at once open one incident
         standing = transaction.execute(
             "SELECT incident_id FROM incidents WHERE dedup_key = ? AND status != 'resolved'", (key,)
@@ -54,10 +54,15 @@ def open_incident(
         _write_entry(
             transaction, identifier, to_iso(at), "monitor", "seen again" if standing else "opened", text, evidence
         )
-        return identifier
+        return identifier, not standing
 
-    event = Event("incident.opened", f"incidents/{key}", {"title": title, "severity": severity})
-    return find_incident(store, store.change(event, write))
+    def event(done: tuple[str, bool]) -> Event:
+        subject = f"incidents/{key}"
+        if done[1]:
+            return Event("incident.opened", subject, {"title": title, "severity": severity})
+        return Event("incident.noted", subject, {"what": "seen again", "text": text})
+
+    return find_incident(store, store.change(event, write)[0])
 
 
 def add_entry(
@@ -91,6 +96,10 @@ def move_incident(
 
     def write(transaction: Transaction) -> None:
         now = transaction.execute("SELECT status FROM incidents WHERE incident_id = ?", (incident.incident_id,))
+        if not now:
+            raise NotFound(
+                f"No incident has the id `{incident.incident_id}`", next_step="list them: mainspring incidents"
+            )
         check_move(now[0][0], status)
         transaction.execute(
             "UPDATE incidents SET status = ?, closed_at = ? WHERE incident_id = ?",

@@ -109,4 +109,5 @@ def _loss(version: ModelVersion) -> Mapping[str, Any]:
 
 
 def _bound(version: ModelVersion) -> float | None:
-    return _loss(version)["bound"]
+    bound: float | None = _loss(version)["bound"]
+    return bound

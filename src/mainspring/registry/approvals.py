@@ -8,9 +8,9 @@ from datetime import datetime
 from mainspring.domain.moments import to_iso
 from mainspring.domain.policy import Approval
 from mainspring.domain.version import ApprovalGiven, ModelVersion
-from mainspring.errors import Denied
+from mainspring.errors import Denied, Invalid
 from mainspring.store.events import Event
-from mainspring.store.protocol import Store
+from mainspring.store.protocol import Store, Transaction
 
 __all__ = ["approve", "list_approvals", "missing_approvals"]
 
@@ -21,26 +21,34 @@ def approve(
     """Record that `approver`, acting as `role`, agrees; agreeing twice changes nothing.
 
     Raises:
+        Invalid: nobody is named.
         Denied: the approver made the version (four eyes see more than two).
     """
+    if not approver.strip():
+        raise Invalid("An approval needs a name", next_step="say who: mainspring approve MODEL/VERSION --as NAME")
     if approver == version.created_by:
         raise Denied(
             f"`{approver}` made {version.reference} and cannot approve it",
             next_step="ask somebody else: mainspring approve MODEL/VERSION --as NAME",
         )
-    given = [each for each in list_approvals(store, version) if each.approver == approver]
-    if given:
-        return given[0]
-    entry = ApprovalGiven(approver, role, comment, to_iso(at))
-    event = Event("model.approved", f"models/{version.reference}", {"role": role, "comment": comment}, actor=approver)
-    store.change(
-        event,
-        lambda transaction: transaction.execute(
+
+    def write(transaction: Transaction) -> tuple[ApprovalGiven, bool]:
+        # asked inside the transaction: a button pressed twice is one approval
+        given = transaction.execute(
+            "SELECT approver, role, comment, at FROM approvals WHERE model = ? AND version = ? AND approver = ?",
+            (version.model, version.version, approver),
+        )
+        if given:
+            return ApprovalGiven(*given[0]), False
+        entry = ApprovalGiven(approver, role, comment, to_iso(at))
+        transaction.execute(
             "INSERT INTO approvals (model, version, approver, role, comment, at) VALUES (?, ?, ?, ?, ?, ?)",
             (version.model, version.version, approver, role, comment, entry.at),
-        ),
-    )
-    return entry
+        )
+        return entry, True
+
+    event = Event("model.approved", f"models/{version.reference}", {"role": role, "comment": comment}, actor=approver)
+    return store.change(lambda done: event if done[1] else None, write)[0]
 
 
 def list_approvals(store: Store, version: ModelVersion) -> list[ApprovalGiven]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from mainspring.artifacts.protocol import ArtifactStore
 from mainspring.bundle.format import write_bundle
+from mainspring.bundle.manifest import BundleManifest
 from mainspring.bundle.predictor import Predictor
 from mainspring.domain.policy import Gate
 from mainspring.domain.version import GateResult, ModelVersion
@@ -22,7 +23,7 @@ from mainspring.store.protocol import Store
 from mainspring.tracking.runs import find_run, log_metrics
 from mainspring.train.candidate import Candidate
 
-__all__ = ["submit"]
+__all__ = ["pack", "submit"]
 
 
 def submit(
@@ -48,17 +49,7 @@ def submit(
     facts = _facts(store, candidate, run_id, dict(data or {}))
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "bundle"
-        fitted = candidate.fitted
-        threshold = fitted.threshold if fitted.signature.task == "binary" else None
-        manifest = write_bundle(
-            folder,
-            fitted.estimator,
-            fitted.signature,
-            name=model,
-            profile=candidate.profile,
-            threshold=threshold,
-            facts=facts,
-        )
+        manifest = pack(folder, candidate, model=model, facts=facts)
         bundle = artifacts.put_tree(folder)
     size = sum(each.size_bytes for each in manifest.files.values())
     version = register_version(
@@ -78,6 +69,20 @@ def submit(
     reason = f"refused by {', '.join(failed)}" if failed else f"passed {len(results)} gates"
     set_status(store, version, "refused" if failed else "ready", reason=reason)
     return find_version(store, version.reference), results
+
+
+def pack(folder: Path, candidate: Candidate, *, model: str, facts: Mapping[str, object]) -> BundleManifest:
+    """Write a candidate as the bundle `folder`; the same candidate and facts give the same bytes."""
+    fitted = candidate.fitted
+    return write_bundle(
+        folder,
+        fitted.estimator,
+        fitted.signature,
+        name=model,
+        profile=candidate.profile,
+        threshold=fitted.threshold if fitted.signature.task == "binary" else None,
+        facts=facts,
+    )
 
 
 def _tell(store: Store, model: str, candidate: Candidate, author: str) -> None:

@@ -42,22 +42,26 @@ def register_version(
     check_model_name(model)
     document = json.dumps(dict(evidence), sort_keys=True, allow_nan=False)
 
-    def write(transaction: Transaction) -> int:
-        known = transaction.execute(
-            "SELECT coalesce(max(version), 0) + 1 FROM model_versions WHERE model = ?", (model,)
+    def write(transaction: Transaction) -> tuple[int, bool]:
+        # asked and numbered inside the transaction: two that register at once get two numbers, or one for one bundle
+        same = transaction.execute(
+            "SELECT version FROM model_versions WHERE model = ? AND bundle = ? ORDER BY version", (model, bundle)
         )
-        version: int = known[0][0]
+        if same:
+            return same[0][0], False
+        sql = "SELECT coalesce(max(version), 0) + 1 FROM model_versions WHERE model = ?"
+        version: int = transaction.execute(sql, (model,))[0][0]
         transaction.execute(
             f"INSERT INTO model_versions ({_COLUMNS}) VALUES (?, ?, ?, ?, 'candidate', ?, ?, ?)",
             (model, version, bundle, run_id, document, to_iso(at), author),
         )
-        return version
+        return version, True
 
-    same = store.read("SELECT version FROM model_versions WHERE model = ? AND bundle = ?", (model, bundle))
-    if same:
-        return find_version(store, f"{model}/{same[0][0]}")
-    details = {"bundle": bundle, "run_id": run_id}
-    version = store.change(Event("model.registered", f"models/{model}", details, actor=author), write)
+    def event(made: tuple[int, bool]) -> Event | None:
+        details = {"bundle": bundle, "run_id": run_id, "version": made[0]}
+        return Event("model.registered", f"models/{model}", details, actor=author) if made[1] else None
+
+    version, _ = store.change(event, write)
     return find_version(store, f"{model}/{version}")
 
 
@@ -111,7 +115,7 @@ def find_champion(store: Store, model: str) -> ModelVersion | None:
 def list_versions(store: Store, model: str | None = None) -> list[ModelVersion]:
     """Return the versions of one model, or of all, newest first."""
     clause, bound = ("WHERE model = ?", (model,)) if model is not None else ("", ())
-    rows = store.read(f"SELECT {_COLUMNS} FROM model_versions {clause} ORDER BY created_at DESC, version DESC", bound)
+    rows = store.read(f"SELECT {_COLUMNS} FROM model_versions {clause} ORDER BY model, version DESC", bound)
     aliases: dict[str, dict[str, int]] = {name: current_aliases(store, name) for name in {row[0] for row in rows}}
     return [_from_row(row, aliases[row[0]]) for row in rows]
 

@@ -207,6 +207,46 @@ def m0008_add_log_traffic(transaction: Transaction) -> None:
     )
 
 
+def m0009_add_recall(transaction: Transaction) -> None:
+    """How a kept result can be made again, and the text its code had; owned by `pipeline.ledger`."""
+    transaction.execute("ALTER TABLE step_results ADD COLUMN recall TEXT NOT NULL DEFAULT ''")
+    transaction.execute("CREATE TABLE step_code (digest TEXT PRIMARY KEY, text TEXT NOT NULL)")
+
+
+def m0010_add_partitions(transaction: Transaction) -> None:
+    """Which partitions a pipeline was run for, with which other parameters; owned by `pipeline.backfill`."""
+    transaction.execute(
+        """CREATE TABLE partition_runs (
+            pipeline TEXT NOT NULL, parameters TEXT NOT NULL, partition TEXT NOT NULL, run_id TEXT NOT NULL,
+            status TEXT NOT NULL, ended_at TEXT NOT NULL, PRIMARY KEY (pipeline, parameters, partition))"""
+    )
+
+
+def m0011_add_schedules(transaction: Transaction) -> None:
+    """Schedules and their ticks, each claimed by one scheduler at a time; owned by `pipeline.schedules`."""
+    transaction.execute(
+        """CREATE TABLE schedules (
+            name TEXT PRIMARY KEY, cron TEXT NOT NULL, timezone TEXT NOT NULL, target TEXT NOT NULL,
+            parameters TEXT NOT NULL, catch_up TEXT NOT NULL, created_at TEXT NOT NULL, next_at TEXT NOT NULL)"""
+    )
+    transaction.execute(
+        """CREATE TABLE schedule_ticks (
+            name TEXT NOT NULL, due_at TEXT NOT NULL, status TEXT NOT NULL, holder TEXT NOT NULL, lease_until TEXT,
+            attempts INTEGER NOT NULL, missed INTEGER NOT NULL, run_id TEXT NOT NULL, error TEXT NOT NULL,
+            ended_at TEXT, PRIMARY KEY (name, due_at))"""
+    )
+    transaction.execute("CREATE INDEX schedule_ticks_by_status ON schedule_ticks (status, due_at)")
+
+
+def m0012_add_provenance(transaction: Transaction) -> None:
+    """What a run keeps to be made again, owned by `pipeline.provenance`; more of each step, by `pipeline.ledger`."""
+    transaction.execute("CREATE TABLE run_provenance (run_id TEXT PRIMARY KEY, document TEXT NOT NULL)")
+    transaction.execute("ALTER TABLE run_steps ADD COLUMN needs TEXT NOT NULL DEFAULT '[]'")
+    transaction.execute("ALTER TABLE run_steps ADD COLUMN seed INTEGER")
+    transaction.execute("ALTER TABLE run_steps ADD COLUMN seconds REAL")
+    transaction.execute("ALTER TABLE run_steps ADD COLUMN log TEXT NOT NULL DEFAULT ''")
+
+
 #: Append only. A released migration is never edited: add another.
 MIGRATIONS: tuple[Migration, ...] = (
     m0001_add_events,
@@ -217,4 +257,8 @@ MIGRATIONS: tuple[Migration, ...] = (
     m0006_add_predictions,
     m0007_add_loop,
     m0008_add_log_traffic,
+    m0009_add_recall,
+    m0010_add_partitions,
+    m0011_add_schedules,
+    m0012_add_provenance,
 )

@@ -3,6 +3,7 @@
 A metric's points are kept by step, its latest value beside them, so that listing runs never reads a history.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -72,13 +73,19 @@ def start_run(
 
 
 def finish_run(store: Store, run_id: RunId, status: RunStatus, at: datetime) -> None:
-    """End a run that is running; one that has ended keeps its first ending."""
-    store.record(
-        lambda transaction: transaction.execute(
-            "UPDATE runs SET status = ?, ended_at = ? WHERE run_id = ? AND status = 'running'",
-            (status, to_iso(at), run_id),
-        )
-    )
+    """End a run that is running; one that has ended keeps its first ending.
+
+    Raises:
+        NotFound: there is no such run.
+    """
+    moment = to_iso(at)
+
+    def write(transaction: Transaction) -> None:
+        _require(transaction, run_id)
+        sql = "UPDATE runs SET status = ?, ended_at = ? WHERE run_id = ? AND status = 'running'"
+        transaction.execute(sql, (status, moment, run_id))
+
+    store.record(write)
 
 
 def log_metrics(store: Store, run_id: RunId, values: Mapping[str, float], at: datetime, step: int = 0) -> None:
@@ -86,22 +93,22 @@ def log_metrics(store: Store, run_id: RunId, values: Mapping[str, float], at: da
 
     Raises:
         Invalid: a value is not a finite number.
+        NotFound: there is no such run.
     """
-    for key, value in values.items():
-        if not abs(value) < float("inf"):
-            raise Invalid(f"The metric `{key}` is {value}", where=f"run {run_id}", next_step="log finite numbers only")
-    moment = to_iso(at)
+    points = {key: _finite(run_id, key, value) for key, value in values.items()}
+    moment, step = to_iso(at), int(step)
 
     def write(transaction: Transaction) -> None:
+        _require(transaction, run_id)
         transaction.execute_many(
             "INSERT INTO metric_points (run_id, key, step, at, value) VALUES (?, ?, ?, ?, ?)"
             " ON CONFLICT (run_id, key, step, at) DO UPDATE SET value = excluded.value",
-            [(run_id, key, step, moment, value) for key, value in values.items()],
+            [(run_id, key, step, moment, value) for key, value in points.items()],
         )
         transaction.execute_many(
             "INSERT INTO latest_metrics (run_id, key, value, step) VALUES (?, ?, ?, ?) ON CONFLICT (run_id, key)"
             " DO UPDATE SET value = excluded.value, step = excluded.step WHERE excluded.step >= latest_metrics.step",
-            [(run_id, key, value, step) for key, value in values.items()],
+            [(run_id, key, value, step) for key, value in points.items()],
         )
 
     store.record(write)
@@ -116,8 +123,17 @@ def metric_history(store: Store, run_id: RunId, key: str) -> list[tuple[int, str
 
 
 def set_tags(store: Store, run_id: RunId, tags: Mapping[str, str]) -> None:
-    """Set tags of a run; a tag that is there already takes the new value."""
-    store.record(lambda transaction: _write_tags(transaction, run_id, tags))
+    """Set tags of a run; a tag that is there already takes the new value.
+
+    Raises:
+        NotFound: there is no such run.
+    """
+
+    def write(transaction: Transaction) -> None:
+        _require(transaction, run_id)
+        _write_tags(transaction, run_id, tags)
+
+    store.record(write)
 
 
 def find_run(store: Store, run_id: str) -> Run:
@@ -147,6 +163,21 @@ def list_runs(store: Store, *, experiment: str | None = None, limit: int = 100) 
         (*parameters, limit),
     )
     return _with_details(store, rows)
+
+
+def _finite(run_id: str, key: str, value: float) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise Invalid(f"The metric `{key}` is {value}", where=f"run {run_id}", next_step="log finite numbers only")
+    return number
+
+
+def _require(transaction: Transaction, run_id: str) -> None:
+    if not transaction.execute("SELECT 1 FROM runs WHERE run_id = ?", (run_id,)):
+        raise NotFound(f"No run has the id `{run_id}`", next_step="list them: mainspring runs")
 
 
 def _with_details(store: Store, rows: Iterable[Row]) -> list[Run]:
@@ -184,5 +215,5 @@ def _write_tags(transaction: Transaction, run_id: RunId, tags: Mapping[str, str]
     transaction.execute_many(
         "INSERT INTO run_tags (run_id, key, value) VALUES (?, ?, ?)"
         " ON CONFLICT (run_id, key) DO UPDATE SET value = excluded.value",
-        [(run_id, key, value) for key, value in tags.items()],
+        [(run_id, key, str(value)) for key, value in tags.items()],
     )

@@ -1,0 +1,143 @@
+"""Incidents: one for each cause, moved as allowed, with a timeline that only grows."""
+
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from mainspring.domain.moments import to_iso
+from mainspring.errors import Conflict, NotFound
+from mainspring.monitor.incidents import add_entry, find_incident, list_incidents, move_incident, open_incident
+from mainspring.store.events import events
+from mainspring.store.sqlite import SqliteStore
+
+NOW = datetime(2013, 4, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def store(tmp_path: Path):
+    opened = SqliteStore(tmp_path / "store.sqlite", actor="ada")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def alarm(store: SqliteStore):
+    def ring(*, model: str = "m", version: int | None = 1, rule: str = "quality", day: int = 0):
+        return open_incident(
+            store,
+            model=model,
+            version=version,
+            rule=rule,
+            severity="page",
+            title="m/1 is worse than promised",
+            text=f"seen on day {day}",
+            diagnosis={"suspect": "data"},
+            evidence={"day": day},
+            at=NOW + timedelta(days=day),
+        )
+
+    return ring
+
+
+def test_an_alarm_that_rings_again_is_one_incident(alarm, store: SqliteStore) -> None:
+    first, again = alarm(day=0), alarm(day=1)
+    assert first.incident_id == again.incident_id
+    assert [(each.what, each.text, each.evidence) for each in again.timeline] == [
+        ("opened", "seen on day 0", {"day": 0}),
+        ("seen again", "seen on day 1", {"day": 1}),
+    ]
+    assert (again.status, again.opened_at, again.diagnosis) == ("triggered", to_iso(NOW), {"suspect": "data"})
+    assert [event.verb for event in events(store)] == ["incident.opened", "incident.noted"]
+
+
+def test_other_models_versions_and_rules_are_other_incidents(alarm, store: SqliteStore) -> None:
+    ids = {
+        alarm(**words).incident_id for words in ({}, {"model": "n"}, {"version": 2}, {"version": None}, {"rule": "x"})
+    }
+    assert len(ids) == len(list_incidents(store)) == 5
+    assert len(list_incidents(store, model="m")) == 4
+
+
+def test_monitors_that_see_the_same_at_once_open_one_incident(alarm, store: SqliteStore) -> None:
+    threads = [threading.Thread(target=alarm) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    (incident,) = list_incidents(store)
+    assert [each.what for each in find_incident(store, incident.incident_id).timeline].count("opened") == 1
+    assert len(events(store, verb="incident.opened")) == 1
+
+
+def test_a_closed_incident_stays_closed_and_the_next_alarm_opens_another(alarm, store: SqliteStore) -> None:
+    first = alarm()
+    closed = move_incident(store, first, "resolved", text="mended", at=NOW + timedelta(days=1), actor="eve")
+    assert (closed.status, closed.closed_at, closed.is_open) == ("resolved", to_iso(NOW + timedelta(days=1)), False)
+    with pytest.raises(Conflict, match="it is closed"):
+        move_incident(store, first, "acknowledged", text="", at=NOW)
+    second = alarm(day=2)
+    assert second.incident_id != first.incident_id
+    assert [each.incident_id for each in list_incidents(store, only_open=True)] == [second.incident_id]
+    assert [each.incident_id for each in list_incidents(store)] == [second.incident_id, first.incident_id]
+
+
+def test_each_move_leaves_a_line_and_an_event(alarm, store: SqliteStore) -> None:
+    incident = alarm()
+    for status in ("acknowledged", "mitigated", "acknowledged", "resolved"):
+        incident = move_incident(store, incident, status, text=f"now {status}", at=NOW, actor="eve")
+        assert incident.status == status
+    assert [each.what for each in incident.timeline] == [
+        "opened",
+        "acknowledged",
+        "mitigated",
+        "acknowledged",
+        "resolved",
+    ]
+    assert [event.verb.partition(".")[2] for event in events(store)] == [each.what for each in incident.timeline]
+    assert {event.subject for event in events(store)} == {"incidents/m/1/quality"}
+
+
+def test_a_refused_move_leaves_nothing(alarm, store: SqliteStore) -> None:
+    incident = move_incident(store, alarm(), "mitigated", text="", at=NOW)
+    with pytest.raises(Conflict):
+        move_incident(store, incident, "triggered", text="", at=NOW)
+    assert find_incident(store, incident.incident_id) == incident
+    assert len(events(store)) == 2
+
+
+def test_of_two_that_close_it_at_once_the_second_gets_a_conflict(alarm, store: SqliteStore) -> None:
+    incident, said = alarm(), []
+
+    def close() -> None:
+        try:
+            move_incident(store, incident, "resolved", text="", at=NOW)
+            said.append("done")
+        except Conflict:
+            said.append("Conflict")
+
+    threads = [threading.Thread(target=close) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(said) == ["Conflict", "Conflict", "done"]
+
+
+def test_entries_are_appended_with_their_evidence(alarm, store: SqliteStore) -> None:
+    incident = alarm()
+    add_entry(store, incident, what="diagnosed", text="the data", at=NOW, actor="eve", evidence={"x": [1]})
+    last = find_incident(store, incident.incident_id).timeline[-1]
+    assert (last.actor, last.what, last.text, last.evidence) == ("eve", "diagnosed", "the data", {"x": [1]})
+    assert events(store)[-1].details == {"what": "diagnosed", "text": "the data"}
+
+
+def test_an_incident_is_found_by_either_end_of_its_id(alarm, store: SqliteStore) -> None:
+    first, second = alarm(), alarm(rule="canary")
+    assert find_incident(store, first.incident_id[-6:]).incident_id == first.incident_id
+    with pytest.raises(NotFound, match="More than one"):
+        find_incident(store, second.incident_id[:6])
+    for text in ("", "abc", "%%%%", "zzzz"):
+        with pytest.raises(NotFound, match="No incident"):
+            find_incident(store, text)
