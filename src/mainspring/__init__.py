@@ -22,6 +22,8 @@ if TYPE_CHECKING:
         worst_slice,
     )
     from mainspring.loop.definition import Loop
+    from mainspring.pipeline.mapped import map  # noqa: A004
+    from mainspring.pipeline.partitions import Partition, partitions
     from mainspring.pipeline.step import pipeline, step
     from mainspring.train.candidate import Candidate, Fitted, Parts
     from mainspring.train.steps import check, evaluate, fit, split
@@ -31,6 +33,7 @@ __all__ = [
     "Candidate",
     "Fitted",
     "Loop",
+    "Partition",
     "Parts",
     "Workspace",
     "automatic",
@@ -41,7 +44,9 @@ __all__ = [
     "evaluate",
     "fit",
     "latency",
+    "map",
     "monitor",
+    "partitions",
     "pipeline",
     "replay",
     "retrain",
@@ -65,6 +70,8 @@ _HOMES = {
         "worst_slice",
     ),
     "mainspring.loop.definition": ("Loop",),
+    "mainspring.pipeline.mapped": ("map",),
+    "mainspring.pipeline.partitions": ("Partition", "partitions"),
     "mainspring.pipeline.step": ("pipeline", "step"),
     "mainspring.train.candidate": ("Candidate", "Fitted", "Parts"),
     "mainspring.train.steps": ("check", "evaluate", "fit", "split"),

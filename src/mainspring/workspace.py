@@ -9,6 +9,7 @@ the settings name. Nothing here decides anything.
 
 import getpass
 import os
+import shutil
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +20,7 @@ from mainspring.domain.ids import Digest
 from mainspring.domain.moments import Clock, SystemClock
 from mainspring.domain.signature import Signature
 from mainspring.domain.version import ModelVersion
-from mainspring.errors import Conflict, Invalid
+from mainspring.errors import Conflict, Invalid, MainspringError
 
 if TYPE_CHECKING:
     from mainspring.artifacts.protocol import ArtifactStore
@@ -121,12 +122,24 @@ class Workspace:
                     raise
         return folder
 
+    def mended_bundle(self, digest: Digest) -> Path:
+        """Return the bundle's folder after verifying it; one whose files were altered is laid out anew."""
+        from mainspring.bundle.format import verify
+
+        folder = self.bundle_folder(digest)
+        try:
+            verify(folder)
+        except MainspringError:
+            shutil.rmtree(folder)
+            folder = self.bundle_folder(digest)
+        return folder
+
     def predictor(self, version: ModelVersion) -> "Predictor":
         """Return the loaded model of a version; it stays loaded while the workspace is open."""
         from mainspring.bundle.predictor import load_bundle
 
         if version.bundle not in self._predictors:
-            self._predictors[version.bundle] = load_bundle(self.bundle_folder(version.bundle))
+            self._predictors[version.bundle] = load_bundle(self.mended_bundle(version.bundle))
         return self._predictors[version.bundle]
 
     def signature_of(self, model: str, version: int) -> Signature:

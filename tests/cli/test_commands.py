@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.cli.conftest import Run
+from tests.cli.conftest import Run, customers
 
 from mainspring.cli.main import COMMANDS
 from mainspring.serve.client import PredictionClient
@@ -45,6 +45,11 @@ def _serving(*words: str, ready: Path) -> Iterator[PredictionClient]:
         yield client
 
 
+def _ask_too_much(project: Path) -> None:
+    loop = project / "loop.py"
+    loop.write_text(loop.read_text().replace("0.6", "0.999"))
+
+
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_every_command_has_help_with_an_example(run: Run, name: str) -> None:
     done = run(name, "--help")
@@ -69,12 +74,19 @@ def test_run_with_json_ends_with_one_object(project: Path, run: Run) -> None:
 
 
 def test_run_says_no_with_exit_code_one_when_a_gate_refuses(project: Path, run: Run) -> None:
-    loop = project / "loop.py"
-    loop.write_text(loop.read_text().replace("0.6", "0.999"))
+    _ask_too_much(project)
+    (project / "customers.csv").write_text(customers(1400))
     done = run("run", "loop.py")
     assert done.code == 1
     assert "FAILED" in done.out
     assert json.loads(run("models", "--json").out)[0]["status"] == "refused"
+
+
+def test_a_stricter_goal_does_not_refuse_what_serves_already(project: Path, run: Run) -> None:
+    _ask_too_much(project)
+    assert run("run", "loop.py").code == 1
+    (found,) = json.loads(run("models", "--json").out)
+    assert (found["status"], found["aliases"]) == ("ready", ["champion"])
 
 
 def test_a_pipeline_runs_by_its_name(project: Path, run: Run) -> None:
@@ -96,8 +108,8 @@ def test_models_lists_versions_with_their_aliases(project: Path, run: Run) -> No
 
 
 def test_a_refused_version_is_promoted_only_with_a_reason(project: Path, run: Run) -> None:
-    loop = project / "loop.py"
-    loop.write_text(loop.read_text().replace("0.6", "0.999"))
+    _ask_too_much(project)
+    (project / "customers.csv").write_text(customers(1400))
     assert run("run", "loop.py").code == 1
     assert run("promote", "churn/2").code == 1
     assert run("promote", "churn/2", "--override").code == 2
@@ -111,10 +123,12 @@ def test_a_refused_version_is_promoted_only_with_a_reason(project: Path, run: Ru
 def test_the_author_cannot_approve(project: Path, run: Run) -> None:
     loop = project / "loop.py"
     loop.write_text(
-        loop.read_text().replace('goal="roc_auc >= 0.6"', 'goal="roc_auc >= 0.61", approve=ms.by("reviewer")')
+        loop.read_text().replace('goal="roc_auc >= 0.6"', 'goal="roc_auc >= 0.61", gates=[], approve=ms.by("reviewer")')
     )
+    (project / "customers.csv").write_text(customers(1400))
     assert run("run", "loop.py", "--author", "ada").code == 0
     newest = json.loads(run("models", "churn", "--json").out)[0]
+    assert run("promote", f"churn/{newest['version']}").code == 1  # nobody has approved it yet
     reference = f"churn/{newest['version']}"
     author = newest["created_by"]
     assert run("approve", reference, "--as", author).code == 1
@@ -132,7 +146,17 @@ def test_predict_scores_a_file_and_a_stream_alike(project: Path, run: Run, monke
     assert piped.returncode == 0, piped.stderr
     assert piped.stdout.decode() == (project / "out.csv").read_text()
     assert (project / "out.csv").read_text().splitlines()[0] == "age,plan,spend,score,label"
-    assert run("predict", "churn/1", "out.parquet", "again.csv").code == 0
+    again = run("predict", "churn/1", "out.parquet", "again.csv")
+    assert again.code == 0
+    assert "IN has columns named score, label" in again.err
+
+
+def test_predict_passes_on_what_the_model_does_not_eat(project: Path, run: Run) -> None:
+    rows = 'id,age,plan,spend,day,note\n9007199254740993,23,basic,10.50,2024-01-01,NA\n007,,pro,99,2024-01-02,"a,b"\n'
+    (project / "in.csv").write_text(rows)
+    assert run("predict", "churn", "in.csv", "out.csv").code == 0
+    given, written = rows.splitlines(), (project / "out.csv").read_text().splitlines()
+    assert [each.rsplit(",", 2)[0] for each in written] == given
 
 
 def test_serve_answers_and_why_explains(project: Path, run: Run) -> None:

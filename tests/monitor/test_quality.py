@@ -95,7 +95,7 @@ def ground(tmp_path: Path):
 
 def test_nothing_is_said_before_a_label_has_come(ground: Ground) -> None:
     assert ground.watch(1) is None
-    assert quality_of(ground.store, ground.versions[0], RULE) is None
+    assert quality_of(ground.store, ground.versions[0], RULE, now=START + DAY) is None
 
 
 def test_each_label_is_counted_once_across_looks_and_restarts(ground: Ground) -> None:
@@ -109,7 +109,7 @@ def test_each_label_is_counted_once_across_looks_and_restarts(ground: Ground) ->
         ground.reopen()
     assert found.live_mean == pytest.approx(0.04)
     assert found.status == "quiet"
-    assert quality_of(ground.store, ground.versions[0], RULE) == found
+    assert quality_of(ground.store, ground.versions[0], RULE, now=START + 30 * DAY) == found
 
 
 def test_a_look_after_a_long_absence_counts_the_same(ground: Ground, tmp_path: Path) -> None:
@@ -130,8 +130,7 @@ def test_a_label_that_is_corrected_later_is_not_counted_twice(ground: Ground) ->
     assert ground.watch(3).rows == 10
 
 
-def test_only_labels_of_the_version_and_since_its_birth_count(ground: Ground) -> None:
-    ground.serve(10, at=START - 3 * DAY, error=0.2)
+def test_only_labels_of_the_version_count(ground: Ground) -> None:
     ground.serve(10, at=START, error=0.2)
     ground.serve(10, at=START, error=0.9, version=2, route="canary")
     assert ground.watch(1).rows == 10
@@ -142,7 +141,8 @@ def test_an_older_look_never_takes_the_place_of_a_newer_one(ground: Ground) -> N
     for day in range(4):
         ground.serve(10, at=START + day * DAY, error=0.2)
     assert ground.watch(4).rows == 40
-    assert ground.watch(2).rows == 40
+    assert ground.watch(2).rows == 20  # what was over by then
+    assert ground.watch(4).rows == 40
 
 
 def test_a_decay_is_proven_told_and_diagnosed(ground: Ground) -> None:
@@ -191,3 +191,13 @@ def test_a_canary_is_judged_by_the_rows_it_answered(
     assert found.canary_loss == pytest.approx(error**2)
     assert found.champion_loss == pytest.approx((1 - champion) ** 2)
     assert json.dumps(found.to_json())
+
+
+def test_a_label_told_late_with_the_moment_it_came_true_counts(ground: Ground) -> None:
+    ground.serve(10, at=START, error=0.2)
+    ground.serve(10, at=START + 3 * DAY, error=0.2)
+    assert ground.watch(5).rows == 20
+    # told after that look, and dated before it
+    ground.serve(10, at=START + DAY, error=0.2)
+    assert ground.watch(6).rows == 30
+    assert ground.watch(6).rows == 30

@@ -9,11 +9,14 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
+#: How often the run is killed; a long search for the one bad instant sets it to some hundreds.
+KILLS = int(os.environ.get("MAINSPRING_KILLS", "25"))
+
 _PIPE = """
-import json, os, sys, time
-from pathlib import Path
+import os, time
 
 import numpy as np
 import pandas as pd
@@ -37,13 +40,15 @@ def first(n: int) -> pd.DataFrame:
 @ms.step
 def second(table: pd.DataFrame) -> pd.DataFrame:
     note("begin second")
+    time.sleep(0.05)
     return table.assign(y=table["x"] * 2)
 
 
 @ms.step
 def third(table: pd.DataFrame) -> np.ndarray:
     note("begin third")
-    return table["y"].to_numpy()
+    time.sleep(0.1)
+    return table["x"].to_numpy() * 3
 
 
 @ms.step
@@ -53,21 +58,24 @@ def fourth(values: np.ndarray) -> dict[str, list[int]]:
 
 
 @ms.step
-def fifth(values: dict[str, list[int]]) -> int:
+def fifth(table: pd.DataFrame, values: dict[str, list[int]]) -> int:
     note("begin fifth")
-    return sum(values["all"])
+    return int(table["y"].sum()) + sum(values["all"])
 
 
 @ms.pipeline
 def five(n: int = 20_000) -> int:
-    return fifth(fourth(third(second(first(n)))))
+    # The second and the third run side by side, in workers.
+    table = first(n)
+    return fifth(second(table), fourth(third(table)))
 """
 
 _RUN = """
-import json, sys
+import json
 from pathlib import Path
 from mainspring.artifacts.local import LocalArtifactStore
 from mainspring.pipeline.context import PipelineContext
+from mainspring.pipeline.processes import ProcessExecutor
 from mainspring.store.sqlite import SqliteStore
 from pipe import five, note
 
@@ -80,10 +88,13 @@ class Progress:
 
 store = SqliteStore(Path("state/store.db"))
 print("ready", flush=True)
-out = five.run(PipelineContext(store, LocalArtifactStore(Path("state/artifacts")), progress=Progress()))
+artifacts = LocalArtifactStore(Path("state/artifacts"))
+out = five.run(PipelineContext(store, artifacts, progress=Progress(), executor=ProcessExecutor(2)))
 print(json.dumps({"value": out.result, "cached": [row.cached for row in out.steps], "run": out.run_id}))
 store.close()
 """
+
+_VALUE = sum(5 * (i % 7) for i in range(20_000))
 
 
 @pytest.fixture
@@ -104,32 +115,62 @@ def _finish(child: subprocess.Popen[str]) -> dict[str, object]:
     return found
 
 
+def _workers_of(parent: int) -> list[int]:
+    """Return the worker processes that a process started; they name it on their command line."""
+    found = []
+    for process in psutil.process_iter(["pid", "cmdline", "status"]):
+        words = process.info["cmdline"] or []
+        if words[-1:] == [str(parent)] and "_worker" in " ".join(words) and process.info["status"] != "zombie":
+            found.append(process.info["pid"])
+    return found
+
+
+def _gone_in_time(parent: int) -> bool:
+    until = time.monotonic() + 10
+    while _workers_of(parent):
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.01)
+    return True
+
+
 def test_kill_at_any_instant_costs_only_what_had_not_finished(folder: Path) -> None:
     rng = random.Random(9)
     finished: set[str] = set()
-    kills = 0
-    for _ in range(9):
+    kills = kills_with_workers = 0
+    seconds = 0.7  # about what a whole run takes; measured as we go
+    for number in range(KILLS):
         child = _start(folder)
         assert child.stdout is not None
         assert child.stdout.readline() == "ready\n"
-        time.sleep(rng.random() * 0.12)  # the instant of the kill is the point of the test
+        began = time.monotonic()
+        try:  # the instant of the kill is the point of the test
+            child.wait(rng.random() * seconds)
+            seconds = max(time.monotonic() - began, 0.05)
+        except subprocess.TimeoutExpired:
+            kills_with_workers += bool(_workers_of(child.pid))
         child.send_signal(signal.SIGKILL)
+        rest = child.stdout.read()
         child.stdout.close()
-        kills += child.wait() == -signal.SIGKILL
+        killed = child.wait() == -signal.SIGKILL
+        kills += killed
+        assert _gone_in_time(child.pid), "a worker outlived the run"
+        assert killed or json.loads(rest)["value"] == _VALUE
         log = (folder / "calls.log").read_text().splitlines() if (folder / "calls.log").exists() else []
         for line in log:
             what, name = line.split()
             assert what == "end" or name not in finished, f"{name} had finished and ran again"
-        finished = {line.split()[1] for line in log if line.startswith("end")}
+        finished |= {line.split()[1] for line in log if line.startswith("end")}
         (folder / "calls.log").write_text("")
         if len(finished) == 5:
             # Start over with an empty cache: the kills shall fall on every step.
-            (folder / "state").rename(folder / f"state-{kills}")
-            finished = set()
+            (folder / "state").rename(folder / f"state-{number}")
+            finished, seconds = set(), 0.7
     out = _finish(_start(folder))
-    assert out["value"] == sum(2 * (i % 7) for i in range(20_000))
+    assert out["value"] == _VALUE
     assert _finish(_start(folder))["cached"] == [True] * 5
-    assert kills > 3
+    assert kills > KILLS // 3
+    assert kills_with_workers > 0
 
 
 def test_two_runs_at_once_do_not_collide(folder: Path) -> None:

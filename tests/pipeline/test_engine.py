@@ -90,7 +90,7 @@ def test_changed_argument_runs_only_what_hangs_on_it(context: PipelineContext) -
     whole.run(context)
     out = whole.run(context, c=2.0)
     assert [(row.name, row.cached) for row in out.steps] == [("load", True), ("cut", True), ("score", False)]
-    assert out.steps[2].reason == "argument `c` changed"
+    assert out.steps[2].reason.startswith("argument `c` changed")
     assert out.value.value == 1.0
 
 
@@ -561,7 +561,7 @@ def test_file_named_in_sql_counts(context: PipelineContext, tmp_path: Path) -> N
     (tmp_path / "numbers.csv").write_text("a\n1\n2\n")
     first = sql.run(context)
     assert first.value == 3
-    assert any("duckdb" in each for each in first.steps[0].opaque)
+    assert not any("duckdb" in each for each in first.steps[0].opaque), "the reads of DuckDB are seen"
     assert sql.run(context).steps[0].cached
     (tmp_path / "numbers.csv").write_text("a\n1\n9\n")
     out = sql.run(context)

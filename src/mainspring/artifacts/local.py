@@ -50,6 +50,10 @@ class LocalArtifactStore:
         self._prepare_lock = threading.Lock()
         self._prepared = False
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # A worker process opens the same folder; the lock and what was prepared are this process's own.
+        return (LocalArtifactStore, (self.root,))
+
     def put_bytes(self, data: bytes) -> Digest:
         """Keep `data` and return its digest."""
         digest = digest_of_bytes(data)

@@ -18,7 +18,8 @@ class ArtifactStore(Protocol):
 
     What a put returned is durable: it survives the death of the process at any instant. A reader sees a whole object
     or none. Every method that takes a digest raises `Invalid` when the text is no digest, and, where it needs the
-    object, `NotFound` when there is none; a put raises `Unavailable` when the bytes cannot be kept (a full disk).
+    object, `NotFound` when there is none; a put raises `Unavailable` when the bytes cannot be kept (a full disk). A
+    pickled store opens the same objects in another process, which is how workers get at arguments and keep results.
     """
 
     def put_bytes(self, data: bytes) -> Digest:

@@ -1,7 +1,7 @@
 """`mainspring demo`: one model's life on real flights, with live progress and one table at the end."""
 
 import time
-from datetime import UTC, datetime
+from datetime import timedelta
 from pathlib import Path
 
 import click
@@ -11,6 +11,7 @@ from mainspring.cli.output import print_table
 from mainspring.demo.life import Day, live
 from mainspring.demo.report import stage_rows
 from mainspring.demo.scene import set_scene
+from mainspring.domain.moments import from_iso
 from mainspring.workspace import Workspace
 
 __all__ = ["demo_command"]
@@ -36,17 +37,18 @@ def demo_command(fast: bool, home: Path, fresh: bool, until: str | None, acknowl
     """
     started = time.monotonic()
     home = home.absolute()
-    last = None if until is None else datetime.fromisoformat(until).replace(tzinfo=UTC)
+    last = None if until is None else from_iso(f"{until}T00:00:00Z")
 
     def say(text: str) -> None:
         click.echo(f"{time.monotonic() - started:6.1f} s  {text}")
 
     def tell(day: Day, workspace: Workspace) -> None:
-        if day.actions or day.day.day in (1, 15):
+        if day.day.day in (1, 15):
             say(f"{day.day:%d %b}  {day.requests} requests, {day.rows} flights")
+        look = day.day + timedelta(days=1)  # the loop looks when the day is over
         for action in day.actions:
             for line in action.splitlines():
-                say(f"        {line}")
+                say(f"{look:%d %b}  {line}")
 
     say("setting the scene: flights, weather and planes of 2013")
     set_scene(home, fast=fast, fresh=fresh)

@@ -18,18 +18,25 @@ __all__ = ["COMMANDS", "entry", "main", "mainspring"]
 #: name -> (module, one line of help). The help stands here so that `mainspring --help` imports no command.
 COMMANDS: dict[str, tuple[str, str]] = {
     "approve": ("models", "agree that a model version may serve"),
+    "cache": ("cache", "audit, list and clear the kept results of steps"),
     "data": ("data", "add, list, check out, describe and check datasets"),
     "demo": ("demo", "live one model's year on real flights: decay, retraining, canary, rollback"),
     "doctor": ("doctor", "say what is ready, what is missing, and the command that mends it"),
+    "graph": ("graph", "show the graph of a run, or of a pipeline without running it"),
     "incidents": ("incidents", "list, show and move incidents"),
     "init": ("project", "make a project that runs, with its tests and a notebook"),
+    "logs": ("logs", "show what the steps of a run printed and logged"),
     "models": ("models", "list model versions, their aliases and gates"),
     "monitor": ("monitor", "look at production once and say what is seen"),
+    "partitions": ("partitions", "list how each partition of a pipeline stands"),
+    "plan": ("plan", "say what a run would do, and why, before anything runs"),
     "predict": ("predict", "score a file with a model"),
     "promote": ("models", "make a model version champion"),
+    "reproduce": ("reproduce", "make a run or a model version again and say how far it is the same"),
     "rollback": ("models", "make the champion before this one champion again"),
     "run": ("run", "run a loop or a pipeline once"),
     "runs": ("runs", "list runs with their parameters and metrics"),
+    "schedule": ("schedule", "run loops and pipelines by the clock"),
     "serve": ("serve", "answer predictions over HTTP"),
     "timeline": ("timeline", "tell what happened, in order"),
     "up": ("up", "keep a loop running: prediction server and scheduler in one go"),
@@ -104,6 +111,14 @@ def main(arguments: list[str] | None = None) -> int:
         # flush at exit from failing again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # a read-only folder, a closed stream, a full disk: told by the system, and enough
+        if value_of("debug"):
+            raise
+        place = f" (at {error.filename})" if error.filename else ""
+        click.echo(
+            f"Error: {error.strerror or error}{place}\n  Next: check the path, its permissions and the disk", err=True
+        )
+        return 3
     except Exception as error:  # the process edge: what nobody foresaw still leaves as one line and an exit code
         if value_of("debug"):
             raise

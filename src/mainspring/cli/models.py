@@ -1,13 +1,16 @@
 """`mainspring models`, `promote`, `rollback`, `approve`: the registry on the command line."""
 
+from typing import Any
+
 import click
 
 from mainspring.cli.output import json_option, print_fields, print_json, print_table, when
 from mainspring.deploy.rollout import put_live, roll_back_champion
-from mainspring.domain.version import parse_model
+from mainspring.domain.policy import Approval
+from mainspring.domain.version import ApprovalGiven, ModelVersion, parse_model
 from mainspring.errors import GateFailed, Invalid
 from mainspring.registry.aliases import alias_history
-from mainspring.registry.approvals import approve, list_approvals
+from mainspring.registry.approvals import approve, list_approvals, missing_approvals
 from mainspring.registry.versions import find_version, gate_results, list_versions
 from mainspring.store.events import Event
 from mainspring.workspace import Workspace
@@ -122,8 +125,10 @@ def promote_command(reference: str, reason: str, override: bool) -> None:
         store, now = workspace.store, workspace.clock.now()
         version = find_version(store, reference)
         refused = [each for each in gate_results(store, version) if not each.passed]
-        if (refused or version.status != "ready") and not override:
-            said = "; ".join(f"{each.gate}: {each.reason}" for each in refused) or f"its status is {version.status}"
+        waits = _approvals_missing(version, list_approvals(store, version))
+        if (refused or waits or version.status != "ready") and not override:
+            said = "; ".join(f"{each.gate}: {each.reason}" for each in refused) or waits
+            said = said or f"its status is {version.status}"
             raise GateFailed(
                 f"{version.reference} may not serve: {said}",
                 next_step=f"mainspring promote {version.reference} --override --reason WHY",
@@ -136,6 +141,14 @@ def promote_command(reference: str, reason: str, override: bool) -> None:
         put_live(store, version, reason=reason or "promoted by hand", at=now, actor=workspace.actor)
         workspace.publish(version.model)
         click.echo(f"{version.reference} is champion. Back: mainspring rollback {version.model}")
+
+
+def _approvals_missing(version: ModelVersion, given: list[ApprovalGiven]) -> str:
+    """Say whose approval the version's loop asks for and has not got; an empty text when nobody's."""
+    asked: dict[str, Any] = dict(version.evidence.get("approval") or {})  # type: ignore[call-overload]  # by submit
+    wanted = Approval(asked.get("role"), int(asked.get("count", 1)))
+    missing = missing_approvals(wanted, given)
+    return f"it waits for the approval of {missing} {wanted.role}" if missing else ""
 
 
 @click.command("rollback")

@@ -37,7 +37,7 @@ def monitor_command(file: str | None, watch_only: bool, as_json: bool) -> None:
             if loop is None:
                 signature = workspace.signature_of(version.model, version.version)
                 watch_quality(workspace.store, workspace.log, version, signature, rule, now=workspace.clock.now())
-            found = quality_of(workspace.store, version, rule)
+            found = quality_of(workspace.store, version, rule, now=workspace.clock.now())
             asked, labelled = workspace.log.counts(version.model)
             text = (
                 "no label has come yet" if found is None else tell_verdict(found, baseline_of(version), rule.tolerance)

@@ -1,7 +1,9 @@
 """`mainspring predict`: score a file with a model, all rows or none."""
 
+import contextlib
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -10,8 +12,8 @@ import numpy as np
 
 from mainspring.bundle.conform import conform
 from mainspring.bundle.predictor import Predictor, load_bundle
-from mainspring.data.table import Columns, read_columns
-from mainspring.errors import Invalid
+from mainspring.data.table import Columns, connect, n_rows, read_columns, scan_sql
+from mainspring.errors import Invalid, Unavailable
 from mainspring.evaluate.measure import predict_labels
 from mainspring.registry.versions import find_version
 from mainspring.workspace import Workspace
@@ -46,17 +48,19 @@ def predict_command(model: str, source: Path, target: Path, kind: str | None) ->
         if (folder / "bundle.json").is_file():
             predictor = load_bundle(folder)
         else:
-            predictor = load_bundle(workspace.bundle_folder(find_version(workspace.store, model).bundle))
-    columns = _read(source, kind or "csv")
-    features, warnings = conform(columns, predictor.signature)
-    for warning in warnings:
-        click.echo(f"Warning: {warning}", err=True)
-    scored = {**columns, **_answers(predictor, features)}
-    _write(scored, target, kind or "csv")
+            predictor = workspace.predictor(find_version(workspace.store, model))
+    with _file_of(source, kind or "csv") as path:
+        table = read_columns(path)
+        features, warnings = conform(table, predictor.signature)
+        answers = _answers(predictor, features)
+        replaced = [name for name in answers if name in table]
+        if replaced:
+            warnings.append(f"IN has columns named {', '.join(replaced)}; OUT holds the answers in their place")
+        for warning in warnings:
+            click.echo(f"Warning: {warning}", err=True)
+        _write(path, answers, replaced, target, kind or "csv")
     if str(target) != "-":
-        click.echo(
-            f"{len(next(iter(scored.values()))):,} rows scored by {predictor.manifest.name} into {target}", err=True
-        )
+        click.echo(f"{n_rows(table):,} rows scored by {predictor.manifest.name} into {target}", err=True)
 
 
 def _answers(predictor: Predictor, features: Columns) -> Columns:
@@ -72,40 +76,50 @@ def _answers(predictor: Predictor, features: Columns) -> Columns:
     return {**{f"score_{name}": scores[:, i] for i, name in enumerate(signature.classes)}, "label": labels}
 
 
-def _read(source: Path, kind: str) -> Columns:
+@contextlib.contextmanager
+def _file_of(source: Path, kind: str) -> Iterator[Path]:
+    """Give the file to read; standard input is put into one."""
     if str(source) != "-":
-        return read_columns(source)
-    data = sys.stdin.buffer.read()
+        yield source
+        return
+    data = sys.stdin.buffer.read() if sys.stdin is not None else b""
     if not data.strip():
         raise Invalid("Standard input is empty", where="IN", next_step="pipe a table with a header into it")
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / f"stdin.{kind}"
         path.write_bytes(data)
-        return read_columns(path)
+        yield path
 
 
-def _write(columns: Columns, target: Path, kind: str) -> None:
-    """Write a table whole or not at all: to a hidden file beside the target, then renamed."""
-    with tempfile.TemporaryDirectory() as scratch, duckdb.connect() as connection:
-        connection.register("scored", columns)
-        if str(target) == "-":
-            path = Path(scratch) / "out"
-            connection.execute(f"COPY (SELECT * FROM scored) TO '{path}' {_FORMATS[kind]}").fetchall()
-            sys.stdout.flush()
-            sys.stdout.buffer.write(path.read_bytes())
-            sys.stdout.buffer.flush()
-            return
-        ending = target.suffix.removeprefix(".").replace("ndjson", "jsonl")
-        if ending not in _FORMATS:
-            known = ", ".join(f".{each}" for each in sorted(_FORMATS))
-            raise Invalid(
-                f"`{target.name}` has an ending Mainspring does not write", where="OUT", next_step=f"use {known}"
-            )
-        target.parent.mkdir(parents=True, exist_ok=True)
-        hidden = target.with_name(f".{target.name}.part")
+def _write(source: Path, answers: Columns, replaced: list[str], target: Path, kind: str) -> None:
+    """Write IN's columns as they are with the answers behind them, whole or not at all.
+
+    To a hidden file beside the target, which is then renamed; IN is read again by the engine, so that what the model
+    does not eat (ids, dates, notes) is passed on and not through the types of the model.
+    """
+    ending = kind if str(target) == "-" else target.suffix.removeprefix(".").lower().replace("ndjson", "jsonl")
+    if ending not in _FORMATS:
+        known = ", ".join(f".{each}" for each in sorted(_FORMATS))
+        raise Invalid(f"`{target.name}` has an ending Mainspring does not write", where="OUT", next_step=f"use {known}")
+    left_out = f" EXCLUDE ({', '.join(replaced)})" if replaced else ""
+    with tempfile.TemporaryDirectory() as scratch, connect() as connection:
+        connection.register("answers", answers)
+        scan = scan_sql(source, as_written=ending == "csv")
+        query = f"SELECT given.*{left_out}, answers.* FROM {scan} given POSITIONAL JOIN answers"
+        hidden = Path(scratch) / "out" if str(target) == "-" else target.with_name(f".{target.name}.part")
         quoted = str(hidden).replace("'", "''")
         try:
-            connection.execute(f"COPY (SELECT * FROM scored) TO '{quoted}' {_FORMATS[ending]}").fetchall()
-            hidden.replace(target)
+            connection.execute(f"COPY ({query}) TO '{quoted}' {_FORMATS[ending]}").fetchall()
+            if str(target) == "-":
+                sys.stdout.flush()
+                sys.stdout.buffer.write(hidden.read_bytes())
+                sys.stdout.buffer.flush()
+            else:
+                hidden.replace(target)
+        except duckdb.IOException as error:
+            told = str(error).splitlines()[0]
+            raise Unavailable(
+                f"`{target}` cannot be written: {told}", where="OUT", next_step="check its folder"
+            ) from error
         finally:
             hidden.unlink(missing_ok=True)

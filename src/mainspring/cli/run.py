@@ -1,40 +1,30 @@
 """`mainspring run`: run a loop or a pipeline once, with live progress, and say what came of it."""
 
-import sys
+import contextlib
 from typing import Any
 
 import click
 
 from mainspring.cli.loading import target_in
 from mainspring.cli.output import json_option, print_json, print_table
-from mainspring.loop.definition import Loop
-from mainspring.pipeline.outcome import RunFailed, RunOutcome, StepEvent
+from mainspring.cli.progress import print_cost, progress_for_people
+from mainspring.loop.definition import Loop, LoopRun
+from mainspring.pipeline.cost import cost_of
+from mainspring.pipeline.ledger import Ledger
+from mainspring.pipeline.outcome import RunFailed, RunOutcome
 from mainspring.pipeline.parameters import parse_parameters
 from mainspring.workspace import Workspace
 
-__all__ = ["StepPrinter", "run_command"]
-
-
-class StepPrinter:
-    """Tells of each step on standard error: one line when it ends, so that it reads the same in a log."""
-
-    def on_step(self, event: StepEvent) -> None:
-        """Print what became of a step; that it has begun is shown on a terminal only."""
-        if event.status == "running":
-            if sys.stderr.isatty():
-                click.echo(f"  .. {event.name}", err=True, nl=False)
-                click.echo("\r", err=True, nl=False)
-            return
-        seconds = f" {event.seconds:.1f} s" if event.status == "finished" else ""
-        click.echo(f"  {event.status:<9}{event.name}{seconds}  {event.reason}".rstrip(), err=True)
+__all__ = ["run_command"]
 
 
 @click.command("run")
 @click.argument("target", metavar="FILE[:NAME]")
 @click.option("-p", "--parameter", "given", multiple=True, metavar="NAME=VALUE", help="A parameter of the pipeline.")
+@click.option("--partitions", default="", metavar="FIRST..LAST", help="Run once for each partition not done yet.")
 @click.option("--author", default="", help="Who made the candidate (default: you).")
 @json_option
-def run_command(target: str, given: tuple[str, ...], author: str, as_json: bool) -> int:
+def run_command(target: str, given: tuple[str, ...], partitions: str, author: str, as_json: bool) -> int:
     """Run the loop or pipeline that FILE defines, once.
 
     A loop trains, puts the candidate through its gates, registers it and lets it serve as far as approvals allow.
@@ -42,24 +32,39 @@ def run_command(target: str, given: tuple[str, ...], author: str, as_json: bool)
 
     \b
     Example:
-      mainspring run loop.py -p until=2013-04-01T00:00:00Z
-      mainspring run loop.py:train -p rate=0.1 --json
+      mainspring run loop.py
+      mainspring run pipeline.py:train -p rate=0.1 --json
+      mainspring run report.py:report --partitions 2013-01..2013-06
     """
+    if partitions:
+        from mainspring.cli.partitions import run_partitions  # brings planning, which a plain run does not need
+
+        return run_partitions(target, partitions, given, as_json)
     found = target_in(target)
     if isinstance(found, Loop):  # what is not given comes from the loop's own definition and the moment
         parameters = parse_parameters(found.pipeline, given, partial=True)
     else:
         parameters = parse_parameters(found, given)
     with Workspace() as workspace:
-        workspace.progress = None if as_json else StepPrinter()
+        progress = None if as_json else progress_for_people()
+        workspace.progress = progress
+        done: LoopRun | None = None
+        outcome: RunOutcome[Any]  # of whatever the pipeline returns
         try:
-            if isinstance(found, Loop):
-                return _run_loop(found, workspace, parameters, author, as_json)
-            outcome = found.run(workspace.pipeline_context, **parameters)
+            with progress or contextlib.nullcontext():
+                if isinstance(found, Loop):
+                    done = found.run(workspace, author=author, **parameters)
+                    outcome = done.outcome
+                else:
+                    outcome = found.run(workspace.pipeline_context, **parameters)
         except RunFailed as error:
             if as_json and error.outcome is not None:
                 print_json({**_document(error.outcome), "error": str(error)})
             raise
+        if not as_json:
+            print_cost(cost_of(outcome.steps, Ledger(workspace.store, workspace.artifacts)))
+    if done is not None and isinstance(found, Loop):
+        return _say_version(found, done, as_json)
     if as_json:
         print_json(_document(outcome))
     else:
@@ -67,8 +72,7 @@ def run_command(target: str, given: tuple[str, ...], author: str, as_json: bool)
     return 0
 
 
-def _run_loop(loop: Loop, workspace: Workspace, parameters: dict[str, Any], author: str, as_json: bool) -> int:
-    done = loop.run(workspace, author=author, **parameters)
+def _say_version(loop: Loop, done: LoopRun, as_json: bool) -> int:
     refused = [gate for gate in done.gates if not gate.passed]
     if as_json:
         print_json({**_document(done.outcome), "version": done.version.reference, "gates": done.gates})

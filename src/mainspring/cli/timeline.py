@@ -4,6 +4,7 @@ import click
 
 from mainspring.cli.output import json_option, print_json, print_table, when
 from mainspring.govern.timeline import timeline
+from mainspring.registry.versions import find_version
 from mainspring.store.events import verify_chain
 from mainspring.workspace import Workspace
 
@@ -26,6 +27,8 @@ def timeline_command(model: str | None, limit: int, verify: bool, as_json: bool)
         if verify:
             count = verify_chain(workspace.store)
             click.echo(f"The audit chain holds: {count} entries.", err=True)
+        if model is not None:
+            find_version(workspace.store, model)  # an unknown name is told with the nearest ones
         told = timeline(workspace.store, model=model)[-limit:]
     if as_json:
         print_json(told)

@@ -2,12 +2,14 @@
 
 import signal
 import threading
+import time
 from datetime import UTC, datetime
+from urllib.parse import urlsplit
 
 import click
 
 from mainspring.cli.loading import loop_in
-from mainspring.cli.run import StepPrinter
+from mainspring.cli.progress import StepPrinter
 from mainspring.domain.moments import parse_duration
 from mainspring.errors import MainspringError
 from mainspring.loop.definition import Loop
@@ -51,18 +53,37 @@ def up_command(file: str, port: int, every: str, looks: int) -> None:
             click.echo("It waits for its gates or approvals: see mainspring models. Approve it while this runs.")
         workspace.endpoints.mkdir(parents=True, exist_ok=True)
         workspace.journals.mkdir(parents=True, exist_ok=True)
-        with ServerProcess.start(workspace.endpoints, workspace.journals, port=port) as server:
-            click.echo(f"Serving {loop.name} at {server.url}; looking at production every {every}. Ctrl-C stops.")
+        server = ServerProcess.start(workspace.endpoints, workspace.journals, port=port)
+        click.echo(f"Serving {loop.name} at {server.url}; looking at production every {every}. Ctrl-C stops.")
+        try:
             count = 0
-            while not stop.is_set() and server.is_alive:
+            while not stop.is_set():
+                if not server.is_alive:
+                    click.echo("The prediction server died; starting another.", err=True)
+                    server = _restarted(server, workspace)
                 _look(loop, workspace)
                 count += 1
                 if looks and count >= looks:
                     break
-                stop.wait(pause)
-            if not server.is_alive:
-                click.echo(f"The prediction server ended: {server.tail()}", err=True)
+                _wait(stop, pause, server)
+        finally:
+            server.stop()
     click.echo("Stopped.")
+
+
+def _restarted(server: ServerProcess, workspace: Workspace) -> ServerProcess:
+    """Start a server where the dead one was; one that cannot start ends the command with its reason."""
+    port = urlsplit(server.url).port or 0
+    server.stop()
+    return ServerProcess.start(workspace.endpoints, workspace.journals, port=port)
+
+
+def _wait(stop: threading.Event, pause: float, server: ServerProcess) -> None:
+    """Wait for the next look, or until it is time to stop or the server has died."""
+    until = time.monotonic() + pause
+    while server.is_alive and (left := until - time.monotonic()) > 0:
+        if stop.wait(min(left, 0.5)):
+            return
 
 
 def _look(loop: Loop, workspace: Workspace) -> None:

@@ -51,8 +51,8 @@ def _fields(found: Explanation) -> dict[str, object]:
             "started": when(run.started_at),
             **{f"{key} =": text for key, text in run.parameters.items()},
         },
-        "commit": found.commit or "the code was in no git repository",
-        "data version": found.data or "no file was read by its path",
+        "commit": found.commit or "not known: the code was in no git repository, or not committed",
+        "data version": found.data or "not known: no file was handed to the run",
         "made by": found.author,
         "gates": {gate.gate: f"{'passed' if gate.passed else 'FAILED'}: {gate.reason}" for gate in found.gates},
         "approver": {each.approver: f"as {each.role}, {when(each.at)} {each.comment}" for each in found.approvals}

@@ -88,8 +88,10 @@ def _close_engines() -> None:
         engine.close()
 
 
-def scan_sql(path: Path) -> str:
+def scan_sql(path: Path, *, as_written: bool = False) -> str:
     """Return the DuckDB table function that reads `path` by its ending (a trailing ``.gz`` is seen through).
+
+    `as_written` keeps the values of CSV and TSV files as their text, to be written again without a change.
 
     Raises:
         NotFound: there is no such file.
@@ -107,7 +109,10 @@ def scan_sql(path: Path) -> str:
             where=str(path),
             next_step=f"use one of {', '.join(sorted(_READERS))}",
         )
-    return reader.format(path=_one_file(path), dialect=_dialect(path) if ending in (".csv", ".tsv") else "")
+    scan = reader.format(path=_one_file(path), dialect=_dialect(path) if ending in (".csv", ".tsv") else "")
+    if as_written and ending in (".csv", ".tsv"):
+        return scan.replace("nullstr=['', 'NA']", "nullstr=['']").replace("sample_size=-1", "all_varchar=true")
+    return scan
 
 
 def _ending(path: Path) -> str:

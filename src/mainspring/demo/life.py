@@ -124,7 +124,9 @@ class Life:
         return bool(found) and not found[-1].is_open
 
     def _is_planted(self) -> bool:
-        return any(each.created_by == COLLEAGUE for each in list_versions(self.workspace.store, self.loop.name))
+        # one that was registered and not yet asked by its gates was cut short: it is planted again
+        versions = list_versions(self.workspace.store, self.loop.name)
+        return any(each.created_by == COLLEAGUE and each.status != "candidate" for each in versions)
 
     def _await_routes(self) -> None:
         """Wait until the server follows the newest routes, so that the next day is answered as was decided."""

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mainspring.loop.inputs import keep_inputs
 from mainspring.train.candidate import Candidate, Parts
 from mainspring.train.steps import evaluate, fit, split
 
@@ -23,7 +24,8 @@ COLLEAGUE = "hasty-colleague"
 
 def plant(loop: "Loop", workspace: "Workspace", user: dict[str, Any], data: Path, now: datetime) -> str:
     """Submit the candidate and return its version; `user` holds the names of the user's loop file."""
-    version, _ = loop.submit(workspace, _leaky_candidate(user, data, now), author=COLLEAGUE)
+    kept = keep_inputs(workspace, loop.name, {"folder": data})
+    version, _ = loop.submit(workspace, _leaky_candidate(user, data, now), author=COLLEAGUE, data=kept)
     return version.reference
 
 

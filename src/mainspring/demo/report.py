@@ -56,7 +56,8 @@ def _before(told: _Told) -> Iterator[StageRow]:
         )
     if event := told.first("data.split"):
         rows: Any = event.details["rows"]
-        yield StageRow("split", "by time, newest rows for the test", " / ".join(f"{n:,}" for n in rows.values()), first)
+        dealt = ", ".join(f"{part} {rows[part]:,}" for part in _PARTS)
+        yield StageRow("split", "by time, newest rows for the test", dealt, first)
     if event := told.first("model.chosen"):
         board: Any = event.details["contenders"]
         losses = ", ".join(f"{each['name']} {each['loss']:.3f}" for each in board)
@@ -66,7 +67,7 @@ def _before(told: _Told) -> Iterator[StageRow]:
         auc, matrix = metrics["roc_auc"], event.details["confusion"]
         counts = matrix["counts"] if isinstance(matrix, dict) else []
         figure = f"roc_auc {auc['value']:.3f} [{auc['low']:.3f}, {auc['high']:.3f}]"
-        yield StageRow("evaluate", f"on the untouched test part; confusion {counts}", figure, "mainspring runs RUN")
+        yield StageRow("evaluate", f"on the untouched test part; confusion {counts}", figure, first)
     version = find_version(told.workspace.store, f"{told.model}/1")
     size = version.evidence.get("size_bytes")
     if isinstance(size, int):
@@ -148,16 +149,17 @@ def _rollout(told: _Told, reference: str) -> Iterator[StageRow]:
 
 
 def _mistake(told: _Told) -> Iterator[StageRow]:
-    planted = next(
-        (e for e in reversed(list_versions(told.workspace.store, told.model)) if e.created_by == COLLEAGUE), None
-    )
+    versions = reversed(list_versions(told.workspace.store, told.model))
+    planted = next((each for each in versions if each.created_by == COLLEAGUE and each.status != "candidate"), None)
     if planted is None:
         return
     where = f"mainspring models {planted.reference}"
     metrics: Any = planted.evidence["metrics"]
+    gates = gate_results(told.workspace.store, planted)
+    passed = sum(gate.passed for gate in gates)
     yield StageRow(
         "bad candidate",
-        f"{planted.reference} has learnt its own exam and passed every gate",
+        f"{planted.reference} has learnt its own exam and passed {passed} of {len(gates)} gates",
         f"roc_auc {metrics['roc_auc']['value']:.3f}",
         where,
     )
@@ -176,6 +178,10 @@ def _mistake(told: _Told) -> Iterator[StageRow]:
             closed,
             f"mainspring incidents {incident.incident_id[-8:]}",
         )
+
+
+#: The parts of a split in the order of time.
+_PARTS = ("train", "validation", "test")
 
 
 def _digest(event: EventRow) -> str:

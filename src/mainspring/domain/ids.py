@@ -47,7 +47,7 @@ def born_at_ms(identifier: str) -> int:
     """Return the Unix milliseconds at which a UUIDv7 in hex was made.
 
     >>> born_at_ms("0190163d8694739b91f1b0ee84e4d1a5")
-    1718380988052
+    1718360049300
     """
     return int(identifier[:12], 16)
 

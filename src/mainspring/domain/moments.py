@@ -63,11 +63,11 @@ def from_iso(text: str) -> datetime:
     """
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise Invalid(f"`{text}` is not a moment with a zone", next_step="write it as 2013-04-01T06:00:00Z")
-    return moment.astimezone(UTC)
+        if moment.tzinfo is not None:
+            return moment.astimezone(UTC)
+    except (ValueError, OverflowError):  # the latter: the zone carries it out of the calendar
+        pass
+    raise Invalid(f"`{text}` is not a moment with a zone", next_step="write it as 2013-04-01T06:00:00Z")
 
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}

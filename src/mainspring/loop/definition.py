@@ -30,9 +30,11 @@ from mainspring.domain.version import GateResult, ModelVersion, check_model_name
 from mainspring.errors import Conflict, Invalid
 from mainspring.loop.inputs import keep_inputs
 from mainspring.loop.policies import POLICIES, Action, Situation, roll_out
+from mainspring.pipeline._surroundings import surroundings
 from mainspring.registry.gates import GateContext
 from mainspring.registry.submit import submit
 from mainspring.registry.versions import find_champion, find_version
+from mainspring.tracking.runs import finish_run, start_run
 
 if TYPE_CHECKING:
     from mainspring.pipeline.outcome import RunOutcome
@@ -125,6 +127,8 @@ class Loop:
 
         `data` names the dataset versions it was made of, by parameter.
         """
+        if run_id is None:
+            run_id = self._run_by_hand(workspace)
         champion = find_champion(workspace.store, self.name)
         context = GateContext(
             candidate=candidate,
@@ -144,6 +148,7 @@ class Loop:
             at=workspace.clock.now(),
             load=workspace.predictor,
             data=data,
+            approval=self.approve,
         )
 
     def tick(self, workspace: "Workspace") -> list[Action]:
@@ -160,6 +165,14 @@ class Loop:
                 done += [Action(policy.name, text) for text in policy.act(situation)]
             self._publish(workspace)
             return done
+
+    def _run_by_hand(self, workspace: "Workspace") -> str:
+        """Record a candidate that no pipeline made as a run of its own, with the code's commit and who did it."""
+        now = workspace.clock.now()
+        tags = {"submitted": "by hand", **surroundings(Path.cwd())}
+        run_id = start_run(workspace.store, experiment=self.name, name="by hand", parameters={}, at=now, tags=tags)
+        finish_run(workspace.store, run_id, "finished", now)
+        return run_id
 
     def start_waiting(self, workspace: "Workspace") -> list[Action]:
         """Let a version that has just got its approvals serve now, without waiting for the next tick."""

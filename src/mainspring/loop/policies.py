@@ -20,7 +20,7 @@ from mainspring.monitor.decay import diagnose_decay
 from mainspring.monitor.incidents import add_entry, find_incident, list_incidents, move_incident, open_incident
 from mainspring.monitor.quality import baseline_of, tell_verdict, watch_quality
 from mainspring.registry.approvals import list_approvals, missing_approvals
-from mainspring.registry.versions import find_champion, find_version, list_versions
+from mainspring.registry.versions import find_champion, find_version, list_versions, set_status
 
 if TYPE_CHECKING:
     from mainspring.loop.definition import Loop
@@ -113,6 +113,8 @@ def _report_rollbacks(situation: Situation) -> Iterator[str]:
         if deployment.status != "rolled_back" or deployment.weight != 0 or deployment.version in known:
             continue
         version = find_version(store, f"{situation.model}/{deployment.version}")
+        if version.status == "ready":
+            set_status(store, version, "refused", reason=f"rolled back: {deployment.reason}")
         incident = open_incident(
             store,
             model=situation.model,
@@ -234,7 +236,7 @@ def _close_incidents(situation: Situation) -> Iterator[str]:
             if since < situation.loop.rollout.bake:
                 continue
             serving = "nothing" if champion is None else champion.reference
-            text = f"{serving} has served for {since} without harm"
+            text = f"{serving} has served for {since.total_seconds() / 86400:.1f} days without harm"
             move_incident(store, incident, "resolved", text=text, at=situation.now)
             yield f"closed the incident: {incident.title}"
 

@@ -6,18 +6,18 @@ each label is counted once however often and by whom the monitor is run.
 
 import json
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
 
 from mainspring.data.table import n_rows
-from mainspring.domain.moments import from_iso, to_iso
+from mainspring.domain.moments import to_iso
 from mainspring.domain.policy import Monitor
 from mainspring.domain.signature import Signature
 from mainspring.domain.version import ModelVersion
 from mainspring.evaluate.losses import loss
-from mainspring.monitor.risk import Baseline, RiskState, RiskVerdict, baseline, limit_of, observe, verdict
+from mainspring.monitor.risk import RECENT, Baseline, RiskState, RiskVerdict, baseline, limit_of, observe, verdict
 from mainspring.predictions.log import PredictionLog, scores_of
 from mainspring.store.protocol import Store
 from mainspring.train.features import label_values
@@ -30,30 +30,32 @@ _RULE = "quality"
 def watch_quality(
     store: Store, log: PredictionLog, version: ModelVersion, signature: Signature, rule: Monitor, *, now: datetime
 ) -> RiskVerdict | None:
-    """Count the labels that have come since the last look, in whole blocks of `rule.every`, and say what is proven.
+    """Count the labels that were told since the last look, and say what is proven by the blocks that are over.
 
-    None when no label has come yet.
+    A label counts in the block of the moment it bears, however late it was told. The block under way is kept, and
+    judged when it is over. None while no block is over.
     """
-    state, cursor = _standing(store, version)
-    until = _floor(now, rule.every)
-    if until > cursor:
-        rows = log.labelled(version.model, labelled_from=cursor, labelled_until=until, version=version.version)
-        if n_rows(rows):
-            truth = label_values(rows["label"], signature)
-            losses = loss(signature.task, truth, scores_of(rows), bound=_bound(version))
-            state = observe(state, losses, _blocks(rows["labelled_at"], rule.every))
-        _keep(store, version, state, until)
-    if not state.blocks:
-        return None
-    return verdict(state, baseline_of(version), tolerance=rule.tolerance, alpha=rule.alpha)
+    state, after = _standing(store, version)
+    rows = log.newly_labelled(version.model, version=version.version, after=after)
+    if n_rows(rows):
+        truth = label_values(rows["label"], signature)
+        losses = loss(signature.task, truth, scores_of(rows), bound=_bound(version))
+        state = observe(state, losses, _blocks(rows["labelled_at"], rule.every))
+        _keep(store, version, state, str(rows["sealed"][-1]), now)
+    return _judged(state, version, rule, now)
 
 
-def quality_of(store: Store, version: ModelVersion, rule: Monitor) -> RiskVerdict | None:
-    """Return what the last look proved, without looking anew; None when no label has come yet."""
-    state, _ = _standing(store, version)
-    if not state.blocks:
+def quality_of(store: Store, version: ModelVersion, rule: Monitor, *, now: datetime) -> RiskVerdict | None:
+    """Return what the last look proved, without looking anew; None while no block is over."""
+    return _judged(_standing(store, version)[0], version, rule, now)
+
+
+def _judged(state: RiskState, version: ModelVersion, rule: Monitor, now: datetime) -> RiskVerdict | None:
+    under_way = _block_of(now, rule.every)
+    over = RiskState(tuple(each for each in state.blocks if each.name < under_way))
+    if not over.blocks:
         return None
-    return verdict(state, baseline_of(version), tolerance=rule.tolerance, alpha=rule.alpha)
+    return verdict(over, baseline_of(version), tolerance=rule.tolerance, alpha=rule.alpha)
 
 
 def baseline_of(version: ModelVersion) -> Baseline:
@@ -64,37 +66,43 @@ def baseline_of(version: ModelVersion) -> Baseline:
 def tell_verdict(found: RiskVerdict, base: Baseline, tolerance: float) -> str:
     """Say in a sentence what a verdict says in figures."""
     limit = limit_of(base, tolerance)
-    told = f"live loss {found.live_mean:.4f} over {found.rows:,} labelled rows, {base.mean:.4f} on the hold-out"
+    recent = min(found.n, RECENT)
+    told = (
+        f"live loss {found.live_mean:.4f}, the mean of the last {recent} blocks ({found.rows:,} labelled rows in all),"
+        f" and {base.mean:.4f} by the blocks of the hold-out"
+    )
     if found.status == "decayed":
         return f"{told}; proven above {found.lower:.4f} since {found.since}, and {limit:.4f} is the limit"
     return f"{told}; not proven to be above the limit of {limit:.4f}"
 
 
-def _standing(store: Store, version: ModelVersion) -> tuple[RiskState, datetime]:
+def _standing(store: Store, version: ModelVersion) -> tuple[RiskState, str]:
+    """Return what was counted so far, and the place in the order of sealing up to which it was."""
     rows = store.read(
-        "SELECT state, cursor_at FROM monitors WHERE model = ? AND version = ? AND rule = ?",
+        "SELECT state FROM monitors WHERE model = ? AND version = ? AND rule = ?",
         (version.model, version.version, _RULE),
     )
-    if rows:
-        return RiskState.from_json(json.loads(rows[0][0])), from_iso(rows[0][1])
-    return RiskState(), from_iso(version.created_at)
+    if not rows:
+        return RiskState(), ""
+    kept = json.loads(rows[0][0])
+    return RiskState.from_json(kept), kept["after"]
 
 
-def _keep(store: Store, version: ModelVersion, state: RiskState, cursor: datetime) -> None:
-    document = json.dumps(state.to_json(), allow_nan=False)
+def _keep(store: Store, version: ModelVersion, state: RiskState, after: str, now: datetime) -> None:
+    # counts and place are one document: whoever writes last has counted all that its place says
+    document = json.dumps({**state.to_json(), "after": after}, allow_nan=False)
     store.record(
         lambda transaction: transaction.execute(
             "INSERT INTO monitors (model, version, rule, state, cursor_at) VALUES (?, ?, ?, ?, ?)"
-            " ON CONFLICT (model, version, rule) DO UPDATE SET state = excluded.state, cursor_at = excluded.cursor_at"
-            " WHERE excluded.cursor_at > monitors.cursor_at",
-            (version.model, version.version, _RULE, document, to_iso(cursor)),
+            " ON CONFLICT (model, version, rule) DO UPDATE SET state = excluded.state, cursor_at = excluded.cursor_at",
+            (version.model, version.version, _RULE, document, to_iso(now)),
         )
     )
 
 
-def _floor(moment: datetime, every: timedelta) -> datetime:
-    epoch = from_iso("1970-01-01T00:00:00Z")
-    return epoch + (moment - epoch) // every * every
+def _block_of(moment: datetime, every: timedelta) -> str:
+    instant = np.array([np.datetime64(moment.astimezone(UTC).replace(tzinfo=None), "us")])
+    return str(_blocks(instant, every)[0])
 
 
 def _blocks(moments: Any, every: timedelta) -> Any:  # datetime64[us] array -> names of blocks that sort by time

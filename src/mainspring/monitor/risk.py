@@ -24,6 +24,7 @@ from mainspring.evaluate.sequential import SequentialState
 
 __all__ = [
     "ALPHA",
+    "RECENT",
     "TOLERANCE",
     "Backtest",
     "Baseline",
@@ -48,7 +49,7 @@ ALPHA = 0.002
 #: Blocks remembered. Forgetting old starts only lowers the evidence, so the guarantee stays.
 _MOST_BLOCKS = 400
 #: Blocks in `RiskVerdict.live_mean`: four weeks of days.
-_RECENT = 28
+RECENT = 28
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +231,7 @@ def verdict(state: RiskState, base: Baseline, *, tolerance: float = TOLERANCE, a
     evidence = float(found.by_time[-1]) if means.size else 0.0
     return RiskVerdict(
         "decayed" if evidence >= 1 / alpha else "quiet",
-        float(means[-_RECENT:].mean()) if means.size else math.nan,
+        float(means[-RECENT:].mean()) if means.size else math.nan,
         lower_bound(means, alpha),
         limit,
         evidence,

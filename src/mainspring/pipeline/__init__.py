@@ -1,7 +1,8 @@
 """Steps and pipelines: plain functions whose results are kept, found again, and never stale.
 
 Nouns: `Step` and `Pipeline` (decorated functions), lazy value (what a step call gives in a pipeline body),
-`Fingerprint` (the cache key of a call and its parts), `RunOutcome` (what a run came to), `Executor` (where steps run).
+`Fingerprint` (the cache key of a call and its parts), `RunOutcome` (what a run came to), `Executor` (where steps run),
+`Crew` (its workers in one run).
 Start in `step.py`, then `lazy.py` (what a body sees), `engine.py` (look up, else run), `fingerprint.py` (the key).
 """
 
@@ -10,14 +11,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mainspring.pipeline.context import PipelineContext
-    from mainspring.pipeline.executor import Executor, InProcessExecutor
+    from mainspring.pipeline.executor import Crew, Executor, InProcessExecutor, executor_named
     from mainspring.pipeline.fingerprint import Fingerprint, Part
     from mainspring.pipeline.ledger import StepRow, steps_of
     from mainspring.pipeline.outcome import Progress, RunFailed, RunOutcome, StepEvent
     from mainspring.pipeline.parameters import Parameter, parse_parameters
+    from mainspring.pipeline.processes import ProcessExecutor
     from mainspring.pipeline.step import Pipeline, Step, pipeline, step
 
 __all__ = [
+    "Crew",
     "Executor",
     "Fingerprint",
     "InProcessExecutor",
@@ -25,12 +28,14 @@ __all__ = [
     "Part",
     "Pipeline",
     "PipelineContext",
+    "ProcessExecutor",
     "Progress",
     "RunFailed",
     "RunOutcome",
     "Step",
     "StepEvent",
     "StepRow",
+    "executor_named",
     "parse_parameters",
     "pipeline",
     "step",
@@ -39,6 +44,7 @@ __all__ = [
 
 # Lazy, because whoever only decorates a function needs neither the engine nor the store.
 _HOMES = {
+    "Crew": "executor",
     "Executor": "executor",
     "Fingerprint": "fingerprint",
     "InProcessExecutor": "executor",
@@ -46,12 +52,14 @@ _HOMES = {
     "Part": "fingerprint",
     "Pipeline": "step",
     "PipelineContext": "context",
+    "ProcessExecutor": "processes",
     "Progress": "outcome",
     "RunFailed": "outcome",
     "RunOutcome": "outcome",
     "Step": "step",
     "StepEvent": "outcome",
     "StepRow": "ledger",
+    "executor_named": "executor",
     "parse_parameters": "parameters",
     "pipeline": "step",
     "step": "step",

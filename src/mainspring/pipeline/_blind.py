@@ -17,6 +17,9 @@ _NETWORK = "the network"
 _ENVIRONMENT = "the environment"
 _COMPUTED = "code by a computed name"
 _CHILD = "another program"
+_MACHINE = "the machine"
+_TYPED = "what is typed"
+_SEED = "the hash seed or an address in memory"
 
 #: Full names, as module and attributes; a name that ends in a dot covers the whole module.
 _NAMES = {
@@ -27,8 +30,15 @@ _NAMES = {
     "time.localtime": _CLOCK,
     "time.gmtime": _CLOCK,
     "os.urandom": _RANDOM,
-    "os.environ": _ENVIRONMENT,
-    "os.getenv": _ENVIRONMENT,
+    "posix.environ": _ENVIRONMENT,
+    "os.cpu_count": _MACHINE,
+    "os.uname": _MACHINE,
+    "os.getpid": _MACHINE,
+    "os.getloadavg": _MACHINE,
+    "platform.": _MACHINE,
+    "multiprocessing.cpu_count": _MACHINE,
+    "psutil.": _MACHINE,
+    "sys.stdin": _TYPED,
     "os.system": _CHILD,
     "os.popen": _CHILD,
     "uuid.uuid1": _RANDOM,
@@ -49,14 +59,23 @@ _NAMES = {
     "importlib.util.": _COMPUTED,
     "runpy.": _COMPUTED,
 }
-_BUILTINS = {"eval": _COMPUTED, "exec": _COMPUTED, "__import__": _COMPUTED, "globals": _COMPUTED, "compile": _COMPUTED}
+_BUILTINS = {
+    "eval": _COMPUTED,
+    "exec": _COMPUTED,
+    "__import__": _COMPUTED,
+    "globals": _COMPUTED,
+    "compile": _COMPUTED,
+    "input": _TYPED,
+    "hash": _SEED,
+    "id": _SEED,
+}
 # Methods of time classes that ask the clock, whatever the class is called here.
 _ASKS_CLOCK = frozenset({"now", "utcnow", "today"})
 # What takes a seed, or is only a name for a type, in the modules of random numbers.
 _SEEDED = frozenset({"seed", "Random", "Generator", "RandomState", "SeedSequence", "PCG64", "default_rng", "random"})
 
-#: Libraries that open files below Python, where no audit hook sees it.
-_NATIVE_READERS = frozenset({"duckdb", "fastparquet", "h5py", "netCDF4", "polars", "pyarrow", "tables", "xarray"})
+#: Libraries that open files below Python, where no audit hook sees it, and that `_watched` does not know.
+_NATIVE_READERS = frozenset({"fastparquet", "h5py", "netCDF4", "tables", "xarray"})
 
 
 def blind_spot(chain: Chain, start: object) -> str | None:
@@ -82,12 +101,16 @@ def blind_spot(chain: Chain, start: object) -> str | None:
     name = getattr(start, "__name__", None)
     if isinstance(owner, str) and isinstance(name, str) and not isinstance(start, type):
         return _by_name(f"{_public(owner)}.{name}", chain.called_bare)
-    return _by_name("os.environ", False) if type(start).__name__ == "_Environ" else None
+    return None
 
 
 def reads_in_native_code(import_names: Iterable[str]) -> list[str]:
-    """Return those of the named libraries that open files where we cannot see it."""
-    return sorted(_NATIVE_READERS.intersection(import_names))
+    """Return those of the named libraries that open files where we cannot see it.
+
+    A name that ends in a dot stands for a function taken from its library by name: it was bound before we could watch.
+    """
+    named = {each.rstrip(".") for each in import_names if each.endswith(".")}
+    return sorted(_NATIVE_READERS.intersection(import_names) | named)
 
 
 def _by_name(name: str, called_bare: bool) -> str | None:

@@ -163,7 +163,10 @@ def _chain(steps: list[dis.Instruction], start: int) -> Chain:
     bare = bool(rest) and rest[0].opname == "CALL" and rest[0].arg == 0
     arguments = list(itertools.takewhile(lambda step: not step.opname.startswith(("CALL", "KW_NAMES")), rest))
     # A name put together from texts has a text too, but also an operation that is no plain load.
-    plain = all(step.opname.startswith("LOAD_") for step in arguments)
+    call = next((step for step in rest if step.opname.startswith("CALL")), None)
+    loads = [step for step in arguments if step.opname not in _ATTRIBUTE_LOADS]
+    # Fewer arguments than loads: a call among the arguments makes the text.
+    plain = all(step.opname.startswith("LOAD_") for step in arguments) and call is not None and call.arg == len(loads)
     has_text = plain and any(step.opcode in dis.hasconst and isinstance(step.argval, str) for step in arguments)
     return Chain(tuple(names), bare, has_text)
 

@@ -4,6 +4,7 @@ Previews and lines explain a change ("2 -> 3"); they are no part of any key, so 
 """
 
 import io
+import itertools
 import linecache
 import tokenize
 from difflib import SequenceMatcher
@@ -103,7 +104,7 @@ def _statements(text: str) -> list[tuple[int, str]]:
 def _joined(tokens: list[tokenize.TokenInfo]) -> str:
     """Return tokens with the blanks that stood between them on a line, and none where a line was broken."""
     text = tokens[0].string
-    for before, token in zip(tokens, tokens[1:], strict=False):
+    for before, token in itertools.pairwise(tokens):
         gap = token.start[1] - before.end[1] if token.start[0] == before.end[0] else 0
         text += " " * min(gap, 1) + token.string
     return text

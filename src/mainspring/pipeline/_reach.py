@@ -24,6 +24,7 @@ from mainspring.pipeline._blind import blind_spot
 from mainspring.pipeline._code import Chain, CodeForm, Import, form_of
 from mainspring.pipeline._origin import Origin, import_name, module_file, origin_of
 from mainspring.pipeline._preview import Span, preview_of
+from mainspring.pipeline._watched import NATIVE_READERS, original_of
 from mainspring.pipeline.content import Unhashable, content_digest
 
 __all__ = ["Reached", "Walk"]
@@ -33,7 +34,7 @@ _CLASS_NOTES = frozenset(
     {"__module__", "__doc__", "__dict__", "__weakref__", "__qualname__", "__firstlineno__", "__static_attributes__",
      "__annotations__", "__annotations_cache__", "__annotate__", "__annotate_func__", "__parameters__",
      "__orig_bases__", "_abc_impl", "__abstractmethods__", "__dataclass_fields__", "__dataclass_params__",
-     "__match_args__"}
+     "__match_args__", "__slotnames__"}
 )  # fmt: skip
 _MODULE_NAMES = frozenset({"__doc__", "__loader__", "__spec__", "__builtins__", "__cached__", "__package__"})
 
@@ -116,12 +117,15 @@ class Walk:
 
     def _number_of(self, thing: object) -> int | str:
         """Return the number of the node of `thing`, or a text for what is no node: packages, Python, descriptors."""
+        thing = original_of(thing)
         if isinstance(thing, types.ModuleType):
             return self._add_module(thing)
         if isinstance(thing, types.FunctionType):
             return self._add_function(thing) if self._is_ours(thing) else self._add_foreign(thing)
         if isinstance(thing, type):
             return self._add_class(thing) if self._is_ours(thing) else self._name(thing)
+        if _is_of_hidden_instance(thing):
+            return self._name(thing)
         if isinstance(thing, types.MethodType):
             return f"method({self._number_of(thing.__func__)},{self._value_text(thing.__self__)})"
         if isinstance(thing, functools.partial):
@@ -295,7 +299,8 @@ class Walk:
         if first not in scope:
             self._note_blind(blind_spot(chain, None), node)
             return
-        value = scope[first]
+        value = original_of(scope[first])
+        self._note_bare_reader(value)
         if first == "__name__":
             node.own.update(import_name(str(value)).encode())
         elif first == "__file__":
@@ -315,13 +320,21 @@ class Walk:
                 self._note_origin(origin_of(value.__name__, module_file(value)), value.__name__)
             if attribute not in vars(value):  # made on first use; the package's version stands for it
                 break
-            home, taken, value = import_name(value.__name__), attribute, vars(value)[attribute]
+            home, taken, value = import_name(value.__name__), attribute, original_of(vars(value)[attribute])
         edge = ".".join(chain.names)
         if installed and not _is_code(value) and not self._is_ours(type(value)) and not _has_content(value):
             # An object that its package made, such as a ufunc: the package's version stands for it.
             node.own.update(f"{edge}={home}.{taken};".encode())
             return
         self._bind(edge, value, ("global", home, taken), f"{home}.{taken}", value, node)
+
+    def _note_bare_reader(self, value: object) -> None:
+        """A function that opens files below Python, taken from its library by name, is out of the tracing's reach."""
+        library = str(getattr(value, "__module__", "")).partition(".")[0].lstrip("_")
+        for module, class_name, functions in NATIVE_READERS.get(library, ()):
+            held = vars(sys.modules[module]) if module in sys.modules and not class_name else {}
+            if any(original_of(held.get(each)) is value for each in functions):
+                self.imports.add(f"{library}.")
 
     def _bind(self, edge: str, value: object, key: object, name: str, alive: object, node: _Node) -> None:
         """Write into `node` what stands behind `edge`: a node for code and for values, a name for what is installed."""
@@ -341,6 +354,11 @@ class Walk:
             self._waiting.append(lambda: new.own.update(self._value_text(value).encode()))
 
     def _read_import(self, statement: Import, package: str, node: _Node) -> None:
+        library = statement.module.partition(".")[0]
+        if node.kind == "module" and not statement.level:
+            for module, _, functions in NATIVE_READERS.get(library, ()):
+                if module == statement.module and not {*functions}.isdisjoint(statement.names):
+                    self.imports.add(f"{library}.")
         for name in _modules.imported_by(statement, package):
             self._bind_module(name, node)
 
@@ -398,6 +416,22 @@ def _is_code(value: object) -> bool:
     if isinstance(value, code):
         return True
     return callable(getattr(value, "__wrapped__", None)) and not dataclasses.is_dataclass(value)
+
+
+def _is_of_hidden_instance(thing: object) -> bool:
+    """Whether this is a function of a module that is really a method of an object there, as `random.random` is.
+
+    What state that object is in is not the project's doing; `_blind` names what hangs on it.
+    """
+    if not isinstance(thing, types.MethodType | types.BuiltinFunctionType):
+        return False
+    if thing.__self__ is None or isinstance(thing.__self__, types.ModuleType | type):
+        return False
+    home = type(thing.__self__).__module__
+    module = sys.modules.get(home)
+    if module is None or origin_of(home, module_file(module)).kind == "project":
+        return False
+    return bool(vars(module).get(thing.__name__) == thing)
 
 
 def _has_content(value: object) -> bool:

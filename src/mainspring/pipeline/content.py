@@ -158,6 +158,8 @@ class _Content:
             self._arrow(thing, room, path, depth)
         elif is_estimator(value):
             self._estimator(thing, path, depth)
+        elif value is os.environ:
+            self._text("environment", "")  # each variable that a step reads is traced on its own
         elif kind.__module__ == "functools" and kind.__name__ == "partial":
             self._text("partial", "")
             for name in ("func", "args", "keywords"):
@@ -173,14 +175,32 @@ class _Content:
         state = getattr(value, "__dict__", None)
         slots = [name for base in kind.__mro__ for name in _slots_of(base) if hasattr(value, name)]
         own = type(value).__module__.partition(".")[0]
-        if (state is None and not slots) or own in ("builtins", "threading", "logging", "_thread", "_io", "io"):
+        if own in ("builtins", "threading", "logging", "_thread", "_io", "io"):
             raise Unhashable(kind, path)
-        if isinstance(value, dict | list | set | tuple | str | bytes | int | float):
-            raise Unhashable(kind, path)
+        holds_more = isinstance(value, dict | list | set | tuple | str | bytes | int | float)
+        keeps_elsewhere = kind.__reduce__ is not object.__reduce__ or kind.__reduce_ex__ is not object.__reduce_ex__
+        if holds_more or keeps_elsewhere or (state is None and not slots):
+            self._reduced(value, path, depth)
+            return
         self._code(kind)
         for name in sorted({*(state or ()), *slots}):
             self._text("attribute", name)
             self.put(getattr(value, name), f"{path}.{name}", depth + 1)
+
+    def _reduced(self, value: object, path: str, depth: int) -> None:
+        """Write an object by what it would be rebuilt from: what keeps its state below Python says so for pickling."""
+        try:
+            made = value.__reduce_ex__(2)
+        except Exception as error:  # it refuses, in whatever way its class likes
+            raise Unhashable(type(value), path) from error
+        self._code(type(value))
+        if not isinstance(made, tuple):
+            self._text("named", f"{getattr(value, '__module__', '')}:{made}")  # a global of its module
+            return
+        self._text("rebuilt", str(len(made)))
+        for number, part in enumerate(made):
+            items = list(part) if number > 2 and part is not None else part  # iterators over items
+            self.put(items, f"{path} part {number}", depth + 1)
 
     def _text(self, kind: str, text: str) -> None:
         self._bytes(kind, text.encode("utf-8", "surrogatepass"))
@@ -329,7 +349,7 @@ class _Content:
             columns = [value] if kind == "Series" else value.get_columns()
             named = [(each.name, str(each.dtype), each.dtype.is_numeric(), each) for each in columns]
         elif room == "pyarrow" and kind in ("Table", "ChunkedArray", "Array"):
-            import pyarrow as pa  # type: ignore[import-not-found]  # loaded already: this is its table
+            import pyarrow as pa  # loaded already: this is its table
 
             columns = [("", value)] if kind != "Table" else list(zip(value.column_names, value.columns, strict=True))
             numbers = (pa.types.is_integer, pa.types.is_floating)

@@ -17,9 +17,11 @@ from mainspring.pipeline.lazy import PathItem
 __all__ = [
     "TAG",
     "Document",
+    "Held",
     "Stored",
     "classes_in",
     "holds_files",
+    "holds_pickle",
     "objects_in",
     "packages_in",
     "part_of",
@@ -47,6 +49,13 @@ class Stored:
     def digest(self) -> Digest:
         """What the content of the value is known by."""
         return digest_of_bytes(self.text.encode())
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A document that stands inside a value which is being kept: it goes in as it is."""
+
+    document: Document
 
 
 def part_of(document: Document, path: tuple[PathItem, ...]) -> Document:
@@ -81,8 +90,13 @@ def objects_in(document: Document) -> Iterator[Digest]:
 
 
 def holds_files(document: Document) -> bool:
-    """Whether a part of the value is a file or a folder."""
-    return any(each[TAG] in ("file", "folder") for each in _tagged(document))
+    """Whether a part of the value lives in a file, or comes back as another object than went in: it is then loaded."""
+    return any(each[TAG] in ("file", "folder", "kind", "pickle") for each in _tagged(document))
+
+
+def holds_pickle(document: Document) -> bool:
+    """Whether a part of the value is a pickle, which can run any code when it is loaded."""
+    return any(each[TAG] == "pickle" for each in _tagged(document))
 
 
 def classes_in(document: Document) -> tuple[str, ...]:
@@ -124,6 +138,8 @@ def summary_of(document: Document) -> object:
             return {"table": {"rows": document["rows"], "columns": [each["label"] for each in document["columns"]]}}
         case "moment" | "date" | "time" | "decimal" | "uuid" | "enum":
             return document.get("value", document.get("name"))
+        case "kind":
+            return {document["kind"]: {key: each for key, each in document.items() if key in ("rows", "columns")}}
         case tag:
             return {tag: document.get("name") or document.get("class") or document.get("data") or ""}
 

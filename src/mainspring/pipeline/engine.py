@@ -1,4 +1,4 @@
-"""A run: for each step call, find its kept result or make it, in the order the pipeline body makes the calls.
+"""A run: for each step call, find its kept result or make it, all that are ready at once as results come.
 
 Look-up is by the fingerprint of the call and then by the files that were read. What a step needs from another is known
 by its digest, so a value is only loaded when a step that really runs needs it, and a step whose input came out the same
@@ -6,43 +6,33 @@ is found although the step before it ran. A result is written down after its byt
 costs the steps that had not finished, and the same command goes on from there.
 """
 
-import contextlib
 import dataclasses
-import itertools
-import shutil
-import tempfile
 import time
 import traceback
-import weakref
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mainspring.domain.ids import Digest, RunId
 from mainspring.domain.moments import to_iso
-from mainspring.errors import Corrupt, Invalid, MainspringError, NotFound
-from mainspring.pipeline._origin import origin_of_file
+from mainspring.errors import Invalid, MainspringError
+from mainspring.pipeline._agenda import Agenda
+from mainspring.pipeline._jobs import Ended, Job, Jobs
 from mainspring.pipeline._reasons import why_it_runs
+from mainspring.pipeline._seeds import seed_for
+from mainspring.pipeline._shelf import Shelf
 from mainspring.pipeline._surroundings import surroundings
 from mainspring.pipeline.content import Unhashable, content_digest
-from mainspring.pipeline.documents import (
-    Stored,
-    classes_in,
-    holds_files,
-    objects_in,
-    packages_in,
-    part_of,
-    summary_of,
-)
+from mainspring.pipeline.documents import Stored, classes_in, objects_in, packages_in, summary_of
 from mainspring.pipeline.fingerprint import ArgumentPart, Fingerprint, fingerprint
 from mainspring.pipeline.graph import Call, Graph, recording
-from mainspring.pipeline.lazy import Lazy, Reference, project, with_lazies
+from mainspring.pipeline.lazy import Lazy, Reference, with_lazies
 from mainspring.pipeline.ledger import Ledger, Result, StepRow
 from mainspring.pipeline.outcome import RunFailed, RunOutcome, RunStatus, StepEvent
+from mainspring.pipeline.provenance import ProvenanceRecorder
 from mainspring.pipeline.reads import StampCache, first_changed
-from mainspring.pipeline.runner import Done, StepError, Task
-from mainspring.pipeline.values import decode
+from mainspring.pipeline.recall import recall_of
+from mainspring.pipeline.runner import ErrorElsewhere, place_in_project
 from mainspring.tracking.runs import finish_run, start_run
 
 if TYPE_CHECKING:
@@ -52,7 +42,6 @@ if TYPE_CHECKING:
 __all__ = ["run_pipeline"]
 
 R = TypeVar("R")
-_UNSET = object()
 
 
 def run_pipeline(
@@ -75,6 +64,7 @@ def run_pipeline(
         at=context.clock.now(),
     )
     run = _Run(run_id, context)
+    run.provenance.begin(pipeline, bound.arguments)
     value: Any = None  # what the body returns, lazy values inside
     status: RunStatus = "killed"
     try:
@@ -90,44 +80,38 @@ def run_pipeline(
     return run.outcome(pipeline.name, status, value)
 
 
-@dataclass(slots=True)
-class _State:
-    """What became of a call: its value at rest, and the value itself while it is at hand."""
-
-    stored: Stored | None
-    value: object = _UNSET
-    result_id: str = ""
-
-
 class _Run:
-    """The state of one run. Not shared between threads."""
+    """The state of one run. Everything here happens in the thread of the pipeline body; only tasks run elsewhere."""
 
     def __init__(self, run_id: RunId, context: "PipelineContext") -> None:
         self.run_id = run_id
         self.graph = Graph(self._resolve)
+        self.provenance = ProvenanceRecorder(context.store, context.artifacts, run_id)
         self._context = context
         self._ledger = Ledger(context.store, context.artifacts)
         self._stamps = StampCache(self._ledger.stamp_of, time.time_ns)
-        self._states: dict[int, _State] = {}
+        self._shelf = Shelf(context.artifacts, self._make_anew)
+        self._jobs = Jobs(context, self._shelf, self._stamps, self._ledger.seconds_of, self._on_start, self._on_retry)
         self._failed: dict[int, BaseException] = {}
+        self._places: dict[int, str] = {}
         self._rows: dict[int, StepRow] = {}
         self._unwritten: list[StepRow] = []
         self._body_values: dict[int, tuple[object, Digest | None]] = {}
-        self._scratch: Path | None = None
+        self._finishing = False
 
     def finish_calls(self) -> None:
-        """Make every call that nothing has asked for yet, in order: a step may be there for what it does."""
-        for number in itertools.count():
-            if number >= len(self.graph.calls):
-                return
-            if number not in self._failed:
-                self._make(number)
-                self._let_go(number)
+        """Make every call that nothing has asked for yet: a step may be there for what it does."""
+        wanted = [call.index for call in self.graph.calls if call.index not in self._failed]
+        self._shelf.expect(call for call in self.graph.calls if call.index not in self._shelf.made)
+        self._finishing = True
+        self._make(wanted)
 
     def close(self, status: RunStatus) -> None:
-        """Write down what is left and end the run."""
+        """End what still runs, write down what is left and end the run."""
+        self._jobs.close()
         self._ledger.put_steps(self._unwritten)
         self._unwritten.clear()
+        self.provenance.end(self._stamps)
         self._ledger.put_stamps(self._stamps.learned)
         finish_run(self._context.store, self.run_id, status, self._context.clock.now())
 
@@ -135,18 +119,25 @@ class _Run:
         """Return what the run came to, with `value` still lazy."""
         rows = tuple(self._rows[number] for number in sorted(self._rows))
         return RunOutcome(
-            self.run_id, name, status, rows, lambda: with_lazies(value, self._value_of), lambda: self._summary(value)
+            self.run_id,
+            name,
+            status,
+            rows,
+            lambda: with_lazies(value, self._shelf.value_of),
+            lambda: self._summary(value),
         )
 
     def failure(self, pipeline: "Pipeline[..., Any]", error: Exception) -> RunFailed:
         """Return the error to raise for a run that failed, with the step and the line it failed in."""
-        step = next((self.graph.calls[number].step for number, each in self._failed.items() if each is error), None)
+        number = next((number for number, each in self._failed.items() if each is error), -1)
+        step = self.graph.calls[number].step if number >= 0 else None
         who = f"The step `{step.name}`" if step is not None else f"The body of `{pipeline.name}`"
         if isinstance(error, MainspringError):
             what, place, advice = error.what, error.where, error.next_step
         else:
-            what = "".join(traceback.format_exception_only(error)).strip()
-            place, advice = _place_in_project(error), ""
+            text = "".join(traceback.format_exception_only(error)).strip().partition("\n\nIn the process")[0]
+            what = str(error) if isinstance(error, ErrorElsewhere) else text
+            place, advice = self._places.get(number) or place_in_project(error), ""
         failed = RunFailed(
             f"{who} failed: {what}",
             where=place or (step or pipeline).where,
@@ -159,10 +150,79 @@ class _Run:
     def _resolve(self, number: int) -> object:
         """Make a call and all it needs, because the body asks for its value. The body gets one copy of its own."""
         if number not in self._body_values:
-            self._make(number)
-            value = self._load(number, ())
+            self._make([number])
+            value = self._shelf.load(number)
             self._body_values[number] = (value, _content_of(value))
         return self._body_values[number][0]
+
+    def _make(self, wanted: Sequence[int]) -> None:
+        """Make these calls and all they need, as many at once as the crew takes.
+
+        The first failure ends it: what has not started is left, what runs is let finish and kept.
+        """
+        agenda = Agenda(self.graph.calls, wanted, self._shelf.made)
+        self._raise_first_failure(agenda)
+        while agenda.ready or self._jobs.is_busy:
+            while agenda.ready and self._jobs.is_hungry:
+                self._look_up(agenda)
+            for ended in self._jobs.advance([self.graph.calls[number].step.name for number in agenda.ready[:64]]):
+                self._settle(ended)
+                number = ended.job.call.index
+                if number not in self._failed:
+                    self._made(agenda, ended.job.call)
+            if self._failed.keys() & set(agenda):
+                agenda.clear()
+                self._jobs.cancel()
+        self._raise_first_failure(agenda)
+
+    def _raise_first_failure(self, agenda: Agenda) -> None:
+        failed = min((number for number in agenda if number in self._failed), default=None)
+        if failed is not None:
+            raise self._failed[failed]
+
+    def _made(self, agenda: Agenda, call: Call) -> None:
+        agenda.made(call.index)
+        # While the body still runs it may ask for more with any value it has.
+        if self._finishing:
+            self._shelf.let_go(call)
+
+    def _look_up(self, agenda: Agenda) -> None:
+        """Find the result of the next call, or make a job of it."""
+        call = self.graph.calls[agenda.take()]
+        try:
+            job = self._find(call)
+        except Exception as error:  # remembered, so that the run knows which step its error came from
+            self._failed[call.index] = error
+            return
+        if job is None:
+            self._made(agenda, call)
+            return
+        twin = None if job.key is None else self._jobs.number_with(job.key)
+        if twin is not None:
+            agenda.wait(call.index, twin)
+        else:
+            self._jobs.add(job)
+
+    def _find(self, call: Call) -> Job | None:
+        """Use a kept result of a call; where there is none, return the job of making it."""
+        step = call.step
+        for needed in call.needs:
+            self._require_untouched(needed)
+        if not step.options.cache:
+            return Job(call, None, "its results are not kept")
+        held: list[ArgumentPart] = []
+        arguments = {
+            name: with_lazies(value, lambda lazy: self._part_for(lazy, held)) for name, value in call.arguments.items()
+        }
+        key = fingerprint(step.function, arguments, self._stamps, held=held, step_name=step.name)
+        self.provenance.saw(files=(span.file for span in key.spans.values()))
+        changed = ""
+        for result in self._ledger.results_for(key.key):
+            changed = self._why_not(result)
+            if not changed:
+                self._take(call, key, result)
+                return None
+        return Job(call, key, changed or why_it_runs(key.parts, self._ledger.recent_parts(step.name)))
 
     def _require_untouched(self, number: int) -> None:
         """Refuse a result that the body changed in place: the step that gets it would not see the change."""
@@ -175,48 +235,11 @@ class _Run:
                 next_step="make the change inside a step, or on a copy, and pass that on",
             )
 
-    def _make(self, number: int) -> None:
-        """Make what a call needs and then the call itself, unless it is made already."""
-        if number in self._failed:
-            raise self._failed[number]
-        if number in self._states:
-            return
-        call = self.graph.calls[number]
-        for needed in call.needs:
-            self._make(needed)
-        try:
-            self._find_or_run(call)
-        except Exception as error:  # remembered, so that the run knows which step its error came from
-            self._failed[number] = error
-            raise
-
-    def _find_or_run(self, call: Call) -> None:
-        step = call.step
-        for needed in call.needs:
-            self._require_untouched(needed)
-        if not step.options.cache:
-            self._run(call, None, "its results are not kept")
-            return
-        held: list[ArgumentPart] = []
-        arguments = {
-            name: with_lazies(value, lambda lazy: self._part_for(lazy, held)) for name, value in call.arguments.items()
-        }
-        key = fingerprint(step.function, arguments, self._stamps, held=held, step_name=step.name)
-        changed = ""
-        for result in self._ledger.results_for(key.key):
-            changed = self._why_not(result)
-            if not changed:
-                self._take(call, key, result)
-                return
-        self._run(call, key, changed or why_it_runs(key.parts, self._ledger.recent_parts(step.name)))
-
     def _part_for(self, lazy: Lazy, held: list[ArgumentPart]) -> object:
         """Return what stands for another step's result in the key; a result that is not kept stands for itself."""
-        reference = Reference.of(lazy)
-        stored = self._states[reference.call].stored
-        if stored is None:
-            return self._value_of(lazy)
-        document = part_of(stored.document, reference.path)
+        if self._shelf.stored_of(Reference.of(lazy).call) is None:
+            return self._shelf.value_of(lazy)
+        document = self._shelf.document_of(lazy)
         part = ArgumentPart(Stored(document).digest, classes_in(document), packages_in(document))
         held.append(part)
         return part
@@ -232,116 +255,80 @@ class _Run:
 
     def _take(self, call: Call, key: Fingerprint, result: Result) -> None:
         """Use a kept result. The row is written with the next one: losing it in a kill costs nothing."""
-        self._states[call.index] = _State(result.stored, result_id=result.result_id)
+        self._shelf.put(call.index, result.stored, result_id=result.result_id)
+        self.provenance.saw(reads=result.reads)
         now = to_iso(self._context.clock.now())
         row = StepRow(
             self.run_id, call.index, call.step.name, key.key, "finished", True, f"hit from run {result.run_id}",
-            result.stored.digest, result.opaque, 0, "", now, now, 0.0,
+            result.stored.digest, result.opaque, 0, "", now, now, 0.0, needs=call.needs,
+            seed=seed_for(key.key, call.step.name, call.index),
         )  # fmt: skip
         self._rows[call.index] = row
         self._unwritten.append(row)
         self._tell(call, "cached", row.reason)
 
-    def _run(self, call: Call, key: Fingerprint | None, reason: str) -> None:
-        started = time.monotonic()
+    def _on_start(self, job: Job) -> None:
+        call, key = job.call, job.key
         row = StepRow(
-            self.run_id, call.index, call.step.name, key.key if key else "", "running", False, reason, None,
-            key.opaque if key else (), 1, "", to_iso(self._context.clock.now()),
+            self.run_id, call.index, call.step.name, key.key if key else "", "running", False, job.said, None,
+            key.opaque if key else (), 1, "", to_iso(self._context.clock.now()), needs=call.needs,
+            seed=self._jobs.seed_of(job),
         )  # fmt: skip
         self._ledger.put_steps([*self._unwritten, row])
         self._unwritten.clear()
         self._rows[call.index] = row
-        self._tell(call, "running", reason)
-        task = Task(
-            call.step,
-            {name: with_lazies(value, self._value_of) for name, value in call.arguments.items()},
-            self._context.artifacts,
-            self._stamps,
-            self._context.sleep,
-            lambda attempt, error: self._tell(call, "retrying", f"try {attempt} failed: {error}"),
-        )
-        try:
-            done = self._context.executor.submit(task).result()
-        except StepError as error:
-            cause = error.__cause__ or error
-            ended = to_iso(self._context.clock.now())
-            row = dataclasses.replace(row, status="failed", attempts=error.attempts, error=str(cause), ended_at=ended)
-            self._rows[call.index] = row
-            self._ledger.put_steps([row])
-            self._tell(call, "failed", row.error, time.monotonic() - started)
-            raise cause from None
-        self._keep(call, key, row, done)
-        self._tell(call, "finished", reason, time.monotonic() - started)
+        self._tell(call, "running", job.said)
 
-    def _keep(self, call: Call, key: Fingerprint | None, row: StepRow, done: Done) -> None:
-        """Write down a finished step, and its result where it may be found again."""
+    def _on_retry(self, job: Job, text: str) -> None:
+        self._tell(job.call, "retrying", text)
+
+    def _settle(self, ended: Ended) -> None:
+        """Write down what came of a job, its result where it may be found again."""
+        job, done = ended.job, ended.done
+        call, seconds = job.call, time.monotonic() - job.started
         now = to_iso(self._context.clock.now())
+        row = dataclasses.replace(
+            self._rows[call.index], reason=job.said, attempts=job.tries, ended_at=now, seconds=seconds,
+            log=job.log.keep(self._context.artifacts),
+        )  # fmt: skip
+        if done is None:
+            assert ended.error is not None, "a job ends with a result or an error"
+            self._failed[call.index] = ended.error
+            self._places[call.index] = ended.place
+            text = str(ended.error)
+            row = self._rows[call.index] = dataclasses.replace(row, status="failed", error=text)
+            self._ledger.put_steps([row])
+            self._tell(call, "failed", text, seconds)
+            return
         unsteady = [f"`{path}`, which changed while it was read" for path in done.unsteady]
         row = dataclasses.replace(
             row, status="finished", output_digest=done.stored.digest if done.stored else None,
-            opaque=(*row.opaque, *done.notes, *unsteady), attempts=done.attempts, ended_at=now,
-            cpu_seconds=done.cpu_seconds, peak_memory_bytes=done.peak_memory_bytes,
+            opaque=(*row.opaque, *done.notes, *unsteady), cpu_seconds=done.cpu_seconds,
+            peak_memory_bytes=done.peak_memory_bytes,
         )  # fmt: skip
-        if key is not None and done.stored is not None and not unsteady:
-            self._ledger.put_result(row, key, done.reads, done.stored, at=now)
+        self.provenance.saw(reads=done.reads, libraries=done.libraries)
+        if job.key is not None and done.stored is not None and not unsteady:
+            recall = recall_of(call.step, call.arguments, self._shelf.document_of, self._context.artifacts)
+            self._ledger.put_result(row, job.key, done.reads, done.stored, at=now, recall=recall)
         else:
             self._ledger.put_steps([row])
         self._rows[call.index] = row
-        # A result that is a file must be read from where it was kept: the original may be changed by the next step.
-        is_file = done.stored is not None and holds_files(done.stored.document)
-        self._states[call.index] = _State(done.stored, _UNSET if is_file else done.value)
+        self._shelf.put(call.index, done.stored, value=ended.value)
+        self._tell(call, "finished", row.reason, seconds)
 
-    def _value_of(self, lazy: Lazy) -> object:
-        """Return a private copy of the value a lazy one stands for; its call has been made."""
-        reference = Reference.of(lazy)
-        return self._load(reference.call, reference.path, reference)
-
-    def _load(self, number: int, path: tuple[str | int, ...], reference: Reference | None = None) -> object:
-        state = self._states[number]
-        if state.value is not _UNSET:
-            value = state.value if reference is None else project(state.value, reference)
-            return with_lazies(value, lambda lazy: lazy)
-        assert state.stored is not None, "a result that is not kept stays at hand"
-        try:
-            return decode(Stored(part_of(state.stored.document, path)), self._context.artifacts, self._new_scratch)
-        except (Corrupt, NotFound) as error:
-            self._make_anew(number, error)
-            return self._load(number, path, reference)
-
-    def _make_anew(self, number: int, error: MainspringError) -> None:
+    def _make_anew(self, number: int, result_id: str, error: MainspringError) -> None:
         """Make a call again whose kept result turned out damaged or gone when it was needed."""
-        state = self._states.pop(number)
-        if not state.result_id:
-            raise error
-        self._ledger.forget_result(state.result_id)
-        call = self.graph.calls[number]
-        self._find_or_run(call)
-        made = self._states[number].stored
-        if state.stored is None or made is None or made.digest != state.stored.digest:
-            # Calls may have been found by the old content already: this run cannot be made whole, the next one can.
-            error.next_step = f"run the same command again: `{call.step.name}` was made anew and came out differently"
-            raise error
-
-    def _let_go(self, number: int) -> None:
-        """Drop the values that no call still waits for; what is needed after all is loaded again."""
-        wanted = {need for call in self.graph.calls[number + 1 :] for need in call.needs}
-        for needed in (*self.graph.calls[number].needs, number):
-            state = self._states.get(needed)
-            if state is not None and state.stored is not None and needed not in wanted:
-                state.value = _UNSET
-
-    def _new_scratch(self) -> Path:
-        """Return a new empty folder that lives as long as the run's outcome."""
-        if self._scratch is None:
-            self._scratch = Path(tempfile.mkdtemp(prefix="mainspring-"))
-            weakref.finalize(self, shutil.rmtree, self._scratch, ignore_errors=True)
-        return Path(tempfile.mkdtemp(dir=self._scratch))
+        self._ledger.forget_result(result_id)
+        job = self._find(self.graph.calls[number])
+        if job is not None:
+            self._settle(self._jobs.run_now(job))
+        if number in self._failed:
+            raise self._failed[number]
 
     def _summary(self, value: object) -> object:
         if type(value) is Lazy:
-            reference = Reference.of(value)
-            stored = self._states[reference.call].stored
-            return None if stored is None else summary_of(part_of(stored.document, reference.path))
+            stored = self._shelf.stored_of(Reference.of(value).call)
+            return None if stored is None else summary_of(self._shelf.document_of(value))
         if value is None or isinstance(value, str | int | float | bool):
             return value
         if isinstance(value, Mapping):
@@ -366,17 +353,3 @@ def _content_of(value: object) -> Digest | None:
         return content_digest(value, identify=lambda code: getattr(code, "__qualname__", "").encode())
     except Unhashable:
         return None
-
-
-def _place_in_project(error: BaseException) -> str:
-    """Return the innermost line of the project's own code that an error went through."""
-    place = ""
-    with contextlib.suppress(AttributeError):
-        for frame in _frames(error):
-            if origin_of_file(frame.filename) == "project" and not frame.filename.startswith("<"):
-                place = f"{Path(frame.filename).name}:{frame.lineno} in {frame.name}"
-    return place
-
-
-def _frames(error: BaseException) -> Iterator[traceback.FrameSummary]:
-    yield from traceback.extract_tb(error.__traceback__)

@@ -52,7 +52,7 @@ class Fingerprint:
     key: Digest
     parts: tuple[Part, ...]
     opaque: tuple[str, ...] = ()
-    spans: Mapping[str, Span] = field(default_factory=dict)
+    spans: Mapping[str, Span] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

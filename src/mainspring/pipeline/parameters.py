@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, Union
 
 from mainspring.domain.moments import from_iso
 from mainspring.errors import Invalid, nearest
+from mainspring.pipeline.partitions import Partition, partition
 
 if TYPE_CHECKING:
     from mainspring.pipeline.step import Pipeline
@@ -101,6 +102,8 @@ def _parse(text: str, annotation: object, where: str) -> object:
         return Path(text)
     if annotation is datetime:
         return from_iso(text)
+    if annotation is Partition:
+        return partition(text)
     if annotation is bool:
         if text.lower() not in _TRUE | _FALSE:
             raise _unfit(text, "true or false", where)

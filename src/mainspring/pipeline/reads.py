@@ -2,11 +2,12 @@
 
 Python reports every file it opens to an audit hook (PEP 578). The hook is put in once, at the first traced step, and
 costs one look at an empty list afterwards. A file the step itself wrote first is no input; a file that was looked for
-and not there is one, because its coming would change the result. Reads below Python (native code that opens files
-itself) are not seen here; `_blind` names the libraries that do so.
+and not there is one, because its coming would change the result. What leaves no audit event (questions such as
+"is there such a file", the environment, libraries that open files below Python) is told by `_watched`.
 """
 
 import contextlib
+import glob
 import json
 import os
 import sys
@@ -15,10 +16,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 from mainspring.artifacts.digests import digest_of_bytes, digest_of_file
 from mainspring.pipeline._origin import origin_of_file
+from mainspring.pipeline._watched import Watch, asks_from
 
 __all__ = [
     "ABSENT",
@@ -30,9 +32,23 @@ __all__ = [
     "first_changed",
     "read_stamp",
     "tracing",
+    "unwatched",
 ]
 
-ReadKind = Literal["file", "listing"]
+#: What was asked: a file's content, the names in a folder, these with sizes and times, a folder's whole content, what a
+#: pattern matches, whether something is there, its size and time, where a link leads, a variable, the working folder.
+ReadKind = Literal[
+    "file",
+    "listing",
+    "entries",
+    "folder",
+    "matches",
+    "presence",
+    "details",
+    "link",
+    "environment variable",
+    "folder name",
+]  # fmt: skip
 
 #: What stands for a file that is not there.
 ABSENT = "absent"
@@ -51,7 +67,7 @@ class Stamp(NamedTuple):
 
 
 class Read(NamedTuple):
-    """One input of a step: a file or the names in a folder, by the path the step used, and its content."""
+    """One input of a step: what was asked, of which path (as the step wrote it) or variable, and the answer."""
 
     kind: ReadKind
     path: str
@@ -120,22 +136,72 @@ def listing_digest(path: str) -> str:
         return ABSENT
 
 
+def answer_of(kind: ReadKind, path: str, stamps: StampCache) -> str:
+    """Return what stands for the answer to a question now."""
+    match kind:
+        case "file":
+            return stamps.digest_of(path)
+        case "folder":
+            return digest_of_path(path, stamps)
+        case "listing":
+            return listing_digest(path)
+        case "entries":
+            return _entries_digest(path)
+        case "matches":
+            return digest_of_bytes(json.dumps(sorted(glob.glob(path, recursive=True))).encode())
+        case "environment variable":
+            value = os.environ.get(path)
+            return ABSENT if value is None else digest_of_bytes(f"{path}={value}".encode("utf-8", "surrogatepass"))
+        case "folder name":
+            return digest_of_bytes(os.fsencode(os.getcwd()))
+        case "link":
+            return os.readlink(path) if os.path.islink(path) else _presence(path)
+        case "presence":
+            return _presence(path)
+        case "details":
+            stamp = read_stamp(path)
+            return f"{stamp.size_bytes} {stamp.modified_ns}" if stamp and os.path.isfile(path) else _presence(path)
+
+
+def _presence(path: str) -> str:
+    return "folder" if os.path.isdir(path) else "file" if os.path.exists(path) else ABSENT
+
+
+def _entries_digest(path: str) -> str:
+    try:
+        with os.scandir(path) as entries:
+            found = [(each.name, each.is_dir(), _size_and_time(each)) for each in entries]
+    except OSError:
+        return ABSENT
+    return digest_of_bytes(json.dumps(sorted(found)).encode())
+
+
+def _size_and_time(entry: "os.DirEntry[str]") -> tuple[int, int]:
+    try:
+        stat = entry.stat()
+    except OSError:  # a link that leads nowhere
+        return (0, 0)
+    return (0, 0) if entry.is_dir() else (stat.st_size, stat.st_mtime_ns)
+
+
 @dataclass(slots=True)
 class ReadTrace:
-    """What one step was seen to open. `network` and `children` say what else left the process."""
+    """What one step was seen to ask. `notes` say what else left the process.
+
+    `opened` has what is hashed when the step is done; `answered` what the step was told at the time it asked.
+    """
 
     folder: str
     opened: dict[tuple[ReadKind, str], Stamp | None] = field(default_factory=dict)
+    answered: dict[tuple[ReadKind, str], str] = field(default_factory=dict)
     written: set[str] = field(default_factory=set)
     notes: dict[str, None] = field(default_factory=dict)
 
     def reads(self, stamps: StampCache) -> tuple[Read, ...]:
         """Hash what was opened and not written by the step, sorted by path."""
-        found = []
-        for (kind, path), _ in sorted(self.opened.items()):
-            digest = stamps.digest_of(path) if kind == "file" else listing_digest(path)
-            found.append(Read(kind, path, digest))
-        return tuple(found)
+        found = [Read(kind, path, answer_of(kind, path, stamps)) for kind, path in self.opened]
+        found += [Read(kind, path, answer) for (kind, path), answer in self.answered.items()]
+        return tuple(sorted(found))
 
     def changed_meanwhile(self) -> list[str]:
         """Return the files that are not what they were when the step opened them: their content was a moving target."""
@@ -145,8 +211,7 @@ class ReadTrace:
 def first_changed(reads: Iterable[Read], stamps: StampCache) -> Read | None:
     """Return the first read whose content is no longer what it was; None when all hold."""
     for each in reads:
-        now = stamps.digest_of(each.path) if each.kind == "file" else listing_digest(each.path)
-        if now != each.digest:
+        if answer_of(each.kind, each.path, stamps) != each.digest:
             return each
     return None
 
@@ -154,11 +219,15 @@ def first_changed(reads: Iterable[Read], stamps: StampCache) -> Read | None:
 # The hook cannot be taken out again (PEP 578), so there is one for the process and a list of who listens. A step's own
 # threads report to every listener: an input too many costs a re-run, one too few a wrong result.
 _listening: list[ReadTrace] = []
+_unwatched: set[int] = set()
 _hooked = False
 _hook_lock = threading.Lock()
 _QUIET_FOLDERS = ("/proc/", "/sys/", "/dev/")
 _NETWORK = frozenset({"socket.connect", "socket.getaddrinfo", "socket.sendto", "http.client.connect", "urllib.Request"})
 _CHILDREN = frozenset({"subprocess.Popen", "os.system", "os.posix_spawn", "os.fork", "os.exec", "pty.spawn"})
+_FILES = frozenset({"open", "os.listdir", "os.scandir", "sqlite3.connect", "os.rename", "os.link", "os.symlink",
+                    "os.mkdir", "os.remove"})  # fmt: skip
+_EVENTS = _FILES | _NETWORK | _CHILDREN
 
 
 @contextlib.contextmanager
@@ -170,22 +239,45 @@ def tracing() -> Iterator[ReadTrace]:
             sys.addaudithook(_hook)
             _hooked = True
     trace = ReadTrace(os.getcwd())
-    _listening.append(trace)
+    with _hook_lock:
+        if not _listening:
+            _watch.begin()
+        _listening.append(trace)
     try:
         yield trace
     finally:
-        _listening[:] = [each for each in _listening if each is not trace]
+        with _hook_lock:
+            _listening[:] = [each for each in _listening if each is not trace]
+            if not _listening:
+                _watch.end()
+
+
+@contextlib.contextmanager
+def unwatched() -> Iterator[None]:
+    """Leave out what this thread opens: it works for the engine, and not for the step that is being traced."""
+    _unwatched.add(threading.get_ident())
+    try:
+        yield
+    finally:
+        _unwatched.discard(threading.get_ident())
 
 
 def _hook(event: str, args: tuple[object, ...]) -> None:
-    if not _listening:
+    if not _listening or threading.get_ident() in _unwatched:
+        return
+    if event not in _EVENTS:  # looking at a frame is an event too
+        return
+    if sys._getframe(1).f_code.co_filename.startswith(_READS_FOR_US):
         return
     if event == "open":
         _note_open(*args[:3])
-    elif event in ("os.listdir", "os.scandir"):
+    elif event == "os.listdir":
         _note("listing", args[0])
+    elif event == "os.scandir":
+        # Whoever scans a folder with his own hands may ask each entry for its size and time, which nobody sees.
+        _note("entries" if asks_from(sys._getframe(1)) == set() else "listing", args[0])
     elif event == "sqlite3.connect":
-        _note("file", args[0])
+        _note_database(args[0])
     elif event in ("os.rename", "os.link", "os.symlink"):
         _note_written(args[1])
     elif event in ("os.mkdir", "os.remove"):
@@ -224,7 +316,9 @@ def _text_of(path: object) -> str | None:
 
 def _note(kind: ReadKind, path: object) -> None:
     text = _text_of(path)
-    if text is None or text == ":memory:" or text.startswith(_QUIET_FOLDERS) or _asks_the_import_system():
+    if text is None or text == ":memory:" or text.startswith(_QUIET_FOLDERS):
+        return
+    if (kind == "listing" or text.endswith(_CODE_FILES)) and _asks_the_import_system():
         return
     for trace in _listening:
         whole = os.path.join(os.getcwd(), text)
@@ -237,6 +331,38 @@ def _note(kind: ReadKind, path: object) -> None:
         if kind == "file" and os.path.isdir(whole):
             continue
         trace.opened[kind, named] = read_stamp(whole) if kind == "file" else None
+
+
+def _note_database(path: object) -> None:
+    text = _text_of(path)
+    if text is not None and text.startswith("file:"):
+        text = text.removeprefix("file:").partition("?")[0]
+    if text and text != ":memory:":
+        _note("file", text)
+
+
+def _note_question(kind: str, path: str) -> None:
+    """Take down what `_watched` noticed, with the answer as it is now: the step may change it later."""
+    if threading.get_ident() in _unwatched:
+        return
+    if kind in ("environment", "network"):
+        _note_other("the environment as a whole" if kind == "environment" else kind)
+        return
+    if kind in ("file", "folder", "matches"):
+        _note(cast("ReadKind", kind), path)
+        return
+    if path.startswith(_QUIET_FOLDERS):
+        return
+    asked = cast("ReadKind", kind)
+    for trace in _listening:
+        if (asked, path) not in trace.answered and not _is_own(path, trace):
+            trace.answered[asked, path] = answer_of(asked, path, _NO_STAMPS)
+
+
+def _is_own(path: str, trace: ReadTrace) -> bool:
+    """Whether a path is, or lies in, something the step itself has made."""
+    whole = Path(os.path.normpath(os.path.join(os.getcwd(), path)))
+    return any(str(each) in trace.written for each in (whole, *whole.parents))
 
 
 def _note_written(path: object) -> None:
@@ -261,6 +387,14 @@ def _asks_the_import_system() -> bool:
         frame = frame.f_back
     return frame is not None and frame.f_code.co_filename.startswith(_READS_CODE)
 
+
+_watch = Watch(_note_question)
+_NO_STAMPS = StampCache(lambda path: None, lambda: 0)
+# What an import opens. Other files that come through the import system are data in a package.
+_CODE_FILES = (".py", ".pyc", ".pyd", ".so", ".pth", ".zip", ".egg", "METADATA", "RECORD", "entry_points.txt")
+
+# Our own looks, at what a step in another thread has asked for.
+_READS_FOR_US = (__file__, os.path.join(os.path.dirname(os.path.dirname(__file__)), "artifacts"))
 
 _LIBRARY = os.path.dirname(os.__file__)
 # What stands between the one who wants a file and the opening of it: this module and the standard path classes.

@@ -8,32 +8,25 @@ standard library and the vocabulary are imported here; the engine comes in with 
 import functools
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast, overload
 
 from mainspring.domain.moments import parse_duration
+from mainspring.domain.sizes import parse_size
 from mainspring.errors import Invalid
 from mainspring.pipeline.graph import active_graph, place_of
+from mainspring.pipeline.options import StepOptions
 
 if TYPE_CHECKING:
     from mainspring.pipeline.context import PipelineContext
     from mainspring.pipeline.outcome import RunOutcome
     from mainspring.pipeline.parameters import Parameter
+    from mainspring.pipeline.plan import Plan
 
 __all__ = ["Pipeline", "Step", "StepOptions", "pipeline", "step"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-@dataclass(frozen=True, slots=True)
-class StepOptions:
-    """How a step is run. None of it is part of the cache key: it changes how a result is reached, not which."""
-
-    retries: int = 0
-    timeout: timedelta | None = None
-    cache: bool = True
 
 
 class _Decorated(Generic[P, R]):
@@ -116,12 +109,28 @@ class Pipeline(_Decorated[P, R]):
 
         return run_pipeline(self, context, args, kwargs)
 
+    def plan(self, context: "PipelineContext", /, *args: P.args, **kwargs: P.kwargs) -> "Plan":
+        """Say what `run` with the same arguments would do, and why, without running a step or writing anything.
+
+        Raises:
+            Invalid: the arguments do not fit the signature, or the body fails.
+        """
+        from mainspring.pipeline.plan import plan_pipeline  # heavy: brings the store and hashing
+
+        return plan_pipeline(self, context, args, kwargs)
+
 
 @overload
 def step(function: Callable[P, R], /) -> Step[P, R]: ...
 @overload
 def step(
-    *, retries: int = 0, timeout: str | timedelta | None = None, cache: bool = True, name: str | None = None
+    *,
+    retries: int = 0,
+    timeout: str | timedelta | None = None,
+    memory: str | int | None = None,
+    cache: bool = True,
+    pickle: bool = False,
+    name: str | None = None,
 ) -> Callable[[Callable[P, R]], Step[P, R]]: ...
 def step(
     function: Callable[P, R] | None = None,
@@ -129,14 +138,18 @@ def step(
     *,
     retries: int = 0,
     timeout: str | timedelta | None = None,
+    memory: str | int | None = None,
     cache: bool = True,
+    pickle: bool = False,
     name: str | None = None,
 ) -> Step[P, R] | Callable[[Callable[P, R]], Step[P, R]]:
     """Make a step of a function.
 
     `retries` is how many times it is tried again after an error, with a growing pause; `timeout` bounds one try
-    (``"10m"`` or a timedelta); ``cache=False`` runs it every time, for a step that is there for what it does rather
-    than for what it returns; `name` is what runs and pages call it (default: the function's name).
+    (``"10m"`` or a timedelta); `memory` bounds what one try may add to its process (``"2GB"``, or bytes);
+    ``cache=False`` runs it every time, for a step that is there for what it does rather than for what it returns;
+    ``pickle=True`` keeps a result that nothing else can as a pickle: loading it runs whatever code is in it, so it is
+    named in the plan and with the run; `name` is what runs and pages call it (default: the function's name).
 
     >>> @step
     ... def double(number: int) -> int:
@@ -152,7 +165,8 @@ def step(
     limit = parse_duration(timeout) if isinstance(timeout, str) else timeout
     if limit is not None and limit <= timedelta(0):
         raise Invalid(f"A step cannot finish within {limit}", where="@step(timeout=...)")
-    options = StepOptions(retries=retries, timeout=limit, cache=cache)
+    memory_bytes = parse_size(str(memory)) if memory is not None else None
+    options = StepOptions(retries=retries, timeout=limit, cache=cache, memory_bytes=memory_bytes, pickle=pickle)
 
     def decorate(function: Callable[P, R]) -> Step[P, R]:
         return Step(function, options, name)

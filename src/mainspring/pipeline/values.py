@@ -1,9 +1,10 @@
 """The value of a step at rest: a small JSON document, with tables, arrays, models and files beside it as artifacts.
 
-Nothing here is a pickle. A value comes back by its type: tables from Parquet, arrays from ``.npy``, estimators from the
-bundle's safe bytes, dataclasses and NamedTuples from their fields by the name of their class. Loading runs no code but
-the import of the module that holds such a class; constructors are not called. Equal values give equal documents, so the
-digest of a document is the content of the value, and a step whose input has not changed need not run.
+Nothing here is a pickle, unless a step asks for it. A value comes back by its type: tables from Parquet, arrays from
+``.npy``, estimators from the bundle's safe bytes, dataclasses and NamedTuples from their fields by the name of their
+class, other libraries' types by their kind (`protocol`). Loading runs no code but the import of the module that holds
+such a class; constructors are not called. Equal values give equal documents, so the digest of a document is the content
+of the value, and a step whose input has not changed need not run.
 """
 
 import base64
@@ -13,6 +14,7 @@ import decimal
 import enum
 import json
 import math
+import pickle
 import shutil
 import sys
 import uuid
@@ -24,22 +26,48 @@ from zoneinfo import ZoneInfo
 from mainspring.artifacts.protocol import ArtifactStore
 from mainspring.errors import Corrupt, Invalid, MainspringError
 from mainspring.pipeline._modules import class_named
-from mainspring.pipeline._origin import import_name
+from mainspring.pipeline._origin import import_name, module_file, origin_of
 from mainspring.pipeline.content import is_estimator
-from mainspring.pipeline.documents import TAG, Document, Stored
+from mainspring.pipeline.documents import TAG, Document, Held, Stored
 
 __all__ = ["decode", "encode"]
 
 _SMALL_BYTES = 512
+#: An array above this is mapped from its file: a step that reads a part of it does not load the rest.
+_MAPPED_BYTES = 64 * 2**20
+# The pictures of a figure are a dataclass, and yet kept as a figure.
+_FIGURES = "mainspring.pipeline._figures"
 
 
-def encode(value: object, artifacts: ArtifactStore, where: str = "result") -> Stored:
+def encode(value: object, artifacts: ArtifactStore, where: str = "result", *, allow_pickle: bool = False) -> Stored:
     """Keep `value`; what is large goes to `artifacts`, durable before this returns.
+
+    With `allow_pickle` a value that would be refused is pickled whole: its author has asked for that.
 
     Raises:
         Invalid: a part of the value cannot be brought back exactly; the message says which, as ``result.train[0]``.
     """
-    return Stored(_encode(value, artifacts, where))
+    try:
+        return Stored(_encode(value, artifacts, where))
+    except Invalid:
+        if not allow_pickle:
+            raise
+    return Stored(_pickled(value, artifacts, where))
+
+
+def _pickled(value: object, artifacts: ArtifactStore, where: str) -> Document:
+    try:
+        data = pickle.dumps(value, protocol=5)
+    except Exception as error:  # an object of any class may refuse in any way
+        raise Invalid(
+            f"A value of type `{type(value).__qualname__}` cannot even be pickled: {error}",
+            where=where,
+            next_step="return something plainer, or use the value within the step",
+        ) from error
+    kind = type(value)
+    packages = origin_of(kind.__module__, module_file(sys.modules[kind.__module__])).distributions
+    name = f"{kind.__module__}:{kind.__qualname__}"
+    return {TAG: "pickle", "name": name, "packages": list(packages), "data": artifacts.put_bytes(data)}
 
 
 def decode(stored: Stored, artifacts: ArtifactStore, scratch: Callable[[], Path]) -> object:
@@ -57,6 +85,8 @@ def _encode(value: object, artifacts: ArtifactStore, where: str) -> Document:
     kind = type(value)
     if value is None or kind in (bool, int, str):
         return value
+    if kind is Held:
+        return {TAG: "held", "document": value.document}  # type: ignore[attr-defined]
     if kind is float:
         return value if math.isfinite(value) else {TAG: "float", "value": repr(value)}  # type: ignore[arg-type]
     if isinstance(value, list) and kind is list:
@@ -71,7 +101,7 @@ def _encode(value: object, artifacts: ArtifactStore, where: str) -> Document:
         return {TAG: "enum", "class": _name_of(kind, where), "name": value.name}
     if isinstance(value, tuple) and hasattr(kind, "_fields"):
         return _encode_record(value, kind, list(kind._fields), artifacts, where)
-    if dataclasses.is_dataclass(kind):
+    if dataclasses.is_dataclass(kind) and not (kind.__module__ == _FIGURES and kind.__name__ == "Figure"):
         return _encode_record(value, kind, [field.name for field in dataclasses.fields(kind)], artifacts, where)
     return _encode_other(value, kind, artifacts, where)
 
@@ -121,7 +151,17 @@ def _encode_other(value: Any, kind: type, artifacts: ArtifactStore, where: str) 
         return _encode_pandas(value, kind, artifacts, where)
     if is_estimator(value):
         return _encode_estimator(value, kind, artifacts, where)
-    raise _refused(kind, where)
+    return _encode_kind(value, kind, artifacts, where)
+
+
+def _encode_kind(value: Any, kind: type, artifacts: ArtifactStore, where: str) -> Document:
+    from mainspring.pipeline._kinds import kind_of  # plugins, for values that nothing above knows
+
+    keeper = kind_of(value)
+    if keeper is None:
+        raise _refused(kind, where)
+    fields = keeper.keep(value, artifacts, where)
+    return {TAG: "kind", "kind": keeper.name, "packages": list(keeper.packages), **fields}
 
 
 def _encode_path(path: Path, artifacts: ArtifactStore, where: str) -> Document:
@@ -165,7 +205,6 @@ def _encode_pandas(value: Any, kind: type, artifacts: ArtifactStore, where: str)
 
 def _encode_estimator(value: Any, kind: type, artifacts: ArtifactStore, where: str) -> Document:
     from mainspring.bundle.estimators import dump_estimator  # scikit-learn, loaded already: this is its object
-    from mainspring.pipeline._origin import module_file, origin_of
 
     try:
         data = dump_estimator(value)
@@ -231,6 +270,8 @@ def _decode_tagged(document: dict[str, Any], artifacts: ArtifactStore, scratch: 
             return data if tag == "bytes" else bytearray(data)
         case "file" | "folder":
             return _decode_path(document, artifacts, scratch)
+        case "path":
+            return Path(document["value"])
         case "moment":
             moment = datetime.datetime.fromisoformat(document["value"]).replace(fold=document["fold"])
             return moment if document["zone"] is None else moment.replace(tzinfo=ZoneInfo(document["zone"]))
@@ -266,6 +307,10 @@ def _decode_heavy(document: dict[str, Any], artifacts: ArtifactStore, scratch: C
 
         import numpy as np
 
+        if tag == "array" and artifacts.size_bytes(document["data"]) > _MAPPED_BYTES:
+            artifacts.verify(document["data"])
+            # Copy on write: a step may change its argument, and nobody else sees it.
+            return np.load(artifacts.path_of(document["data"]), mmap_mode="c", allow_pickle=False)
         if tag == "array":
             return np.load(io.BytesIO(artifacts.read_bytes(document["data"])), allow_pickle=False)
         return np.frombuffer(base64.b64decode(document["base64"]), dtype=np.dtype(document["dtype"]))[0]
@@ -273,6 +318,13 @@ def _decode_heavy(document: dict[str, Any], artifacts: ArtifactStore, scratch: C
         from mainspring.bundle.estimators import load_estimator  # scikit-learn
 
         return load_estimator(artifacts.read_bytes(document["data"]))
+    if tag == "kind":
+        from mainspring.pipeline._kinds import kind_named  # the library of the value comes with it
+
+        return kind_named(document["kind"]).load(document, artifacts, scratch())
+    if tag == "pickle":
+        # Only there because a step said `pickle=True`; the ledger names it, and so does every plan.
+        return pickle.loads(artifacts.read_bytes(document["data"]))  # noqa: S301
     raise ValueError(f"unknown kind {tag}")
 
 
@@ -320,5 +372,5 @@ def _refused(kind: type, where: str) -> Invalid:
         f"A value of type `{kind.__module__}.{kind.__qualname__}` cannot be kept",
         where=where,
         next_step="return plain values, tables, arrays, paths, estimators, or dataclasses and NamedTuples of these;"
-        " or mark the step with `cache=False` and use its result in the same step",
+        " or add the type by a `ValueKind`; or write @step(pickle=True), or @step(cache=False)",
     )

@@ -123,6 +123,33 @@ class PredictionLog:
 
         return self._steady(look)
 
+    def newly_labelled(self, model: str, *, version: int, after: str) -> Columns:
+        """Return the predictions of a version whose first label was sealed behind `after`, in the order of sealing.
+
+        Columns as of `labelled`, and `sealed`, whose last value is the `after` of the next call: so each prediction is
+        given once, however late its label was told and whatever moment the label bears.
+        """
+
+        def look() -> Columns:
+            labels = segments(self._store, model, "labels")
+            if not labels:
+                return {}
+            ids = min(each.first_id for each in labels), max(each.last_id for each in labels)
+            asked = segments(self._store, model, "predictions", ids=ids, version=version)
+            if not asked:
+                return {}
+            where, bound = _of("p", version, None)
+            query = f"""
+                SELECT p.* EXCLUDE ("at", received_at), CAST(p."at" AS TIMESTAMPTZ) AS "at", l.label,
+                       CAST(l."at" AS TIMESTAMPTZ) AS labelled_at, l.sealed
+                FROM (SELECT id, {_LAST_LABEL}, min("at") AS "at", min(sealed) AS sealed FROM {self._scan(labels)}
+                      GROUP BY id HAVING min(sealed) > ?) l
+                JOIN {self._scan(asked)} p USING (id)
+                WHERE {where} ORDER BY l.sealed, id"""
+            return self._query(query, [after, *bound])
+
+        return self._steady(look)
+
     def recent(self, model: str, *, until: datetime, most: int, since: datetime | None = None) -> Columns:
         """Return the newest `most` predictions made before `until`, with `label` where it has come, oldest first."""
         limit, earliest = to_iso(until), "" if since is None else to_iso(since)
@@ -168,10 +195,11 @@ class PredictionLog:
         return answers
 
     def counts(self, model: str) -> tuple[int, int]:
-        """Return how many predictions and how many labels are sealed."""
-        rows = self._store.read("SELECT kind, sum(n_rows) FROM log_segments WHERE model = ? GROUP BY kind", (model,))
-        found: dict[str, int] = dict(rows)
-        return int(found.get("predictions", 0)), int(found.get("labels", 0))
+        """Return how many predictions are sealed, and for how many of them a label has come."""
+        rows = self._store.read(
+            "SELECT coalesce(sum(n_rows), 0) FROM log_segments WHERE model = ? AND kind = 'predictions'", (model,)
+        )
+        return int(rows[0][0]), self.labels_since(model, from_iso("1970-01-01T00:00:00Z"))
 
     def labels_since(self, model: str, moment: datetime) -> int:
         """Return for how many predictions a label has come at or after `moment`."""

@@ -14,7 +14,7 @@ from mainspring.artifacts.protocol import ArtifactStore
 from mainspring.bundle.format import write_bundle
 from mainspring.bundle.manifest import BundleManifest
 from mainspring.bundle.predictor import Predictor
-from mainspring.domain.policy import Gate
+from mainspring.domain.policy import Approval, Gate
 from mainspring.domain.version import GateResult, ModelVersion
 from mainspring.registry.gates import GateContext, UserGate, run_gates
 from mainspring.registry.versions import find_version, record_gates, register_version, set_status
@@ -38,10 +38,12 @@ def submit(
     at: datetime,
     load: Callable[[ModelVersion], Predictor],
     data: Mapping[str, str] | None = None,
+    approval: Approval | None = None,
 ) -> tuple[ModelVersion, list[GateResult]]:
     """Register the candidate of `context` as the next version of `model` and put it through `gates`.
 
-    `load` loads a registered version, as production will; `data` names the dataset versions the run read. The
+    `load` loads a registered version, as production will; `data` names the dataset versions the run read; `approval`
+    is what the loop asks of people, kept with the version. The
     version's status is `ready` behind gates that all passed, else `refused`.
     """
     candidate = context.candidate
@@ -51,19 +53,24 @@ def submit(
         folder = Path(scratch) / "bundle"
         manifest = pack(folder, candidate, model=model, facts=facts)
         bundle = artifacts.put_tree(folder)
+    asked = approval or Approval()
+    wanted = {"role": asked.role, "count": asked.count}
     size = sum(each.size_bytes for each in manifest.files.values())
     version = register_version(
         store,
         model,
         bundle=bundle,
         run_id=run_id,
-        evidence={**_evidence(candidate), "facts": facts, "size_bytes": size, "goal": context.goal},
+        evidence={**_evidence(candidate), "facts": facts, "size_bytes": size, "goal": context.goal, "approval": wanted},
         author=author,
         at=at,
     )
     if run_id is not None:
         log_metrics(store, _run(store, run_id), candidate.metrics, at)
     results = run_gates(dataclasses.replace(context, predictor=load(version)), gates)
+    if "champion" in version.aliases:
+        # the same bundle again, perhaps under another goal: what serves keeps the answers it was let in with
+        return version, results
     record_gates(store, version, results, at)
     failed = [result.gate for result in results if not result.passed]
     reason = f"refused by {', '.join(failed)}" if failed else f"passed {len(results)} gates"

@@ -263,7 +263,8 @@ def _check_size(count: int, what: str) -> None:
 def _route_of(active: Active, version: str | None, key: str) -> Route:
     if version is None:
         return choose(active.table, key)
-    route = route_for(active.table, int(version)) if version.isascii() and version.isdigit() else None
+    is_number = version.isascii() and version.isdigit() and len(version) < 10
+    route = route_for(active.table, int(version)) if is_number else None
     if route is None or route.role == "shadow":
         answering = ", ".join(str(each.version) for each in active.table.routes if each.role != "shadow")
         raise NotFound(

@@ -27,13 +27,15 @@ class Parts(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """One row of the leaderboard: an estimator's loss on the validation part and what was decided about it."""
+    """One row of the leaderboard: an estimator's loss on the validation part and what was decided about it.
+
+    How long its fit took is not here: a result that holds a clock's reading is never made again to the byte.
+    """
 
     name: str
     kind: str  # candidate | baseline
     loss: float
     metrics: dict[str, float]
-    fit_seconds: float
     verdict: str = ""
 
 

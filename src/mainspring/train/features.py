@@ -135,6 +135,10 @@ def _describe(name: str, array: NDArray[Any]) -> Column:
         return Column(name, "string", len(present) < len(array), categories=listed)
     if kind == "timestamp":
         return Column(name, "timestamp", bool(np.isnat(array).any()))
+    if np.isinf(array).any():
+        row = int(np.argmax(np.isinf(array)))
+        what = f"`{name}` holds an infinite value"
+        raise Invalid(what, where=f"rows[{row}].{name}", next_step="drop or mend the row, or set a bound in the schema")
     present_numbers = array[~np.isnan(array)]
     if not present_numbers.size:
         return Column(name, "number", nullable=True)

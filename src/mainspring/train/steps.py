@@ -5,7 +5,6 @@ Each is an ordinary step: lazy and cached in a pipeline, a plain function outsid
 """
 
 import dataclasses
-import time as clock
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -115,19 +114,17 @@ def fit(estimators: Any, parts: Parts) -> Fitted:  # one scikit-learn estimator,
     every = [("baseline", *item) for item in baselines(signature).items()]
     every += [("candidate", *item) for item in candidates.items()]
     for kind, name, estimator in every:
-        started = clock.process_time()
         fitted = _fitted(estimator, train, signature)
-        seconds = clock.process_time() - started
         scores = scored[name] = score_rows(fitted, validation, signature)
         if signature.task == "regression" and bound is None:
             bound = error_bound(truth, scores)  # by the first, the dummy: what nobody should do worse than
         losses[name] = loss(signature.task, truth, scores, bound=bound)
         measured = measure(signature.task, truth, scores, resamples=0)
         values = {metric: value.value for metric, value in measured.items() if value.is_defined}
-        contenders[name] = Contender(name, kind, float(losses[name].mean()), values, seconds)
+        contenders[name] = Contender(name, kind, float(losses[name].mean()), values)
     chosen, reason, verdicts = _choose(contenders, losses, days)
     leaderboard = tuple(
-        Contender(each.name, each.kind, each.loss, each.metrics, each.fit_seconds, verdicts.get(each.name, ""))
+        Contender(each.name, each.kind, each.loss, each.metrics, verdicts.get(each.name, ""))
         for each in sorted(contenders.values(), key=lambda each: each.loss)
     )
     estimator = {**baselines(signature), **candidates}[chosen]

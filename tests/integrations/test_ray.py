@@ -1,0 +1,36 @@
+"""Steps on Ray: the suite, and the same digests as here from a pipeline with scikit-learn."""
+
+from pathlib import Path
+
+import pytest
+
+from mainspring.artifacts.local import LocalArtifactStore
+from mainspring.pipeline.context import PipelineContext
+from mainspring.pipeline.executor import Executor, InProcessExecutor
+from mainspring.store.sqlite import SqliteStore
+from mainspring.testing.executor import ExecutorSuite
+
+# The libraries of the cluster warn of their own future.
+pytestmark = pytest.mark.filterwarnings("default")
+
+
+class TestRay(ExecutorSuite):
+    @pytest.fixture(autouse=True)
+    def _on_a_cluster(self, ray_executor: Executor) -> None:
+        self._executor = ray_executor
+
+    def make_executor(self) -> Executor:
+        return self._executor
+
+
+def test_digests_are_those_of_a_local_run(ray_executor: Executor, tmp_path: Path) -> None:
+    flights = pytest.importorskip("flights", reason="scikit-learn is not installed")
+    digests = []
+    for number, executor in enumerate((InProcessExecutor(), ray_executor)):
+        store = SqliteStore(tmp_path / f"{number}.sqlite")
+        artifacts = LocalArtifactStore(tmp_path / f"artifacts-{number}")
+        out = flights.late.run(PipelineContext(store, artifacts, executor=executor))
+        digests.append([(row.name, row.key, row.output_digest) for row in out.steps])
+        assert not any("in this process" in row.reason for row in out.steps)
+        store.close()
+    assert digests[0] == digests[1]

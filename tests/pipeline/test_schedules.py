@@ -1,0 +1,217 @@
+"""Schedules: which ticks come due, that each is run once by one scheduler, and what happens when one is killed."""
+
+import subprocess
+import sys
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from mainspring.domain.moments import SimulatedClock
+from mainspring.errors import Conflict, Invalid, NotFound
+from mainspring.pipeline.schedules import (
+    Schedule,
+    Tick,
+    add_schedule,
+    claim_tick,
+    finish_tick,
+    list_schedules,
+    list_ticks,
+    remove_schedule,
+    renew_lease,
+    run_due,
+)
+from mainspring.store.events import events
+from mainspring.store.sqlite import SqliteStore
+
+START = datetime(2024, 3, 1, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def store(tmp_path: Path):
+    made = SqliteStore(tmp_path / "store.db")
+    yield made
+    made.close()
+
+
+def _run(schedule: Schedule, tick: Tick) -> str:
+    return f"run-{tick.due_at:%H%M}"
+
+
+def test_a_schedule_names_its_next_tick_and_is_audited(store: SqliteStore) -> None:
+    made = add_schedule(store, "nightly", "0 6 * * *", "r.py:report", now=START, parameters=("c=1",))
+    assert made.next_at == START + 6 * HOUR
+    assert list_schedules(store) == [made]
+    with pytest.raises(Conflict, match="already"):
+        add_schedule(store, "nightly", "0 6 * * *", "r.py", now=START)
+    remove_schedule(store, "nightly")
+    with pytest.raises(NotFound, match="nightly"):
+        remove_schedule(store, "nightly")
+    assert [each.verb for each in events(store)] == ["schedule.added", "schedule.removed"]
+
+
+@pytest.mark.parametrize(
+    ("cron", "timezone", "words"),
+    [("0 25 * * *", "UTC", "no cron"), ("hourly", "UTC", "no cron"), ("0 6 * * *", "Mars/Base", "no time zone"),
+     ("0 0 30 2 *", "UTC", "no (moment|cron)")],
+)  # fmt: skip
+def test_a_wrong_expression_is_refused(store: SqliteStore, cron: str, timezone: str, words: str) -> None:
+    with pytest.raises(Invalid, match=words):
+        add_schedule(store, "x", cron, "r.py", now=START, timezone=timezone)
+    assert list_schedules(store) == []
+
+
+def test_local_clocks_are_followed_over_the_change_to_summer(store: SqliteStore) -> None:
+    made = add_schedule(
+        store, "x", "0 6 * * *", "r.py", now=datetime(2024, 3, 30, 3, tzinfo=UTC), timezone="Europe/Paris"
+    )
+    assert made.next_at == datetime(2024, 3, 30, 5, tzinfo=UTC)
+    run_due(store, SimulatedClock(made.next_at), _run)
+    assert list_schedules(store)[0].next_at == datetime(2024, 3, 31, 4, tzinfo=UTC)
+
+
+def test_due_ticks_run_once_and_in_order(store: SqliteStore) -> None:
+    add_schedule(store, "a", "0 * * * *", "r.py", now=START, catch_up="all")
+    clock = SimulatedClock(START)
+    assert run_due(store, clock, _run) == []
+    clock.advance_to(START + 3 * HOUR)
+    ended = run_due(store, clock, _run)
+    assert [(each.run_id, each.status) for each in ended] == [(f"run-0{n}00", "finished") for n in (1, 2, 3)]
+    assert run_due(store, clock, _run) == []
+    assert [each.run_id for each in list_ticks(store)] == ["run-0300", "run-0200", "run-0100"]
+
+
+def test_ticks_missed_in_sleep_are_run_once(store: SqliteStore) -> None:
+    add_schedule(store, "a", "*/5 * * * *", "r.py", now=START)
+    clock = SimulatedClock(START + 48 * HOUR + timedelta(minutes=2))
+    (ended,) = run_due(store, clock, _run)
+    assert (ended.due_at, ended.missed) == (START + 48 * HOUR, 48 * 12 - 1)
+    assert list_schedules(store)[0].next_at == START + 48 * HOUR + timedelta(minutes=5)
+
+
+def test_a_run_that_fails_is_written_down_and_does_not_stop_the_rest(store: SqliteStore) -> None:
+    add_schedule(store, "bad", "0 * * * *", "r.py", now=START)
+    add_schedule(store, "good", "0 * * * *", "r.py", now=START)
+
+    def run(schedule: Schedule, tick: Tick) -> str:
+        if schedule.name == "bad":
+            raise NotFound("There is no file `r.py`")
+        return "fine"
+
+    ended = run_due(store, SimulatedClock(START + HOUR), run)
+    assert [(each.schedule, each.status, each.error) for each in ended] == [
+        ("bad", "failed", "There is no file `r.py`"),
+        ("good", "finished", ""),
+    ]
+
+
+def test_a_killed_scheduler_loses_its_tick_when_the_lease_ends(store: SqliteStore) -> None:
+    add_schedule(store, "a", "0 * * * *", "r.py", now=START)
+    now, lease = START + HOUR, timedelta(minutes=5)
+    first = claim_tick(store, holder="one", now=now, lease=lease)
+    assert first is not None
+    assert claim_tick(store, holder="two", now=now + timedelta(minutes=4), lease=lease) is None
+    assert renew_lease(store, first, now=now + timedelta(minutes=4), lease=lease)
+    assert claim_tick(store, holder="two", now=now + timedelta(minutes=8), lease=lease) is None
+    second = claim_tick(store, holder="two", now=now + timedelta(minutes=10), lease=lease)
+    assert second is not None
+    assert (second.due_at, second.attempts, second.holder) == (first.due_at, 2, "two")
+    assert not renew_lease(store, first, now=now + timedelta(minutes=10), lease=lease)
+    assert not finish_tick(store, first, now=now + timedelta(minutes=10), run_id="late")
+    assert finish_tick(store, second, now=now + timedelta(minutes=11), run_id="second")
+    assert [(each.status, each.run_id) for each in list_ticks(store)] == [("finished", "second")]
+
+
+def test_a_schedule_has_one_tick_at_work_at_a_time(store: SqliteStore) -> None:
+    add_schedule(store, "a", "0 * * * *", "r.py", now=START, catch_up="all")
+    add_schedule(store, "b", "30 * * * *", "r.py", now=START, catch_up="all")
+    now = START + 3 * HOUR
+    one = claim_tick(store, holder="one", now=now)
+    two = claim_tick(store, holder="two", now=now)
+    assert one is not None
+    assert two is not None
+    assert {one.schedule, two.schedule} == {"a", "b"}
+    assert claim_tick(store, holder="three", now=now) is None
+    finish_tick(store, one, now=now)
+    third = claim_tick(store, holder="three", now=now)
+    assert third is not None
+    assert third.schedule == one.schedule
+
+
+def test_the_lease_is_renewed_while_a_run_lasts(store: SqliteStore) -> None:
+    add_schedule(store, "a", "0 * * * *", "r.py", now=START)
+    clock = SimulatedClock(START + HOUR)
+    seen: list[bool] = []
+
+    def run(schedule: Schedule, tick: Tick) -> str:
+        clock.advance_to(START + HOUR + timedelta(milliseconds=50))
+        before = tick.lease_until
+        for _ in range(2000):
+            (now,) = list_ticks(store)
+            if now.lease_until != before:
+                seen.append(True)
+                break
+            subprocess.run(["true"], check=True)
+        return "done"
+
+    run_due(store, clock, run, lease=timedelta(milliseconds=60))
+    assert seen == [True]
+
+
+_RACER = """
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from mainspring.domain.moments import SimulatedClock
+from mainspring.pipeline.schedules import run_due
+from mainspring.store.sqlite import SqliteStore
+
+store, log, name = SqliteStore(Path(sys.argv[1])), open(sys.argv[2], "a"), sys.argv[3]
+print("ready", flush=True)
+sys.stdin.readline()
+
+def run(schedule, tick):
+    log.write(f"{schedule.name} {tick.due_at.isoformat()} {name}\\n")
+    log.flush()
+    return name
+
+start = datetime(2024, 3, 1, tzinfo=UTC)
+clock = SimulatedClock(start)
+for minute in range(0, 120, 2):
+    clock.advance_to(start + timedelta(minutes=minute))
+    # The two have clocks of their own, which run apart: no lease may end for that.
+    run_due(store, clock, run, holder=name, lease=timedelta(hours=5))
+store.close()
+"""
+
+
+def test_two_schedulers_never_run_the_same_tick_twice(store: SqliteStore, tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        add_schedule(store, name, "* * * * *", "r.py", now=START, catch_up="all")
+    log = tmp_path / "ran.log"
+    racers = [
+        subprocess.Popen(
+            [sys.executable, "-c", _RACER, str(store.path), str(log), name],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )
+        for name in ("one", "two")
+    ]  # fmt: skip
+    for each in racers:
+        assert each.stdout is not None
+        assert each.stdout.readline() == "ready\n"
+    for each in racers:
+        assert each.stdin is not None
+        each.stdin.write("go\n")
+        each.stdin.flush()
+    for each in racers:
+        each.communicate(timeout=120)
+        assert each.returncode == 0
+    ran = [line.split() for line in log.read_text().splitlines()]
+    counts = Counter((name, due) for name, due, _ in ran)
+    assert set(counts.values()) == {1}
+    # What one scheduler held when the other looked for the last time is left for the next look.
+    late = run_due(store, SimulatedClock(START + timedelta(minutes=118)), _run)
+    assert len(counts) + len(late) == 3 * 118
+    assert len({who for _, _, who in ran}) == 2, "both took part"
