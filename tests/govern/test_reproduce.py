@@ -162,7 +162,7 @@ def test_input_that_is_gone_and_was_not_kept_is_named(project: Project) -> None:
     project.workspace.artifacts.path_of(digest).unlink()
     assert project.again(run_id).level == "bytes"
     numbers.write_text("7\n")
-    with pytest.raises(NotFound, match="numbers.txt"):
+    with pytest.raises(NotFound, match=r"numbers\.txt"):
         project.again(run_id)
 
 
