@@ -31,6 +31,7 @@ bench:  ## run the benchmarks and print ratios
 	@scripts/setup dev
 	$(BIN)/python benchmarks/glue.py
 	$(BIN)/python benchmarks/footprint.py
+	$(BIN)/python benchmarks/pipelines.py
 
 docs:  ## refresh the generated blocks of the docs
 	@scripts/setup dev

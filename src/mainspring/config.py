@@ -26,6 +26,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("home", ".mainspring", "the workspace folder", "MAINSPRING_HOME"),
     Setting("store", "", "metadata database, sqlite:///PATH (default: in the workspace)", "MAINSPRING_STORE"),
     Setting("artifacts", "", "folder for content-addressed bytes (default: in the workspace)", "MAINSPRING_ARTIFACTS"),
+    Setting(
+        "executor", "", "where steps run: in-process, processes:N, ray:ADDRESS, dask:ADDRESS", "MAINSPRING_EXECUTOR"
+    ),
     Setting("actor", "", "who acts, in the audit log (default: the login name)", "MAINSPRING_ACTOR"),
     Setting("debug", "", "set to anything: an unforeseen error shows its stack trace", "MAINSPRING_DEBUG"),
 )

@@ -7,6 +7,7 @@ the settings name. Nothing here decides anything.
     endpoints/     route files    journals/    prediction log, live  segments/  prediction log, sealed
 """
 
+import dataclasses
 import getpass
 import os
 import shutil
@@ -107,8 +108,11 @@ class Workspace:
     def pipeline_context(self) -> "PipelineContext":
         """What a pipeline needs to run here."""
         from mainspring.pipeline.context import PipelineContext
+        from mainspring.pipeline.executor import executor_named
 
-        return PipelineContext(store=self.store, artifacts=self.artifacts, clock=self.clock, progress=self.progress)
+        context = PipelineContext(store=self.store, artifacts=self.artifacts, clock=self.clock, progress=self.progress)
+        named = config.value_of("executor")
+        return dataclasses.replace(context, executor=executor_named(named)) if named else context
 
     def bundle_folder(self, digest: Digest) -> Path:
         """Return a folder that holds the bundle, laid out from the artifacts at the first call."""

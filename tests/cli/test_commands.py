@@ -175,6 +175,12 @@ def test_serve_answers_and_why_explains(project: Path, run: Run) -> None:
     assert (seen["predictions"], seen["labels"]) == (1, 1)
 
 
+def test_serve_tells_of_a_gap_that_training_never_saw(project: Path, run: Run) -> None:
+    with _serving("serve", "churn", ready=project / "ready.json") as client:
+        answer = client.predict("churn", [ROW, {**ROW, "spend": None}])
+    assert [(each.kind, each.where) for each in answer.warnings] == [("missing_value", "rows[1].spend")]
+
+
 def test_a_served_fixed_version_stays_when_the_champion_moves(project: Path, run: Run) -> None:
     ready = project / "ready.json"
     with _serving("serve", "churn/1", ready=ready) as client:

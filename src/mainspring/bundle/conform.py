@@ -86,6 +86,8 @@ def _typed(array: NDArray[Any], column: Column) -> tuple[NDArray[Any], NDArray[n
 
 
 def _unusual(array: NDArray[Any], column: Column) -> list[str]:
+    if column.nullable and not column.missing_seen and (gaps := _missing(array)).any():
+        return [f"rows[{row}].{column.name}: missing, and training had a value in every row" for row in _first(gaps)]
     if column.categories is not None and array.dtype == object:
         known = set(column.categories)
         unknown = np.fromiter((value is not None and value not in known for value in array), bool, len(array))

@@ -104,7 +104,7 @@ def approve_command(reference: str, approver: str | None, role: str, comment: st
     """
     with Workspace() as workspace:
         version = find_version(workspace.store, reference)
-        who = approver or workspace.actor
+        who = (approver or workspace.actor).strip()
         approve(workspace.store, version, approver=who, role=role, comment=comment, at=workspace.clock.now())
         click.echo(f"{who} approved {version.reference} as {role}. It serves at the loop's next look.")
 

@@ -74,7 +74,10 @@ def _print(found: Reproduction) -> None:
             f"First other step: `{found.diverged.name}` (number {found.diverged.number}) {found.diverged.what}{because}"
         )
     if found.diverged is not None and not found.diverged.because and found.level != "bytes":
-        click.echo("  Its code, packages and inputs are the same: it does not repeat. Does it set random_state?")
+        click.echo(
+            "  Its code, packages and inputs are the same: it does not repeat (entropy, the clock, the order of a set),"
+            " or its threads or machine were others: see the remarks."
+        )
     if found.largest_difference:
         click.echo(f"{found.predictions} predictions, the largest difference {found.largest_difference:.3g}.")
     if found.model_files and not all(found.model_files.values()):

@@ -18,7 +18,9 @@ class Column:
     """One input column.
 
     `low` and `high` are the range seen in training (numbers and integers only); a value outside is served and counted.
-    `categories` are the values seen (strings with at most 1,000 of them); another value is served and counted.
+    `missing_seen` is False where a value may be missing, because the model can live with it, but never was in training;
+    a missing one is then served and counted. `categories` are the values seen (strings with at most 1,000 of them);
+    another value is served and counted.
     """
 
     name: str
@@ -27,6 +29,7 @@ class Column:
     low: float | None = None
     high: float | None = None
     categories: tuple[str, ...] | None = None
+    missing_seen: bool = True
 
 
 @dataclass(frozen=True, slots=True)

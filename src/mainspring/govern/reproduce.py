@@ -107,6 +107,7 @@ def reproduce(
         layout = lay_out(subject.provenance, artifacts, place / "tree")
         say(f"laid out {len(subject.provenance.code)} files of code and {len(subject.provenance.inputs)} inputs")
         remarks = [*_differences_of_machines(subject.provenance), *_remarks_on(layout)]
+        remarks += _other_threads(subject, store, artifacts)
         python = Path(sys.executable)
         if not here:
             locks = {
@@ -253,6 +254,25 @@ def _differences_of_machines(provenance: Provenance) -> Iterator[str]:
             yield f"the {word} is {now[name]}, and was {then[name]} then: the last bits of sums may differ"
     if then.get("cores") != cores():
         yield f"{cores()} cores, and {then.get('cores')} then: as many threads are started as then"
+
+
+def _other_threads(subject: _Subject, store: Store, artifacts: ArtifactStore) -> Iterator[str]:
+    """Name the steps whose results were found, and made by a run with other threads than this one had."""
+    own = _threads_of(subject.provenance)
+    for row in subject.rows:
+        made_by = subject.ledger.first_made(row) if row.cached else None
+        if made_by is None:
+            continue
+        try:
+            theirs = _threads_of(provenance_of(store, artifacts, made_by.run_id))
+        except NotFound:  # a run from before there was provenance
+            continue
+        if theirs != own:
+            yield f"`{row.name}` was made by the run {made_by.run_id[-8:]} with other threads, whose sums may differ"
+
+
+def _threads_of(provenance: Provenance) -> tuple[object, object]:
+    return provenance.machine.get("threads"), provenance.machine.get("cores")
 
 
 def _remarks_on(layout: Layout) -> Iterator[str]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 from mainspring.domain.ids import RunId
 from mainspring.errors import MainspringError
+from mainspring.pipeline._seeds import seed_for, seeded
 from mainspring.pipeline.documents import Document
 from mainspring.pipeline.fingerprint import fingerprint
 from mainspring.pipeline.graph import suspended
@@ -108,7 +109,7 @@ def _look_at(result: KeptResult, context: "PipelineContext", stamps: StampCache,
 def _compare(result: KeptResult, recall: Recall, given: dict[str, object], context: "PipelineContext") -> AuditedResult:
     call = inspect.BoundArguments(inspect.signature(recall.function), OrderedDict(given))
     try:
-        with suspended(), tracing() as trace:
+        with suspended(), seeded(seed_for(result.key, result.step, 0)), tracing() as trace:
             value = recall.function(*call.args, **call.kwargs)
         made = encode(value, context.artifacts, f"result of {result.step}")
     except Exception as error:  # the author's code: that it fails now is what the audit found

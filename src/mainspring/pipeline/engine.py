@@ -64,10 +64,10 @@ def run_pipeline(
         at=context.clock.now(),
     )
     run = _Run(run_id, context)
-    run.provenance.begin(pipeline, bound.arguments)
     value: Any = None  # what the body returns, lazy values inside
     status: RunStatus = "killed"
     try:
+        run.provenance.begin(pipeline, bound.arguments)
         with recording(run.graph):
             value = pipeline.function(*bound.args, **bound.kwargs)
         run.finish_calls()

@@ -5,6 +5,7 @@ large input is kept where a dataset version holds it, and else known by its dige
 anything again: that is `govern.reproduce`. A commit alone would not do: most runs are made from changed files.
 """
 
+import contextlib
 import json
 import os
 import sys
@@ -92,7 +93,7 @@ class ProvenanceRecorder:
             self._keep_code(_sources_from(pipeline.__module__))
         kept, lost = self._keep_arguments(arguments)
         installed = json.dumps([[each.name, each.version, each.is_local] for each in distributions()]).encode()
-        locks = {str(each): self._put(each.read_bytes()) for each in lock_files(folder)}
+        locks = {str(each): self._put(each.read_bytes()) for each in lock_files(folder) if os.access(each, os.R_OK)}
         self._document = {
             "format": _FORMAT,
             "entry": asdict(entry) if entry is not None else None,
@@ -232,7 +233,8 @@ class _Inputs:
             return Input(path, digest)
         has_room = self._bytes + stat.st_size <= _MOST_BYTES and self._count < _MOST_FILES
         if has_room and stat.st_size <= _MOST_FILE_BYTES and not self.artifacts.exists(digest):
-            self.artifacts.put_file(Path(path))
+            with contextlib.suppress(MainspringError):  # gone or closed to us meanwhile: its digest is known
+                self.artifacts.put_file(Path(path))
             self._bytes, self._count = self._bytes + stat.st_size, self._count + 1
         return Input(path, digest, stat.st_mtime_ns)
 

@@ -16,7 +16,7 @@ from mainspring.domain.signature import Column, ColumnType
 
 __all__ = ["ColumnReader", "Surprise"]
 
-Surprise = Literal["unknown_category", "out_of_range"]
+Surprise = Literal["missing_value", "unknown_category", "out_of_range"]
 
 _NONE = type(None)
 #: From here on, float64 no longer tells one integer from the next (IEEE 754).
@@ -91,6 +91,8 @@ class ColumnReader:
     def surprises(self, values: Sequence[object], array: NDArray[Any]) -> tuple[Surprise, list[int]] | None:
         """Return the positions of the values that training never saw the like of; None when there are none."""
         column = self._column
+        if self.nullable and not column.missing_seen and None in values:
+            return "missing_value", [at for at, value in enumerate(values) if value is None]
         if self._categories is not None:
             unknown = set(values) - self._categories - {None}
             if unknown:
@@ -103,6 +105,8 @@ class ColumnReader:
 
     def surprise(self, value: object) -> str:
         """Return what is surprising about one of them."""
+        if value is None:
+            return "missing, and training had a value in every row"
         if self._categories is not None:
             return f"training never saw {_shown(value)}"
         return f"{value} lies outside {self._low:g} to {self._high:g}, which training saw"

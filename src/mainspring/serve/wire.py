@@ -47,7 +47,7 @@ class Prediction(msgspec.Struct, frozen=True, omit_defaults=True):
 class Warn(msgspec.Struct, frozen=True):
     """A value that was served although training never saw its like."""
 
-    kind: Literal["unknown_category", "out_of_range"]
+    kind: Literal["missing_value", "unknown_category", "out_of_range"]
     where: str
     what: str
 

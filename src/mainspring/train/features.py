@@ -144,7 +144,8 @@ def _describe(name: str, array: NDArray[Any]) -> Column:
         return Column(name, "number", nullable=True)
     low, high = float(present_numbers.min()), float(present_numbers.max())
     # Always "number": that this sample held whole numbers only is no promise that the next row will.
-    return Column(name, "number", len(present_numbers) < len(array), low, high)
+    gaps = len(present_numbers) < len(array)
+    return Column(name, "number", gaps, low, high, missing_seen=gaps)
 
 
 def _example(array: NDArray[Any], column: Column) -> object:
