@@ -11,7 +11,8 @@ def test_a_life_is_told_in_order(life) -> None:
     told = timeline(life.workspace.store, model="churn")
     stages = [each.stage for each in told]
     first = ["check", "split", "candidates", "evaluate", "register", "gates", "gates"]
-    assert [each for each in stages if each != "data"][: len(first) + 3] == [*first, "approve", "promote", "traffic"]
+    served = [*first, "approve", "promote", "serve", "traffic"]
+    assert [each for each in stages if each != "data"][: len(served)] == served
     assert stages.count("data") == 2
     assert [each.at for each in told] == sorted(each.at for each in told)
     assert verify_chain(life.workspace.store) == len(events(life.workspace.store))
@@ -30,7 +31,7 @@ def test_traffic_stands_between_the_events_it_came_between(life) -> None:
     told = timeline(life.workspace.store, model="churn")
     (at,) = [number for number, each in enumerate(told) if each.stage == "traffic"]
     assert told[at].text == "3 predictions answered, 1 labels came"
-    assert told[at - 1].stage == "promote"
+    assert told[at - 1].stage == "serve"
 
 
 def test_a_reader_that_goes_on_reads_nothing_twice(life) -> None:

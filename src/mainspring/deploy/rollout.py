@@ -226,6 +226,9 @@ def publish_routes(store: Store, endpoints: Path, model: str, bundle_folder: Cal
             return standing
         table = RouteTable(model, 1 if standing is None else standing.revision + 1, tuple(routes))
         write_routes(path, table)
+        answers = [f"{each.role} {model}/{each.version} {each.weight:g} %" for each in routes]
+        details = {"routes": answers, "revision": table.revision}
+        store.change(Event("endpoint.changed", f"endpoints/{model}", details), lambda _: None)
         return table
 
 
