@@ -25,7 +25,7 @@ from mainspring.errors import Invalid, MainspringError, NotFound
 from mainspring.govern._clean_environment import build_environment
 from mainspring.govern._layout import Layout, lay_out
 from mainspring.govern._second_run import cores, run_again
-from mainspring.pipeline._environment import machine
+from mainspring.pipeline._environment import machine, own_code
 from mainspring.pipeline.difference import Divergence, figures_of, first_divergence, is_same
 from mainspring.pipeline.ledger import Ledger, StepRow, steps_of
 from mainspring.pipeline.provenance import Provenance, provenance_of
@@ -252,6 +252,8 @@ def _differences_of_machines(provenance: Provenance) -> Iterator[str]:
     for name, word in {"cpu": "CPU", "system": "system", "libc": "C library"}.items():
         if then.get(name) and then[name] != now[name]:
             yield f"the {word} is {now[name]}, and was {then[name]} then: the last bits of sums may differ"
+    if "own_code" in then and then["own_code"] != own_code():
+        yield "Mainspring itself was installed from a folder, and its code is another than it was then"
     if then.get("cores") != cores():
         yield f"{cores()} cores, and {then.get('cores')} then: as many threads are started as then"
 

@@ -19,7 +19,7 @@ from mainspring.artifacts.digests import digest_of_bytes
 from mainspring.artifacts.protocol import ArtifactStore
 from mainspring.domain.ids import Digest, RunId
 from mainspring.errors import Invalid, MainspringError, NotFound
-from mainspring.pipeline._environment import Installed, distributions, lock_files, machine
+from mainspring.pipeline._environment import Installed, distributions, lock_files, machine, own_code
 from mainspring.pipeline._modules import Source, imported_by, source_of
 from mainspring.pipeline._origin import origin_of_file
 from mainspring.pipeline._portable import Address, NotPortable, address_of, thing_at
@@ -92,7 +92,9 @@ class ProvenanceRecorder:
         if entry is not None:
             self._keep_code(_sources_from(pipeline.__module__))
         kept, lost = self._keep_arguments(arguments)
-        installed = json.dumps([[each.name, each.version, each.is_local] for each in distributions()]).encode()
+        found = distributions()
+        installed = json.dumps([[each.name, each.version, each.is_local] for each in found]).encode()
+        is_local = any(each.name == "mainspring" and each.is_local for each in found)
         locks = {str(each): self._put(each.read_bytes()) for each in lock_files(folder) if os.access(each, os.R_OK)}
         self._document = {
             "format": _FORMAT,
@@ -104,7 +106,7 @@ class ProvenanceRecorder:
             "lost": lost,
             "installed": self._put(installed),
             "locks": locks,
-            "machine": machine(),
+            "machine": machine() | ({"own_code": own_code()} if is_local else {}),
         }
         self._write()
 
