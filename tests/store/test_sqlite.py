@@ -133,7 +133,7 @@ def test_writes_that_queue_up_share_a_commit_and_a_bad_one_is_alone(store: Sqlit
     others = [threading.Thread(target=write, args=(number,)) for number in range(10)]
     for thread in others:
         thread.start()
-    while store._jobs.qsize() < len(others):  # all of them wait behind the first, and so for one commit
+    while store._group._queue.qsize() < len(others):  # all of them wait behind the first, and so for one commit
         pass
     let_go.set()
     for thread in (first, *others):

@@ -5,6 +5,7 @@ share; no other room reads them. `change` takes the audit event, so a state chan
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from mainspring.store.events import Event
@@ -45,6 +46,14 @@ class Store(Protocol):
 
         `event` may be made of what `write` returned, for a change that learns inside the transaction what it does.
         Where it is None nothing happened: what `write` wrote is undone, and its result is returned all the same.
+        """
+
+    def submit(self, write: Callable[[Transaction], T], event: EventOf[T] | None = None) -> "Future[T]":
+        """Queue a write as `record` makes it, or as `change` does with `event`, and return without waiting.
+
+        The future is answered when the write is durable, by a thread of the store: an asyncio server awaits
+        ``asyncio.wrap_future(store.submit(...))`` and needs no thread for each request. Writes are kept in the order in
+        which they were submitted. Cancelling drops a write that has not begun.
         """
 
     def close(self) -> None:

@@ -9,21 +9,18 @@ in the system's hands); a power cut may cost the last moments, never the integri
 """
 
 import contextlib
-import os
-import queue
 import sqlite3
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 from mainspring.domain.moments import Clock, SystemClock
 from mainspring.errors import Corrupt, MainspringError, Unavailable
-from mainspring.store.events import append
+from mainspring.store._group_writer import GroupWriter, Job, Nothing
 from mainspring.store.migrations import MIGRATIONS, migrate
 from mainspring.store.protocol import EventOf, Row, Transaction, Value
 
@@ -31,8 +28,6 @@ __all__ = ["SqliteStore"]
 
 T = TypeVar("T")
 _BUSY_SECONDS = 30.0
-#: How many queued writes share one commit at most; bounds the time a reader-side checkpoint has to wait.
-_GROUP = 512
 #: What SQLite says when the file or the disk is in trouble, and not the statement.
 _OUTAGES = frozenset(
     {
@@ -73,17 +68,6 @@ class _Reader:
         weakref.finalize(self, connection.close).atexit = False
 
 
-class _Nothing(Exception):
-    """Carries the result of a change that turned out to change nothing out of its transaction."""
-
-    def __init__(self, result: object) -> None:
-        self.result = result
-
-
-#: One queued write: what to run, and where its result goes. `Any` because each write has its own result type.
-_Job = tuple[Callable[[Transaction], Any], "Future[Any]"]
-
-
 class SqliteStore:
     """A `Store` in the file `path`; tables are brought up to date when it opens.
 
@@ -97,14 +81,8 @@ class SqliteStore:
 
     def __init__(self, path: Path, *, actor: str = "", clock: Clock | None = None) -> None:
         self.path = path
-        self.actor = actor
-        self.clock: Clock = clock or SystemClock()
         self._local = threading.local()
         self._readers: weakref.WeakSet[_Reader] = weakref.WeakSet()
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._closed = False
-        self._gate = threading.Lock()  # no write may queue up behind the one that says stop
-        self._pid = os.getpid()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._writer = _connect(path)
@@ -118,15 +96,14 @@ class SqliteStore:
         except BaseException:
             self._writer.close()
             raise
-        self._thread = threading.Thread(target=self._write_forever, name="store-writer", daemon=True)
-        self._thread.start()
+        self._group = GroupWriter(self._commit, actor=actor, clock=clock or SystemClock())
 
     def read(self, sql: str, parameters: Sequence[Value] = ()) -> list[Row]:
         """Return the rows of a query on this thread's own connection."""
         try:
             reader = self._reader()
             with reader.lock:
-                self._check_open()
+                self._group.check_open()
                 return reader.connection.execute(sql, parameters).fetchall()
         except sqlite3.Error as error:
             if _is_trouble(error):
@@ -135,101 +112,56 @@ class SqliteStore:
 
     def record(self, write: Callable[[Transaction], T]) -> T:
         """Run `write` in the writer's next transaction and return its result once it is committed."""
-        if threading.current_thread() is self._thread:
-            raise AssertionError("a write asked for another one; it would wait for itself")
-        future: Future[T] = Future()
-        with self._gate:
-            self._check_open()
-            self._jobs.put((write, future))
-        return future.result()
+        return self._group.run(write)
 
     def change(self, event: EventOf[T], write: Callable[[Transaction], T]) -> T:
         """Run `write` and seal `event` onto the audit chain, in one transaction."""
+        return self._group.run(write, event)
 
-        def with_event(transaction: Transaction) -> T:
-            result = write(transaction)
-            told = event(result) if callable(event) else event
-            if told is None:
-                raise _Nothing(result)
-            now = datetime.now(UTC)
-            append(transaction, told, actor=self.actor, at=self.clock.now(), recorded_at=now)
-            return result
-
-        try:
-            return self.record(with_event)
-        except _Nothing as nothing:
-            result: T = nothing.result  # type: ignore[assignment]  # what `write` above returned
-            return result
+    def submit(self, write: Callable[[Transaction], T], event: EventOf[T] | None = None) -> "Future[T]":
+        """Queue `write` and return at once; the future is answered by the writer's thread."""
+        return self._group.submit(write, event)
 
     def close(self) -> None:
         """Finish the queued writes and close every connection; a query that runs is waited for."""
-        with self._gate:
-            if self._closed:
-                return
-            self._closed = True
-            if os.getpid() != self._pid:
-                return  # the connections are the parent's
-            self._jobs.put(None)
-        self._thread.join()
+        if not self._group.close():
+            return
         for reader in list(self._readers):
             with reader.lock:
                 reader.connection.close()
         self._writer.close()
 
-    def _check_open(self) -> None:
-        if os.getpid() != self._pid:
-            raise Unavailable("The store was opened before this process forked", next_step="open it in the child")
-        if self._closed:
-            raise Unavailable("The store is closed", next_step="open the workspace again")
-
     def _reader(self) -> _Reader:
-        self._check_open()
+        self._group.check_open()
         reader: _Reader | None = getattr(self._local, "reader", None)
         if reader is None:
             reader = _Reader(_connect(self.path))
             reader.connection.execute("PRAGMA query_only=ON")
-            with self._gate:
-                if self._closed:
-                    reader.connection.close()
-                    self._check_open()
-                self._readers.add(reader)
+            self._readers.add(reader)  # `close` that was faster leaves it open until this thread ends, and unused
             self._local.reader = reader
         return reader
 
-    def _write_forever(self) -> None:
-        while (first := self._jobs.get()) is not None:
-            jobs = [first]
-            stop = False
-            while len(jobs) < _GROUP and not self._jobs.empty():
-                following = self._jobs.get()
-                if following is None:
-                    stop = True
-                    break
-                jobs.append(following)
-            self._commit(jobs)
-            if stop:
-                return
+    def _commit(self, jobs: list[Job]) -> None:
+        """Run a group of writes in one transaction; results are handed out only after the commit.
 
-    def _commit(self, jobs: list[_Job]) -> None:
-        """Run a group of writes in one transaction; results are handed out only after the commit."""
-        transaction = _SqliteTransaction(self._writer)
+        A write that fails is undone to its own savepoint; one that is alone is its transaction, and needs none (on a
+        file in WAL mode that is a sixth of the cost of a small write).
+        """
         done: list[tuple[Future[Any], Any]] = []
         try:
             self._writer.execute("BEGIN IMMEDIATE")
-            for write, future in jobs:
-                self._writer.execute("SAVEPOINT one_write")
-                try:
-                    result = write(transaction)
-                except BaseException as error:  # handed to the caller, who waits for it on another thread
-                    told = _told(self.path, error) if _is_trouble(error) else error
-                    future.set_exception(told)
-                    if not self._writer.in_transaction:
-                        raise sqlite3.OperationalError(str(error)) from error  # a full disk undoes the whole group
-                    self._writer.execute("ROLLBACK TO one_write")
+            if len(jobs) == 1:
+                if self._attempt(jobs[0], done):
+                    self._writer.execute("COMMIT")
                 else:
-                    done.append((future, result))
-                self._writer.execute("RELEASE one_write")
-            self._writer.execute("COMMIT")
+                    self._writer.execute("ROLLBACK")
+            else:
+                for job in jobs:
+                    self._writer.execute("SAVEPOINT one_write")
+                    if not self._attempt(job, done):
+                        self._writer.execute("ROLLBACK TO one_write")
+                    self._writer.execute("RELEASE one_write")
+                self._writer.execute("COMMIT")
         except sqlite3.Error as error:
             with contextlib.suppress(sqlite3.Error):
                 self._writer.execute("ROLLBACK")
@@ -239,6 +171,21 @@ class SqliteStore:
             return
         for future, result in done:
             future.set_result(result)
+
+    def _attempt(self, job: Job, done: list[tuple["Future[Any]", Any]]) -> bool:
+        """Run one write and return whether what it wrote is to be kept."""
+        try:
+            result = job.write(_SqliteTransaction(self._writer))
+        except Nothing as nothing:
+            done.append((job.future, nothing.result))
+            return False
+        except BaseException as error:  # handed to the caller, who waits for it on another thread
+            job.future.set_exception(_told(self.path, error) if _is_trouble(error) else error)
+            if not self._writer.in_transaction:
+                raise sqlite3.OperationalError(str(error)) from error  # a full disk undoes the whole group
+            return False
+        done.append((job.future, result))
+        return True
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -8,6 +8,7 @@ Two calls with the same `place` must give two stores on the same facts, as two p
 writes to tables that the migrations make, in the subset of SQL that all backends share.
 """
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -48,12 +49,13 @@ class MetadataStoreSuite:
         opened.close()
 
     def test_a_record_is_read_back_with_its_types(self, store: Store) -> None:
-        store.record(
-            lambda t: t.execute(
-                "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?)", ("id", "é", "'; --", "running", "t", None)
-            )
+        row = ("é", 2**62, "'; --?", None, 0.1)
+        sql = (
+            "INSERT INTO run_steps (run_id, number, name, ended_at, cpu_seconds, key, status, cached, reason, opaque,"
+            " attempts, error, started_at) VALUES (?, ?, ?, ?, ?, '', '', 0, '', '', 1, '', '')"
         )
-        assert store.read("SELECT * FROM runs") == [("id", "é", "'; --", "running", "t", None)]
+        store.record(lambda t: t.execute(sql, row))
+        assert store.read("SELECT run_id, number, name, ended_at, cpu_seconds FROM run_steps") == [row]
 
     def test_a_write_returns_what_its_function_returns(self, store: Store) -> None:
         assert store.record(lambda _: 7) == 7
@@ -98,6 +100,53 @@ class MetadataStoreSuite:
         kept = [row[0] for row in store.read("SELECT offset_bytes FROM journal_offsets ORDER BY offset_bytes")]
         assert kept == [number for number in range(60) if number % 3]
         assert sorted(failed) == list(range(0, 60, 3))
+
+    def test_submitted_writes_are_kept_in_their_order_and_durable_when_answered(
+        self, store: Store, tmp_path: Path, clock: SimulatedClock
+    ) -> None:
+        seen: list[int] = []
+        other = self.open_store(tmp_path / "store", clock)
+        futures = [store.submit(partial(_insert_and_count, number)) for number in range(50)]
+        futures[-1].add_done_callback(lambda _: _count(other, seen))
+        assert [future.result(60) for future in futures] == list(range(1, 51))
+        _count(other, seen)
+        assert set(seen) == {50}
+        other.close()
+
+    def test_a_submitted_change_keeps_its_event_and_a_failing_one_tells_its_future(self, store: Store) -> None:
+        made = store.submit(partial(_insert, 1), Event("thing.made", "things/1"))
+        nothing = store.submit(partial(_insert_and_count, 2), lambda _: None)
+        again = store.submit(partial(_insert, 1), Event("thing.made", "things/1"))
+        made.result(60)
+        assert nothing.result(60) == 2
+        with pytest.raises(Exception, match=r"(?i)unique"):
+            again.result(60)
+        assert [event.subject for event in events(store)] == ["things/1"]
+        assert store.read("SELECT offset_bytes FROM journal_offsets") == [(1,)]
+
+    def test_a_write_that_is_cancelled_while_it_queues_never_runs(self, store: Store) -> None:
+        inside, let_go = threading.Event(), threading.Event()
+
+        def hold(_: Transaction) -> None:
+            inside.set()
+            assert let_go.wait(60)
+
+        held = store.submit(hold)
+        assert inside.wait(60)
+        dropped, kept = store.submit(partial(_insert, 1)), store.submit(partial(_insert, 2))
+        assert dropped.cancel()
+        assert not held.cancel()
+        let_go.set()
+        kept.result(60)
+        assert store.read("SELECT offset_bytes FROM journal_offsets") == [(2,)]
+
+    def test_an_asyncio_server_awaits_many_writes_at_once(self, store: Store) -> None:
+        async def serve() -> list[None]:
+            writes = [asyncio.wrap_future(store.submit(partial(_insert, number))) for number in range(100)]
+            return await asyncio.gather(*writes)
+
+        assert asyncio.run(serve()) == [None] * 100
+        assert store.read("SELECT count(*) FROM journal_offsets") == [(100,)]
 
     def test_a_change_keeps_its_row_and_its_event(self, store: Store, clock: SimulatedClock) -> None:
         clock.advance_to(_START + timedelta(days=3))
@@ -239,6 +288,8 @@ class MetadataStoreSuite:
         with pytest.raises(Unavailable, match="closed"):
             store.record(lambda _: None)
         with pytest.raises(Unavailable, match="closed"):
+            store.submit(lambda _: None)
+        with pytest.raises(Unavailable, match="closed"):
             store.read("SELECT 1")
 
     def test_close_finishes_what_was_queued(self, store: Store, tmp_path: Path, clock: SimulatedClock) -> None:
@@ -269,6 +320,12 @@ class MetadataStoreSuite:
 
 def _insert(number: int, transaction: Transaction) -> None:
     transaction.execute(_INSERT, (str(number), number))
+
+
+def _insert_and_count(number: int, transaction: Transaction) -> int:
+    _insert(number, transaction)
+    count: int = transaction.execute("SELECT count(*) FROM journal_offsets")[0][0]
+    return count
 
 
 def _count(store: Store, seen: list[int]) -> None:
