@@ -49,26 +49,39 @@ class Production:
         self.workspace, self.clock, self.data = workspace, clock, data
         self.day = START
         self._seed = 100
+        self._kept_back: list[LabelRecord] = []
 
     def loop(self, **choices: object) -> Loop:
         """Return a loop on the file, with other choices than the defaults."""
         given = {"data": self.data, "target": "hit", "time": "at", "goal": "roc_auc >= 0.6", **choices}
         return ms.Loop("hits", **given)  # type: ignore[arg-type]
 
-    def live(self, loop: Loop, days: int, *, rows: int = 120, flipped: bool = False, broken: bool = False) -> list[str]:
+    def live(
+        self,
+        loop: Loop,
+        days: int,
+        *,
+        rows: int = 120,
+        flipped: bool = False,
+        broken: bool = False,
+        labelled: bool = True,
+    ) -> list[str]:
         """Live some days: traffic, labels, one tick each; return what the loop did."""
         done: list[str] = []
         for _ in range(days):
-            self.traffic(loop, rows=rows, flipped=flipped, broken=broken)
+            self.traffic(loop, rows=rows, flipped=flipped, broken=broken, labelled=labelled)
             self.day += timedelta(days=1)
             self.clock.advance_to(self.day)
             done += [action.text for action in loop.tick(self.workspace)]
         return done
 
-    def traffic(self, loop: Loop, *, rows: int, flipped: bool = False, broken: bool = False) -> None:
+    def traffic(
+        self, loop: Loop, *, rows: int, flipped: bool = False, broken: bool = False, labelled: bool = True
+    ) -> None:
         """Write one day of answers and their labels into a journal, split between champion and canary as routed.
 
-        `broken` loses the values of `pull` on the way, as a failed sensor does.
+        `broken` loses the values of `pull` on the way, as a failed sensor does. Without `labelled` the labels of the
+        day are kept back until `tell`.
         """
         store = self.workspace.store
         champion = find_champion(store, loop.name)
@@ -110,7 +123,18 @@ class Production:
                 )
                 labels = [str(int(value)) for value in columns["hit"][part]]
                 told = to_iso(self.day + timedelta(hours=20))
-                journal.append(encode_record(LabelRecord(model=loop.name, at=told, ids=ids, labels=labels, source="t")))
+                record = LabelRecord(model=loop.name, at=told, ids=ids, labels=labels, source="t")
+                if labelled:
+                    journal.append(encode_record(record))
+                else:
+                    self._kept_back.append(record)
+
+    def tell(self) -> None:
+        """Tell the labels that were kept back."""
+        with JournalWriter(self.workspace.journals, name="predictions") as journal:
+            for record in self._kept_back:
+                journal.append(encode_record(record))
+        self._kept_back.clear()
 
 
 def _json(values: np.ndarray) -> list[object]:

@@ -61,6 +61,25 @@ def test_quiet_days_raise_nothing(production: Production) -> None:
     assert _incidents(production) == []
 
 
+def test_quiet_days_without_labels_raise_nothing(production: Production) -> None:
+    loop = production.loop()
+    loop.run(production.workspace)
+    assert production.live(loop, 15, labelled=False) == []
+
+
+def test_harder_requests_without_labels_open_a_ticket_that_labels_close(production: Production) -> None:
+    loop = production.loop()
+    loop.run(production.workspace)
+    assert production.live(loop, 2) == []
+    done = production.live(loop, 6, broken=True, labelled=False)
+    assert [each.partition(":")[0] for each in done] == ["opened an incident"]
+    (incident,) = _incidents(production)
+    assert (incident.rule, incident.severity, incident.status) == ("estimate", "ticket", "triggered")
+    assert "if scores still mean what they meant" in incident.timeline[0].text
+    production.tell()
+    assert "closed the incident: hits/1 is expected to be worse than promised" in production.live(loop, 1)
+
+
 def test_decay_opens_one_incident_with_a_diagnosis_and_advice(production: Production) -> None:
     loop = production.loop()
     loop.run(production.workspace)

@@ -6,6 +6,7 @@ from mainspring.cli.loading import loop_in
 from mainspring.cli.output import json_option, print_json, print_table
 from mainspring.domain.policy import Monitor
 from mainspring.domain.policy import monitor as default_monitor
+from mainspring.monitor.estimate import outlook
 from mainspring.monitor.quality import baseline_of, quality_of, tell_verdict, watch_quality
 from mainspring.registry.versions import list_versions
 from mainspring.workspace import Workspace
@@ -34,11 +35,12 @@ def monitor_command(file: str | None, watch_only: bool, as_json: bool) -> None:
         for version in list_versions(workspace.store):
             if "champion" not in version.aliases:
                 continue
+            signature = workspace.signature_of(version.model, version.version)
             if loop is None:
-                signature = workspace.signature_of(version.model, version.version)
                 watch_quality(workspace.store, workspace.log, version, signature, rule, now=workspace.clock.now())
             found = quality_of(workspace.store, version, rule, now=workspace.clock.now())
             asked, labelled = workspace.log.counts(version.model)
+            expected = outlook(workspace.log, version, signature, rule, now=workspace.clock.now())
             text = (
                 "no label has come yet" if found is None else tell_verdict(found, baseline_of(version), rule.tolerance)
             )
@@ -51,6 +53,8 @@ def monitor_command(file: str | None, watch_only: bool, as_json: bool) -> None:
                     "labels": labelled,
                     "seen": text,
                     "verdict": None if found is None else found.to_json(),
+                    "expected": "" if expected is None else str(expected),
+                    "outlook": None if expected is None else expected.to_json(),
                 }
             )
     if as_json:
@@ -58,5 +62,8 @@ def monitor_command(file: str | None, watch_only: bool, as_json: bool) -> None:
         return
     rows = [[each["model"], each["status"], each["predictions"], each["labels"], each["seen"]] for each in seen]
     print_table(["champion", "", "predictions", "labels", "quality"], rows, empty="No model serves yet.")
+    for each in seen:
+        if each["expected"]:
+            click.echo(f"{each['model']}: {each['expected']}")
     for action in done:
         click.echo(f"{action.policy}: {action.text}")

@@ -17,6 +17,7 @@ from mainspring.domain.version import ModelVersion
 from mainspring.loop.retraining import held_back, retrain_for
 from mainspring.monitor.canary import judge_canary
 from mainspring.monitor.decay import diagnose_decay
+from mainspring.monitor.estimate import PATIENCE, outlook
 from mainspring.monitor.incidents import add_entry, find_incident, list_incidents, move_incident, open_incident
 from mainspring.monitor.quality import baseline_of, tell_verdict, watch_quality
 from mainspring.registry.approvals import list_approvals, missing_approvals
@@ -177,6 +178,36 @@ def _watch_quality(situation: Situation) -> Iterator[str]:
     yield f"opened an incident: {text}"
 
 
+def _watch_estimate(situation: Situation) -> Iterator[str]:
+    """Open a ticket when labels are outstanding and the scores let expect a loss over the limit; close it with them."""
+    champion, workspace, rule = situation.champion, situation.workspace, situation.loop.monitor
+    if champion is None:
+        return
+    signature = workspace.signature_of(champion.model, champion.version)
+    found = outlook(workspace.log, champion, signature, rule, now=situation.now, at_least=PATIENCE)
+    standing = situation.incidents("estimate")
+    if found is not None and found.status == "over":
+        if not any(each.version == champion.version for each in standing):
+            open_incident(
+                workspace.store,
+                model=situation.model,
+                version=champion.version,
+                rule="estimate",
+                severity="ticket",
+                title=f"{champion.reference} is expected to be worse than promised",
+                text=str(found),
+                diagnosis={"suspect": "model", "reason": "requests became harder to answer; get labels to be sure"},
+                evidence=found.to_json(),
+                at=situation.now,
+            )
+            yield f"opened an incident: {found}"
+        return
+    for incident in standing:
+        text = "labels have come" if found is None else str(found)
+        move_incident(workspace.store, incident, "resolved", text=text, at=situation.now)
+        yield f"closed the incident: {incident.title}"
+
+
 def _answer_decay(situation: Situation) -> Iterator[str]:
     """Retrain, or advise it, for an incident of quality, within the guards."""
     for incident in situation.incidents("quality"):
@@ -248,6 +279,7 @@ POLICIES: tuple[Policy, ...] = (
     Policy("a rollback is reported", _report_rollbacks),
     Policy("a new champion ends the harm", _note_new_champion),
     Policy("live quality is watched", _watch_quality),
+    Policy("quality is estimated where labels are outstanding", _watch_estimate),
     Policy("decay is answered", _answer_decay),
     Policy("a version may serve", roll_out),
     Policy("what stayed well is closed", _close_incidents),

@@ -22,7 +22,15 @@ from mainspring.predictions.log import PredictionLog, scores_of
 from mainspring.store.protocol import Store
 from mainspring.train.features import label_values
 
-__all__ = ["baseline_of", "quality_of", "tell_verdict", "watch_quality"]
+__all__ = [
+    "baseline_of",
+    "block_name",
+    "block_now",
+    "block_starts",
+    "quality_of",
+    "tell_verdict",
+    "watch_quality",
+]
 
 _RULE = "quality"
 
@@ -40,7 +48,7 @@ def watch_quality(
     if n_rows(rows):
         truth = label_values(rows["label"], signature)
         losses = loss(signature.task, truth, scores_of(rows), bound=_bound(version))
-        state = observe(state, losses, _blocks(rows["labelled_at"], rule.every))
+        state = observe(state, losses, block_name(block_starts(rows["labelled_at"], rule.every), rule.every))
         _keep(store, version, state, str(rows["sealed"][-1]), now)
     return _judged(state, version, rule, now)
 
@@ -51,7 +59,7 @@ def quality_of(store: Store, version: ModelVersion, rule: Monitor, *, now: datet
 
 
 def _judged(state: RiskState, version: ModelVersion, rule: Monitor, now: datetime) -> RiskVerdict | None:
-    under_way = _block_of(now, rule.every)
+    under_way = str(block_name(block_now(now, rule.every), rule.every))
     over = RiskState(tuple(each for each in state.blocks if each.name < under_way))
     if not over.blocks:
         return None
@@ -100,15 +108,20 @@ def _keep(store: Store, version: ModelVersion, state: RiskState, after: str, now
     )
 
 
-def _block_of(moment: datetime, every: timedelta) -> str:
-    instant = np.array([np.datetime64(moment.astimezone(UTC).replace(tzinfo=None), "us")])
-    return str(_blocks(instant, every)[0])
-
-
-def _blocks(moments: Any, every: timedelta) -> Any:  # datetime64[us] array -> names of blocks that sort by time
+def block_starts(moments: Any, every: timedelta) -> Any:  # datetime64 array -> datetime64[us] array
+    """Return when the block of each moment (n,) begins; blocks of length `every` are laid end to end from 1970."""
     width = np.timedelta64(round(every.total_seconds() * 1e6), "us").astype(np.int64)
-    starts = (moments.astype("datetime64[us]").astype(np.int64) // width * width).astype("datetime64[us]")
-    return np.datetime_as_string(starts, unit="D" if every >= timedelta(days=1) else "s")
+    return (moments.astype("datetime64[us]").astype(np.int64) // width * width).astype("datetime64[us]")
+
+
+def block_now(now: datetime, every: timedelta) -> Any:  # datetime64[us]
+    """Return when the block under way began."""
+    return block_starts(np.array([np.datetime64(now.astimezone(UTC).replace(tzinfo=None), "us")]), every)[0]
+
+
+def block_name(start: Any, every: timedelta) -> Any:  # datetime64, one or an array -> text that sorts by time
+    """Return the name of the block that begins at `start`."""
+    return np.datetime_as_string(start, unit="D" if every >= timedelta(days=1) else "s")
 
 
 def _loss(version: ModelVersion) -> Mapping[str, Any]:

@@ -150,16 +150,21 @@ class PredictionLog:
 
         return self._steady(look)
 
-    def recent(self, model: str, *, until: datetime, most: int, since: datetime | None = None) -> Columns:
-        """Return the newest `most` predictions made before `until`, with `label` where it has come, oldest first."""
+    def recent(
+        self, model: str, *, until: datetime, most: int, since: datetime | None = None, with_features: bool = True
+    ) -> Columns:
+        """Return the newest `most` predictions made before `until`, with `label` where it has come, oldest first.
+
+        Without features there are scores only, at a fraction of the reading.
+        """
         limit, earliest = to_iso(until), "" if since is None else to_iso(since)
 
         def look() -> Columns:
             every = segments(self._store, model, "predictions", since=earliest, until=limit)
             newest = _newest(every, most, limit)
-            found = self._recent(model, newest, most, limit, earliest)
+            found = self._recent(model, newest, most, limit, earliest, with_features)
             if n_rows(found) < most and len(newest) < len(every):  # shadows were among the rows that were counted on
-                return self._recent(model, every, most, limit, earliest)
+                return self._recent(model, every, most, limit, earliest, with_features)
             return found
 
         return self._steady(look)
@@ -223,15 +228,18 @@ class PredictionLog:
                     return self._logged(model, rows[0])
         return None
 
-    def _recent(self, model: str, asked: list[Segment], most: int, limit: str, earliest: str) -> Columns:
+    def _recent(
+        self, model: str, asked: list[Segment], most: int, limit: str, earliest: str, with_features: bool
+    ) -> Columns:
         if not asked:
             return {}
         ids = min(each.first_id for each in asked), max(each.last_id for each in asked)
         labels = segments(self._store, model, "labels", until=limit, ids=ids)
+        shown = "*" if with_features else f"COLUMNS(lambda name: NOT starts_with(name, '{FEATURE}'))"
         query = f"""
             SELECT * FROM (
                 SELECT p.* EXCLUDE ("at", received_at), CAST(p."at" AS TIMESTAMPTZ) AS "at", l.label
-                FROM {self._scan(asked)} p
+                FROM (SELECT {shown} FROM {self._scan(asked)}) p
                 LEFT JOIN (SELECT id, {_LAST_LABEL} FROM {self._scan(labels) if labels else _NONE}
                            WHERE "at" < ? GROUP BY id) l USING (id)
                 WHERE p."at" < ? AND p."at" >= ? AND p.route != 'shadow' ORDER BY "at" DESC, id DESC LIMIT {int(most)})

@@ -22,7 +22,7 @@ from mainspring.evaluate.losses import loss
 from mainspring.evaluate.measure import predict_labels
 from mainspring.predictions.log import features_of
 from mainspring.train.candidate import Candidate
-from mainspring.train.features import days_of, label_values, target_index
+from mainspring.train.features import days_within, label_values, target_index
 
 __all__ = ["GateContext", "UserGate", "run_gates"]
 
@@ -84,11 +84,10 @@ def _beats_champion(context: GateContext, gate: BeatsChampion) -> GateResult:
     test = columns_of(context.candidate.test)
     truth = target_index(test[context.signature.target], context.signature)
     task, bound = context.signature.task, context.candidate.fitted.loss_bound
-    time_column = next((name for name, array in test.items() if array.dtype.kind == "M"), "")
     compared = compare(
         context.losses(context.champion, test, truth),
         loss(task, truth, context.candidate.scores, bound=bound),
-        groups=days_of(test, time_column),
+        groups=days_within(test),
         level=gate.level,
     )
     reason = f"on the hold-out {compared}"
@@ -173,7 +172,7 @@ def _replay(context: GateContext, gate: Replay) -> GateResult:
     compared = compare(
         loss(task, truth, before[known], bound=bound),
         loss(task, truth, scores[known], bound=bound),
-        groups=days_of({"at": logged["at"][known]}, "at"),
+        groups=days_within({"at": logged["at"][known]}),
         level=gate.level,
     )
     evidence["comparison"] = compared.to_json()

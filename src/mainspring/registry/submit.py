@@ -14,14 +14,17 @@ from mainspring.artifacts.protocol import ArtifactStore
 from mainspring.bundle.format import write_bundle
 from mainspring.bundle.manifest import BundleManifest
 from mainspring.bundle.predictor import Predictor
+from mainspring.data.table import columns_of
 from mainspring.domain.policy import Approval, Gate
 from mainspring.domain.version import GateResult, ModelVersion
+from mainspring.evaluate.estimation import Estimation, fit_estimation
 from mainspring.registry.gates import GateContext, UserGate, run_gates
 from mainspring.registry.versions import find_version, record_gates, register_version, set_status
 from mainspring.store.events import Event
 from mainspring.store.protocol import Store
 from mainspring.tracking.runs import find_run, log_metrics
 from mainspring.train.candidate import Candidate
+from mainspring.train.features import days_within, target_index
 
 __all__ = ["pack", "submit"]
 
@@ -143,7 +146,9 @@ def _words(estimator: Any) -> str:
 
 def _evidence(candidate: Candidate) -> dict[str, object]:
     report = candidate.report
+    estimation = _estimation(candidate)
     return {
+        "estimation": None if estimation is None else estimation.to_json(),
         "metrics": {name: value.to_json() for name, value in report.metrics.items()},
         "loss": {
             "kind": report.loss,
@@ -161,6 +166,13 @@ def _evidence(candidate: Candidate) -> dict[str, object]:
         "rows": report.rows,
         "span": report.span,
     }
+
+
+def _estimation(candidate: Candidate) -> Estimation | None:
+    """Learn from the test part how to estimate the loss of requests whose labels have not come."""
+    signature, test = candidate.fitted.signature, columns_of(candidate.test)
+    truth = target_index(test[signature.target], signature)
+    return fit_estimation(signature.task, truth, candidate.scores, days_within(test))
 
 
 def _run(store: Store, run_id: str) -> Any:  # a RunId that was given as text

@@ -15,7 +15,16 @@ from mainspring.errors import Invalid, nearest
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["days_of", "feature_frame", "infer_signature", "infer_task", "label_values", "target_index", "target_values"]
+__all__ = [
+    "days_of",
+    "days_within",
+    "feature_frame",
+    "infer_signature",
+    "infer_task",
+    "label_values",
+    "target_index",
+    "target_values",
+]
 
 #: Text columns with more values than this are ids or prose; listing the values in the signature would not help anyone.
 _MOST_CATEGORIES = 1000
@@ -124,6 +133,11 @@ def days_of(columns: Columns, time: str) -> NDArray[np.int64]:
     if time:
         return columns[time].astype("datetime64[D]").astype(np.int64)
     return np.arange(n_rows(columns), dtype=np.int64) // 100
+
+
+def days_within(columns: Columns) -> NDArray[np.int64]:
+    """Return a block number a row as `days_of` does, by the first column that holds moments."""
+    return days_of(columns, next((name for name, array in columns.items() if array.dtype.kind == "M"), ""))
 
 
 def _describe(name: str, array: NDArray[Any]) -> Column:
