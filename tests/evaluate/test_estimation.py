@@ -48,7 +48,9 @@ def test_calibration_survives_its_way_through_json() -> None:
 
 
 def test_a_model_that_always_says_the_same_is_calibrated_to_the_share() -> None:
-    assert calibrate("binary", np.array([0, 0, 0, 1]), np.full(4, 0.5)).apply(np.array([0.1, 0.9])).tolist() == [0.25] * 2
+    assert (
+        calibrate("binary", np.array([0, 0, 0, 1]), np.full(4, 0.5)).apply(np.array([0.1, 0.9])).tolist() == [0.25] * 2
+    )
 
 
 def test_a_regression_cannot_be_calibrated() -> None:
