@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from mainspring.pipeline.context import PipelineContext
     from mainspring.pipeline.outcome import Progress
     from mainspring.predictions.log import PredictionLog
+    from mainspring.registry.control import Mover
     from mainspring.store.protocol import Store
 
 __all__ = ["Workspace"]
@@ -114,6 +115,13 @@ class Workspace:
         named = config.value_of("executor")
         return dataclasses.replace(context, executor=executor_named(named)) if named else context
 
+    @property
+    def mover(self) -> "Mover":
+        """Who moves aliases here: the actor."""
+        from mainspring.registry.control import Mover
+
+        return Mover(self.actor)
+
     def bundle_folder(self, digest: Digest) -> Path:
         """Return a folder that holds the bundle, laid out from the artifacts at the first call."""
         folder = self.home / "bundles" / digest[:24]
@@ -142,9 +150,10 @@ class Workspace:
         """Return the loaded model of a version; it stays loaded while the workspace is open."""
         from mainspring.bundle.predictor import load_bundle
 
-        if version.bundle not in self._predictors:
-            self._predictors[version.bundle] = load_bundle(self.mended_bundle(version.bundle))
-        return self._predictors[version.bundle]
+        bundle = version.kept_bundle
+        if bundle not in self._predictors:
+            self._predictors[bundle] = load_bundle(self.mended_bundle(bundle))
+        return self._predictors[bundle]
 
     def signature_of(self, model: str, version: int) -> Signature:
         """Return what a version of a model eats."""
@@ -152,7 +161,7 @@ class Workspace:
         from mainspring.registry.versions import find_version
 
         found = find_version(self.store, f"{model}/{version}")
-        return read_manifest(self.bundle_folder(found.bundle)).signature
+        return read_manifest(self.bundle_folder(found.kept_bundle)).signature
 
     def seal(self) -> int:
         """Bring what prediction servers have written so far into the sealed log; return how many rows that was."""
@@ -169,7 +178,7 @@ class Workspace:
             self.store,
             self.endpoints,
             model,
-            lambda number: self.bundle_folder(find_version(self.store, f"{model}/{number}").bundle),
+            lambda number: self.bundle_folder(find_version(self.store, f"{model}/{number}").kept_bundle),
         )
 
     def close(self) -> None:

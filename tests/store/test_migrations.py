@@ -121,3 +121,23 @@ def test_the_segments_of_an_older_file_keep_their_traffic(connection: Connection
     migrate(connection, MIGRATIONS)
     assert connection.execute("SELECT model, kind, n_rows, sealed_at FROM log_traffic") == [("m", "labels", 7, "e")]
     assert connection.execute("SELECT model_version FROM log_segments") == [(0,)]
+
+
+def test_the_versions_of_an_older_file_get_their_model_and_its_rule(connection: Connection) -> None:
+    migrate(connection, MIGRATIONS[:12])
+    for number, asked in (
+        (1, '{"approval": {"role": null, "count": 1}}'),
+        (2, '{"approval": {"role": "r", "count": 2}}'),
+    ):
+        connection.execute(
+            "INSERT INTO model_versions (model, version, bundle, run_id, status, evidence, created_at, created_by)"
+            " VALUES ('m', ?, 'b', NULL, 'ready', ?, ?, ?)",
+            (number, asked, f"day {number}", f"author {number}"),
+        )
+    migrate(connection, MIGRATIONS)
+    kept = connection.execute("SELECT version, bundle, stage, updated_at FROM model_versions ORDER BY version")
+    assert kept == [(1, "b", "None", "day 1"), (2, "b", "None", "day 2")]
+    models = connection.execute("SELECT name, owner, last_version, created_at, updated_at FROM models")
+    assert models == [("m", "author 1", 2, "day 1", "day 2")]
+    rules = connection.execute("SELECT model, alias, origin, gates, approver_role, approvals FROM alias_rules")
+    assert rules == [("m", "champion", "loop", 1, "r", 2)]

@@ -17,8 +17,10 @@ __all__ = ["COMMANDS", "entry", "main", "mainspring"]
 
 #: name -> (module, one line of help). The help stands here so that `mainspring --help` imports no command.
 COMMANDS: dict[str, tuple[str, str]] = {
+    "alias": ("alias", "move aliases, undo moves, and say who may move them"),
     "approve": ("models", "agree that a model version may serve"),
     "cache": ("cache", "audit, list and clear the kept results of steps"),
+    "comment": ("models", "say something of a model version"),
     "data": ("data", "add, list, check out, describe and check datasets"),
     "demo": ("demo", "live one model's year on real flights: decay, retraining, canary, rollback"),
     "doctor": ("doctor", "say what is ready, what is missing, and the command that mends it"),

@@ -1,67 +1,87 @@
-"""`mainspring models`, `promote`, `rollback`, `approve`: the registry on the command line."""
+"""`mainspring models`, `promote`, `rollback`, `approve`, `comment`: the registry on the command line."""
 
-from typing import Any
+from datetime import UTC, datetime, timedelta
 
 import click
 
 from mainspring.cli.output import json_option, print_fields, print_json, print_table, when
-from mainspring.deploy.rollout import put_live, roll_back_champion
-from mainspring.domain.policy import Approval
-from mainspring.domain.version import ApprovalGiven, ModelVersion, parse_model
-from mainspring.errors import GateFailed, Invalid
-from mainspring.registry.aliases import alias_history
-from mainspring.registry.approvals import approve, list_approvals, missing_approvals
-from mainspring.registry.versions import find_version, gate_results, list_versions
-from mainspring.store.events import Event
+from mainspring.deploy.promotion import move_alias
+from mainspring.deploy.rollout import roll_back_champion
+from mainspring.domain.moments import from_iso, to_iso
+from mainspring.domain.version import ModelVersion, parse_model
+from mainspring.errors import Invalid
+from mainspring.registry.aliases import alias_history, version_at
+from mainspring.registry.approvals import approve, list_approvals
+from mainspring.registry.comments import comment_on, list_comments
+from mainspring.registry.evidence import gate_results
+from mainspring.registry.models import (
+    ModelChange,
+    delete_model,
+    find_model,
+    set_model_tag,
+    unset_model_tag,
+    update_model,
+)
+from mainspring.registry.versions import (
+    delete_version,
+    describe_version,
+    find_version,
+    list_versions,
+    set_version_tag,
+    unset_version_tag,
+)
+from mainspring.store.protocol import Store
 from mainspring.workspace import Workspace
 
-__all__ = ["approve_command", "models_command", "promote_command", "rollback_command"]
+__all__ = ["approve_command", "comment_command", "models_command", "promote_command", "rollback_command"]
 
 
-@click.command("models")
-@click.argument("reference", required=False)
-@click.option("--history", is_flag=True, help="Every move of every alias of the model.")
-@json_option
-def models_command(reference: str | None, history: bool, as_json: bool) -> None:
+class _ListedByDefault(click.Group):
+    """Takes what is no subcommand for a model to list: `mainspring models late-flights@champion`."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        return super().resolve_command(ctx, args if args[0] in self.commands else ["list", *args])
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        asks_help = args and args[0] in ctx.help_option_names
+        known = args and (args[0] in self.commands or not args[0].startswith("-"))
+        return super().parse_args(ctx, args if known or asks_help else ["list", *args])
+
+
+@click.group("models", cls=_ListedByDefault)
+def models_command() -> None:
     """List model versions, or show one with its gates and approvals.
 
     \b
     Example:
       mainspring models
       mainspring models late-flights@champion
-      mainspring models late-flights --history
+      mainspring models history late-flights --as-of 2026-05-03
     """
+
+
+@models_command.command("list")
+@click.argument("reference", required=False)
+@click.option("--history", is_flag=True, help="The same as `mainspring models history`.")
+@json_option
+def list_command(reference: str | None, history: bool, as_json: bool) -> None:
+    """List model versions, or show one: NAME, NAME/VERSION or NAME@ALIAS.
+
+    \b
+    Example:
+      mainspring models list late-flights --json
+    """
+    if history:
+        if reference is None:
+            raise Invalid("A history is of one model", next_step="mainspring models history NAME")
+        _tell_history(parse_model(reference)[0], None, None, as_json)
+        return
     with Workspace() as workspace:
         store = workspace.store
-        if history:
-            if reference is None:
-                raise Invalid("A history is of one model", next_step="mainspring models NAME --history")
-            moves = alias_history(store, find_version(store, reference).model)
-            if as_json:
-                print_json(moves)
-                return
-            rows = [[when(each.at), each.alias, each.version, each.actor, each.reason] for each in moves]
-            print_table(["at", "alias", "version", "who", "why"], rows)
-            return
         if reference is not None and parse_model(reference)[1:] != (None, None):
-            version = find_version(store, reference)
-            gates, approvals = gate_results(store, version), list_approvals(store, version)
-            if as_json:
-                print_json({"version": version, "gates": gates, "approvals": approvals})
-                return
-            print_fields(
-                {
-                    "model version": version.reference,
-                    "aliases": ", ".join(version.aliases),
-                    "status": version.status,
-                    "made": f"{when(version.created_at)} by {version.created_by}",
-                    "run": version.run_id,
-                    "bundle": version.bundle,
-                    "chosen": f"{version.evidence.get('chosen', '')}: {version.evidence.get('reason', '')}",
-                    "gates": {each.gate: f"{'passed' if each.passed else 'FAILED'}: {each.reason}" for each in gates},
-                    "approvals": {each.approver: f"as {each.role}, {when(each.at)}" for each in approvals},
-                }
-            )
+            _show(store, find_version(store, reference), as_json)
             return
         found = list_versions(store, reference)
         if reference is not None and not found:
@@ -74,8 +94,12 @@ def models_command(reference: str | None, history: bool, as_json: bool) -> None:
                     "version": each.version,
                     "aliases": each.aliases,
                     "status": each.status,
+                    "stage": each.stage,
                     "run_id": each.run_id,
                     "bundle": each.bundle,
+                    "source": each.source,
+                    "description": each.description,
+                    "tags": each.tags,
                     "created_at": each.created_at,
                     "created_by": each.created_by,
                 }
@@ -88,6 +112,143 @@ def models_command(reference: str | None, history: bool, as_json: bool) -> None:
         for each in found
     ]
     print_table(["model", "version", "aliases", "status", "made", "by"], rows, empty="No models yet: mainspring run")
+
+
+def _show(store: Store, version: ModelVersion, as_json: bool) -> None:
+    gates, approvals, comments = (
+        gate_results(store, version),
+        list_approvals(store, version),
+        list_comments(store, version),
+    )
+    if as_json:
+        print_json({"version": version, "gates": gates, "approvals": approvals, "comments": comments})
+        return
+    print_fields(
+        {
+            "model version": version.reference,
+            "aliases": ", ".join(version.aliases),
+            "status": version.status,
+            "made": f"{when(version.created_at)} by {version.created_by}",
+            "run": version.run_id,
+            "bundle": version.bundle,
+            "source": version.source,
+            "description": version.description,
+            "chosen": f"{version.evidence.get('chosen', '')}: {version.evidence.get('reason', '')}",
+            "gates": {each.gate: f"{'passed' if each.passed else 'FAILED'}: {each.reason}" for each in gates},
+            "approvals": {each.approver: f"as {each.role}, {when(each.at)}" for each in approvals},
+            "comments": {f"{each.author}, {when(each.at)}": each.text for each in comments},
+        }
+    )
+
+
+@models_command.command("history")
+@click.argument("model")
+@click.option("--alias", help="Only this alias.")
+@click.option("--as-of", "as_of", help="Where each alias pointed at that moment: a date, or ISO 8601.")
+@json_option
+def history_command(model: str, alias: str | None, as_of: str | None, as_json: bool) -> None:
+    """Every move of every alias of a model, or where they pointed at a moment.
+
+    \b
+    Example:
+      mainspring models history late-flights
+      mainspring models history late-flights --as-of 2026-05-03T14:00:00Z
+    """
+    _tell_history(model, alias, as_of, as_json)
+
+
+def _tell_history(model: str, alias: str | None, as_of: str | None, as_json: bool) -> None:
+    with Workspace() as workspace:
+        moves = alias_history(workspace.store, model, alias)
+        if not moves:
+            find_model(workspace.store, model)  # raises with the nearest names; the aliases of a deleted one stay known
+        if as_of is not None:
+            moment = moment_of(as_of)
+            at = {name: version_at(workspace.store, model, name, moment) for name in {each.alias for each in moves}}
+            pointed = {name: number for name, number in sorted(at.items()) if number is not None}
+            if as_json:
+                print_json({"model": model, "as_of": to_iso(moment), "aliases": pointed})
+            else:
+                print_table(["alias", "version"], list(pointed.items()), empty="No alias pointed anywhere.")
+            return
+    if as_json:
+        print_json(moves)
+        return
+    rows = [[when(each.at), each.alias, each.version, each.actor, each.reason] for each in moves]
+    print_table(["at", "alias", "version", "who", "why"], rows)
+
+
+@models_command.command("set")
+@click.argument("reference")
+@click.option("--description", help="What it is; of the model, or of a version.")
+@click.option("--owner", help="Who answers for the model.")
+@click.option("--tag", "tags", multiple=True, metavar="KEY=VALUE", help="A tag; an empty value takes it away.")
+def set_command(reference: str, description: str | None, owner: str | None, tags: tuple[str, ...]) -> None:
+    """Change what is said of a model or a version: description, owner, tags.
+
+    \b
+    Example:
+      mainspring models set late-flights --owner ada --tag team=operations
+      mainspring models set late-flights/3 --description "with the weather"
+    """
+    with Workspace() as workspace:
+        store, actor, at = workspace.store, workspace.actor, workspace.clock.now()
+        number = parse_model(reference)[1:] != (None, None)
+        version = find_version(store, reference) if number else None
+        if version is not None and owner is not None:
+            raise Invalid("An owner is of a whole model", next_step=f"mainspring models set {version.model} --owner")
+        if version is not None and description is not None:
+            describe_version(store, version, description, actor=actor, at=at)
+        if version is None:
+            update_model(store, reference, ModelChange(description, owner), actor=actor, at=at)
+        for each in tags:
+            key, equals, value = each.partition("=")
+            if not key or not equals:
+                raise Invalid(f"`{each}` is no tag", where="--tag", next_step="write KEY=VALUE")
+            if version is not None:
+                if value:
+                    set_version_tag(store, version, key, value, actor=actor)
+                else:
+                    unset_version_tag(store, version, key, actor=actor)
+            elif value:
+                set_model_tag(store, reference, key, value, actor=actor)
+            else:
+                unset_model_tag(store, reference, key, actor=actor)
+        click.echo(f"{reference} is changed.")
+
+
+@models_command.command("delete")
+@click.argument("reference")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def delete_command(reference: str, yes: bool) -> None:
+    """Delete a version, or a model with all its versions. What is in use is refused; the deletion is audited.
+
+    \b
+    Example:
+      mainspring models delete late-flights/2
+    """
+    with Workspace() as workspace:
+        store, actor, at = workspace.store, workspace.actor, workspace.clock.now()
+        if not yes:
+            click.confirm(f"Delete {reference} and its evidence for ever?", abort=True)
+        if parse_model(reference)[1:] == (None, None):
+            count = delete_model(store, reference, actor=actor, at=at)
+            click.echo(f"{reference} and its {count} versions are deleted.")
+            return
+        version = find_version(store, reference)
+        delete_version(store, version, actor=actor, at=at)
+        click.echo(f"{version.reference} is deleted.")
+
+
+def moment_of(text: str) -> datetime:
+    """Read a date (its end) or a moment, as people write them; without a zone it is UTC."""
+    try:
+        if len(text) == 10:
+            return datetime.fromisoformat(text).replace(tzinfo=UTC) + timedelta(days=1, microseconds=-1)
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = from_iso(text)  # raises with advice
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 @click.command("approve")
@@ -122,33 +283,35 @@ def promote_command(reference: str, reason: str, override: bool) -> None:
       mainspring promote late-flights/3 --override --reason "the hold-out had a storm"
     """
     with Workspace() as workspace:
-        store, now = workspace.store, workspace.clock.now()
-        version = find_version(store, reference)
-        refused = [each for each in gate_results(store, version) if not each.passed]
-        waits = _approvals_missing(version, list_approvals(store, version))
-        if (refused or waits or version.status != "ready") and not override:
-            said = "; ".join(f"{each.gate}: {each.reason}" for each in refused) or waits
-            said = said or f"its status is {version.status}"
-            raise GateFailed(
-                f"{version.reference} may not serve: {said}",
-                next_step=f"mainspring promote {version.reference} --override --reason WHY",
-            )
-        if override and not reason:
-            raise Invalid("An override needs a reason", where="--reason", next_step='say --reason "why"')
-        if override:
-            details = {"reason": reason, "gates": [each.gate for each in refused]}
-            store.change(Event("model.overridden", f"models/{version.reference}", details), lambda _: None)
-        put_live(store, version, reason=reason or "promoted by hand", at=now, actor=workspace.actor)
+        version = find_version(workspace.store, reference)
+        move_alias(
+            workspace.store,
+            version.model,
+            "champion",
+            version,
+            mover=workspace.mover,
+            reason=reason or ("" if override else "promoted by hand"),
+            override=override,
+            at=workspace.clock.now(),
+        )
         workspace.publish(version.model)
         click.echo(f"{version.reference} is champion. Back: mainspring rollback {version.model}")
 
 
-def _approvals_missing(version: ModelVersion, given: list[ApprovalGiven]) -> str:
-    """Say whose approval the version's loop asks for and has not got; an empty text when nobody's."""
-    asked: dict[str, Any] = dict(version.evidence.get("approval") or {})  # type: ignore[call-overload]  # by submit
-    wanted = Approval(asked.get("role"), int(asked.get("count", 1)))
-    missing = missing_approvals(wanted, given)
-    return f"it waits for the approval of {missing} {wanted.role}" if missing else ""
+@click.command("comment")
+@click.argument("reference")
+@click.argument("text")
+def comment_command(reference: str, text: str) -> None:
+    """Say something of a model version; everybody who looks at it reads it.
+
+    \b
+    Example:
+      mainspring comment late-flights/3 "the storm week is in its training part"
+    """
+    with Workspace() as workspace:
+        version = find_version(workspace.store, reference)
+        comment_on(workspace.store, version, text, author=workspace.actor, at=workspace.clock.now())
+        click.echo(f"{workspace.actor} commented on {version.reference}.")
 
 
 @click.command("rollback")

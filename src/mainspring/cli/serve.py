@@ -56,12 +56,12 @@ def _offer(workspace: Workspace, model: str, endpoints: Path) -> None:
         if find_champion(workspace.store, name) is None:
             find_version(workspace.store, name)  # an unknown name is told with the nearest ones
             raise NotFound(f"`{name}` has no champion yet", next_step=f"mainspring promote {name}/VERSION")
-        workspace.mended_bundle(find_version(workspace.store, f"{name}@champion").bundle)
+        workspace.mended_bundle(find_version(workspace.store, f"{name}@champion").kept_bundle)
         workspace.publish(name)
         path.symlink_to(workspace.endpoints / f"{name}.json")
         return
     version = find_version(workspace.store, model)
-    folder = str(workspace.mended_bundle(version.bundle))
+    folder = str(workspace.mended_bundle(version.kept_bundle))
     write_routes(path, RouteTable(name, 1, (Route(version.version, folder, "champion", 100.0),)))
 
 

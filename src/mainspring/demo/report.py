@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 from mainspring.demo.plant import COLLEAGUE
 from mainspring.domain.incident import Incident
 from mainspring.monitor.incidents import find_incident, list_incidents
-from mainspring.registry.versions import find_version, gate_results, list_versions
+from mainspring.registry.evidence import gate_results
+from mainspring.registry.versions import find_version, list_versions
 from mainspring.store.events import EventRow, events
 from mainspring.workspace import Workspace
 
@@ -72,7 +73,7 @@ def _before(told: _Told) -> Iterator[StageRow]:
     size = version.evidence.get("size_bytes")
     if isinstance(size, int):
         yield StageRow(
-            "bundle", "safe format, no pickle, every file hashed", f"{size / 1e6:.1f} MB", version.bundle[:16]
+            "bundle", "safe format, no pickle, every file hashed", f"{size / 1e6:.1f} MB", version.kept_bundle[:16]
         )
     if event := told.first("model.gated"):
         passed: Any = event.details["passed"]

@@ -31,14 +31,25 @@ __all__ = [
     "roll_back",
     "roll_back_champion",
     "start_canary",
+    "take_off",
     "update_state",
 ]
 
 _COLUMNS = "deployment_id, model, version, status, stage, weight, started_at, stage_at, ended_at, reason, state"
 
 
-def put_live(store: Store, version: ModelVersion, *, reason: str, at: datetime, actor: str = "loop") -> Deployment:
+def put_live(
+    store: Store,
+    version: ModelVersion,
+    *,
+    reason: str,
+    at: datetime,
+    actor: str = "loop",
+    guard: Callable[[Transaction], None] | None = None,
+) -> Deployment:
     """Make a version champion at once, with all of the traffic; a canary that is under way ends.
+
+    `guard` may refuse by raising, inside the change.
 
     Raises:
         Conflict: the version is live already, as the second of two loops that want the same finds.
@@ -49,6 +60,8 @@ def put_live(store: Store, version: ModelVersion, *, reason: str, at: datetime, 
         sql = "SELECT 1 FROM deployments WHERE model = ? AND version = ? AND status = 'live'"
         if transaction.execute(sql, (version.model, version.version)):
             raise Conflict(f"{version.reference} is live already", next_step="look again and decide anew")
+        if guard is not None:
+            guard(transaction)
         _end_others(transaction, version.model, moment)
         transaction.execute(
             f"INSERT INTO deployments ({_COLUMNS}) VALUES (?, ?, ?, 'live', 0, 100, ?, ?, NULL, ?, '{{}}')",
@@ -60,6 +73,35 @@ def put_live(store: Store, version: ModelVersion, *, reason: str, at: datetime, 
     details = {"alias": "champion", "reason": reason}
     store.change(Event("model.promoted", f"models/{version.reference}", details, actor=actor), write)
     return _find(store, identifier)
+
+
+def take_off(
+    store: Store,
+    model: str,
+    *,
+    reason: str,
+    at: datetime,
+    actor: str,
+    guard: Callable[[Transaction], None] | None = None,
+) -> None:
+    """Leave a model without a champion: what serves ends, and nothing takes its place. Without a champion, nothing."""
+    moment = to_iso(at)
+
+    def write(transaction: Transaction) -> int | None:
+        champion = alias_now(transaction, model, "champion")
+        if champion is not None:
+            if guard is not None:
+                guard(transaction)
+            _end_others(transaction, model, moment, reason=reason)
+            _no_challenger(transaction, model, at=moment, actor=actor, reason=reason)
+            write_move(transaction, model, "champion", None, at=moment, actor=actor, reason=reason)
+        return champion
+
+    def event(champion: int | None) -> Event | None:
+        details = {"alias": "champion", "from": champion, "to": None, "reason": reason}
+        return None if champion is None else Event("alias.moved", f"models/{model}/{champion}", details, actor)
+
+    store.change(event, write)
 
 
 def start_canary(store: Store, version: ModelVersion, policy: Canary, *, reason: str, at: datetime) -> Deployment:

@@ -187,7 +187,7 @@ def _find(store: Store, artifacts: ArtifactStore, what: str) -> _Subject:
 
 
 def _manifest_of(artifacts: ArtifactStore, version: ModelVersion) -> BundleManifest:
-    files = parse_tree(artifacts.read_bytes(version.bundle), version.bundle)
+    files = parse_tree(artifacts.read_bytes(version.kept_bundle), version.kept_bundle)
     digest = next(each.digest for each in files if each.path == MANIFEST_NAME)
     return manifest_from_json(artifacts.read_bytes(digest), where=version.reference)
 

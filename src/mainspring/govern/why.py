@@ -6,7 +6,8 @@ from typing import Any
 from mainspring.domain.version import ApprovalGiven, GateResult
 from mainspring.predictions.log import PredictionLog
 from mainspring.registry.approvals import list_approvals
-from mainspring.registry.versions import find_version, gate_results
+from mainspring.registry.evidence import gate_results
+from mainspring.registry.versions import find_version
 from mainspring.store.protocol import Store
 from mainspring.tracking.runs import Run, find_run
 
@@ -60,7 +61,7 @@ def explain(store: Store, log: PredictionLog, prediction_id: str) -> Explanation
         labelled_at=found.labelled_at,
         transforms=[str(each) for each in facts.get("transforms", [])],
         model_version=version.reference,
-        bundle=version.bundle,
+        bundle=version.kept_bundle,
         chosen=str(version.evidence.get("chosen", "")),
         run=run,
         commit=str(facts.get("commit", "")),

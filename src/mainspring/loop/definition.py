@@ -26,7 +26,7 @@ from mainspring.domain.policy import (
     replay,
     retrain,
 )
-from mainspring.domain.version import GateResult, ModelVersion, check_model_name
+from mainspring.domain.version import GateResult, ModelVersion, check_served_name
 from mainspring.errors import Conflict, Invalid
 from mainspring.loop.inputs import keep_inputs
 from mainspring.loop.policies import POLICIES, Action, Situation, roll_out
@@ -80,7 +80,7 @@ class Loop:
     retrain: Retrain = field(default=retrain())
 
     def __post_init__(self) -> None:
-        check_model_name(self.name)
+        check_served_name(self.name)
         where = f"Loop({self.name!r})"
         if (self.train is None) == (self.data is None):
             raise Invalid(

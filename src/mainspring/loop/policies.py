@@ -21,6 +21,7 @@ from mainspring.monitor.estimate import PATIENCE, outlook
 from mainspring.monitor.incidents import add_entry, find_incident, list_incidents, move_incident, open_incident
 from mainspring.monitor.quality import baseline_of, tell_verdict, watch_quality
 from mainspring.registry.approvals import list_approvals, missing_approvals
+from mainspring.registry.control import Mover, objections
 from mainspring.registry.versions import find_champion, find_version, list_versions, set_status
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ def _watch_quality(situation: Situation) -> Iterator[str]:
     if any(each.version == champion.version for each in situation.incidents("quality")):
         return
     text = tell_verdict(verdict, baseline_of(champion), rule.tolerance)
-    bundle = workspace.bundle_folder(champion.bundle)
+    bundle = workspace.bundle_folder(champion.kept_bundle)
     diagnosis = diagnose_decay(workspace.store, workspace.log, champion, signature, bundle, verdict, now=situation.now)
     incident = open_incident(
         workspace.store,
@@ -246,6 +247,8 @@ def roll_out(situation: Situation) -> Iterator[str]:
             continue
         if missing_approvals(situation.loop.approve, list_approvals(store, version)):
             continue
+        if objections(store.read, model, "champion", version, Mover("loop", roles=None)):
+            continue  # people have asked for more than the loop does
         if champion is None:
             put_live(store, version, reason="the first version that passed its gates", at=situation.now)
             yield f"put {version.reference} live"

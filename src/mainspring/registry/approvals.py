@@ -9,10 +9,11 @@ from mainspring.domain.moments import to_iso
 from mainspring.domain.policy import Approval
 from mainspring.domain.version import ApprovalGiven, ModelVersion
 from mainspring.errors import Denied, Invalid
+from mainspring.registry.aliases import Ask
 from mainspring.store.events import Event
 from mainspring.store.protocol import Store, Transaction
 
-__all__ = ["approve", "list_approvals", "missing_approvals"]
+__all__ = ["approvals_of", "approve", "list_approvals", "missing_approvals"]
 
 
 def approve(
@@ -53,7 +54,12 @@ def approve(
 
 def list_approvals(store: Store, version: ModelVersion) -> list[ApprovalGiven]:
     """Return the approvals of a version, oldest first."""
-    rows = store.read(
+    return approvals_of(store.read, version)
+
+
+def approvals_of(ask: Ask, version: ModelVersion) -> list[ApprovalGiven]:
+    """Return the same, inside a change or outside."""
+    rows = ask(
         "SELECT approver, role, comment, at FROM approvals WHERE model = ? AND version = ? ORDER BY at, approver",
         (version.model, version.version),
     )

@@ -18,8 +18,10 @@ from mainspring.data.table import columns_of
 from mainspring.domain.policy import Approval, Gate
 from mainspring.domain.version import GateResult, ModelVersion
 from mainspring.evaluate.estimation import Estimation, fit_estimation
+from mainspring.registry.control import keep_loop_rule
+from mainspring.registry.evidence import record_gates
 from mainspring.registry.gates import GateContext, UserGate, run_gates
-from mainspring.registry.versions import find_version, record_gates, register_version, set_status
+from mainspring.registry.versions import find_version, register_version, set_status
 from mainspring.store.events import Event
 from mainspring.store.protocol import Store
 from mainspring.tracking.runs import find_run, log_metrics
@@ -58,6 +60,7 @@ def submit(
         bundle = artifacts.put_tree(folder)
     asked = approval or Approval()
     wanted = {"role": asked.role, "count": asked.count}
+    keep_loop_rule(store, model, asked, actor=author, at=at)
     size = sum(each.size_bytes for each in manifest.files.values())
     version = register_version(
         store,

@@ -4,6 +4,7 @@ A room owns the tables its migration makes. Columns ending in ``_at`` hold ISO 8
 hexadecimal text; documents are JSON text.
 """
 
+import json
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
@@ -247,6 +248,72 @@ def m0012_add_provenance(transaction: Transaction) -> None:
     transaction.execute("ALTER TABLE run_steps ADD COLUMN log TEXT NOT NULL DEFAULT ''")
 
 
+def m0013_widen_registry(transaction: Transaction) -> None:
+    """Models as things of their own, versions from outside, tags, comments, rules of aliases; owned by `registry`."""
+    transaction.execute(
+        """CREATE TABLE models (
+            name TEXT PRIMARY KEY, description TEXT NOT NULL, owner TEXT NOT NULL, last_version INTEGER NOT NULL,
+            created_at TEXT NOT NULL, created_by TEXT NOT NULL, updated_at TEXT NOT NULL)"""
+    )
+    transaction.execute(
+        """INSERT INTO models (name, description, owner, last_version, created_at, created_by, updated_at)
+            SELECT made.model, '', made.created_by, last.version, made.created_at, made.created_by, last.created_at
+            FROM (SELECT model, min(version) AS first, max(version) AS last FROM model_versions GROUP BY model) AS span
+            JOIN model_versions AS made ON made.model = span.model AND made.version = span.first
+            JOIN model_versions AS last ON last.model = span.model AND last.version = span.last"""
+    )
+    transaction.execute(
+        """CREATE TABLE model_tags (
+            model TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (model, key))"""
+    )
+    transaction.execute("ALTER TABLE model_versions RENAME TO model_versions_before")
+    transaction.execute(
+        """CREATE TABLE model_versions (
+            model TEXT NOT NULL, version INTEGER NOT NULL, bundle TEXT, run_id TEXT, status TEXT NOT NULL,
+            evidence TEXT NOT NULL, created_at TEXT NOT NULL, created_by TEXT NOT NULL, source TEXT NOT NULL,
+            location TEXT NOT NULL, run_link TEXT NOT NULL, logged_model TEXT NOT NULL, description TEXT NOT NULL,
+            stage TEXT NOT NULL, updated_at TEXT NOT NULL, PRIMARY KEY (model, version))"""
+    )
+    transaction.execute(
+        """INSERT INTO model_versions (model, version, bundle, run_id, status, evidence, created_at, created_by,
+            source, location, run_link, logged_model, description, stage, updated_at)
+            SELECT model, version, bundle, run_id, status, evidence, created_at, created_by,
+            '', '', '', '', '', 'None', created_at FROM model_versions_before"""
+    )
+    transaction.execute("DROP TABLE model_versions_before")
+    transaction.execute("CREATE INDEX model_versions_by_run ON model_versions (run_id)")
+    transaction.execute("CREATE INDEX model_versions_by_update ON model_versions (updated_at, model, version)")
+    transaction.execute(
+        """CREATE TABLE version_tags (
+            model TEXT NOT NULL, version INTEGER NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL,
+            PRIMARY KEY (model, version, key))"""
+    )
+    transaction.execute(
+        """CREATE TABLE version_comments (
+            number INTEGER PRIMARY KEY, model TEXT NOT NULL, version INTEGER NOT NULL, author TEXT NOT NULL,
+            text TEXT NOT NULL, at TEXT NOT NULL)"""
+    )
+    transaction.execute("CREATE INDEX version_comments_by_version ON version_comments (model, version, number)")
+    transaction.execute(
+        """CREATE TABLE alias_rules (
+            model TEXT NOT NULL, alias TEXT NOT NULL, origin TEXT NOT NULL, roles TEXT NOT NULL, gates INTEGER NOT NULL,
+            approver_role TEXT, approvals INTEGER NOT NULL, made_at TEXT NOT NULL,
+            PRIMARY KEY (model, alias, origin))"""
+    )
+    # what each model's loop asked of people was kept with its newest version until now
+    for model, evidence, made_at in transaction.execute(
+        "SELECT model, evidence, created_at FROM model_versions ORDER BY model, version"
+    ):
+        asked = json.loads(evidence).get("approval")
+        if asked:
+            transaction.execute(
+                "INSERT INTO alias_rules (model, alias, origin, roles, gates, approver_role, approvals, made_at)"
+                " VALUES (?, 'champion', 'loop', '[]', 1, ?, ?, ?) ON CONFLICT (model, alias, origin)"
+                " DO UPDATE SET approver_role = excluded.approver_role, approvals = excluded.approvals",
+                (model, asked.get("role"), int(asked.get("count", 1)), made_at),
+            )
+
+
 #: Append only. A released migration is never edited: add another.
 MIGRATIONS: tuple[Migration, ...] = (
     m0001_add_events,
@@ -261,4 +328,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     m0010_add_partitions,
     m0011_add_schedules,
     m0012_add_provenance,
+    m0013_widen_registry,
 )
