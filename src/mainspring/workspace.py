@@ -57,17 +57,10 @@ class Workspace:
     @cached_property
     def store(self) -> "Store":
         """The metadata database; its tables are made or brought up to date at the first use."""
-        from mainspring.store.sqlite import SqliteStore
+        from mainspring.store.opening import open_store
 
-        address = config.value_of("store")
-        if address and not address.startswith("sqlite:///"):
-            raise Invalid(
-                f"Mainspring cannot use the store `{address.partition(':')[0]}`",
-                where="MAINSPRING_STORE",
-                next_step="use sqlite:///PATH, or unset it",
-            )
-        path = Path(address.removeprefix("sqlite:///")) if address else self.home / "store.sqlite"
-        return SqliteStore(path, actor=self.actor, clock=self.clock)
+        address = config.value_of("store") or f"sqlite:///{self.home / 'store.sqlite'}"
+        return open_store(address, actor=self.actor, clock=self.clock)
 
     @cached_property
     def artifacts(self) -> "ArtifactStore":

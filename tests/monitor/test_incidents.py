@@ -2,7 +2,6 @@
 
 import threading
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -10,20 +9,21 @@ from mainspring.domain.moments import to_iso
 from mainspring.errors import Conflict, NotFound
 from mainspring.monitor.incidents import add_entry, find_incident, list_incidents, move_incident, open_incident
 from mainspring.store.events import events
-from mainspring.store.sqlite import SqliteStore
+from mainspring.store.opening import open_store
+from mainspring.store.protocol import Store
 
 NOW = datetime(2013, 4, 1, tzinfo=UTC)
 
 
 @pytest.fixture
-def store(tmp_path: Path):
-    opened = SqliteStore(tmp_path / "store.sqlite", actor="ada")
+def store(store_address: str):
+    opened = open_store(store_address, actor="ada")
     yield opened
     opened.close()
 
 
 @pytest.fixture
-def alarm(store: SqliteStore):
+def alarm(store: Store):
     def ring(*, model: str = "m", version: int | None = 1, rule: str = "quality", day: int = 0):
         return open_incident(
             store,
@@ -41,7 +41,7 @@ def alarm(store: SqliteStore):
     return ring
 
 
-def test_an_alarm_that_rings_again_is_one_incident(alarm, store: SqliteStore) -> None:
+def test_an_alarm_that_rings_again_is_one_incident(alarm, store: Store) -> None:
     first, again = alarm(day=0), alarm(day=1)
     assert first.incident_id == again.incident_id
     assert [(each.what, each.text, each.evidence) for each in again.timeline] == [
@@ -52,7 +52,7 @@ def test_an_alarm_that_rings_again_is_one_incident(alarm, store: SqliteStore) ->
     assert [event.verb for event in events(store)] == ["incident.opened", "incident.noted"]
 
 
-def test_other_models_versions_and_rules_are_other_incidents(alarm, store: SqliteStore) -> None:
+def test_other_models_versions_and_rules_are_other_incidents(alarm, store: Store) -> None:
     ids = {
         alarm(**words).incident_id for words in ({}, {"model": "n"}, {"version": 2}, {"version": None}, {"rule": "x"})
     }
@@ -60,7 +60,7 @@ def test_other_models_versions_and_rules_are_other_incidents(alarm, store: Sqlit
     assert len(list_incidents(store, model="m")) == 4
 
 
-def test_monitors_that_see_the_same_at_once_open_one_incident(alarm, store: SqliteStore) -> None:
+def test_monitors_that_see_the_same_at_once_open_one_incident(alarm, store: Store) -> None:
     threads = [threading.Thread(target=alarm) for _ in range(6)]
     for thread in threads:
         thread.start()
@@ -71,7 +71,7 @@ def test_monitors_that_see_the_same_at_once_open_one_incident(alarm, store: Sqli
     assert len(events(store, verb="incident.opened")) == 1
 
 
-def test_a_closed_incident_stays_closed_and_the_next_alarm_opens_another(alarm, store: SqliteStore) -> None:
+def test_a_closed_incident_stays_closed_and_the_next_alarm_opens_another(alarm, store: Store) -> None:
     first = alarm()
     closed = move_incident(store, first, "resolved", text="mended", at=NOW + timedelta(days=1), actor="eve")
     assert (closed.status, closed.closed_at, closed.is_open) == ("resolved", to_iso(NOW + timedelta(days=1)), False)
@@ -83,7 +83,7 @@ def test_a_closed_incident_stays_closed_and_the_next_alarm_opens_another(alarm, 
     assert [each.incident_id for each in list_incidents(store)] == [second.incident_id, first.incident_id]
 
 
-def test_each_move_leaves_a_line_and_an_event(alarm, store: SqliteStore) -> None:
+def test_each_move_leaves_a_line_and_an_event(alarm, store: Store) -> None:
     incident = alarm()
     for status in ("acknowledged", "mitigated", "acknowledged", "resolved"):
         incident = move_incident(store, incident, status, text=f"now {status}", at=NOW, actor="eve")
@@ -99,7 +99,7 @@ def test_each_move_leaves_a_line_and_an_event(alarm, store: SqliteStore) -> None
     assert {event.subject for event in events(store)} == {"incidents/m/1/quality"}
 
 
-def test_a_refused_move_leaves_nothing(alarm, store: SqliteStore) -> None:
+def test_a_refused_move_leaves_nothing(alarm, store: Store) -> None:
     incident = move_incident(store, alarm(), "mitigated", text="", at=NOW)
     with pytest.raises(Conflict):
         move_incident(store, incident, "triggered", text="", at=NOW)
@@ -107,7 +107,7 @@ def test_a_refused_move_leaves_nothing(alarm, store: SqliteStore) -> None:
     assert len(events(store)) == 2
 
 
-def test_of_two_that_close_it_at_once_the_second_gets_a_conflict(alarm, store: SqliteStore) -> None:
+def test_of_two_that_close_it_at_once_the_second_gets_a_conflict(alarm, store: Store) -> None:
     incident, said = alarm(), []
 
     def close() -> None:
@@ -125,7 +125,7 @@ def test_of_two_that_close_it_at_once_the_second_gets_a_conflict(alarm, store: S
     assert sorted(said) == ["Conflict", "Conflict", "done"]
 
 
-def test_entries_are_appended_with_their_evidence(alarm, store: SqliteStore) -> None:
+def test_entries_are_appended_with_their_evidence(alarm, store: Store) -> None:
     incident = alarm()
     add_entry(store, incident, what="diagnosed", text="the data", at=NOW, actor="eve", evidence={"x": [1]})
     last = find_incident(store, incident.incident_id).timeline[-1]
@@ -133,7 +133,7 @@ def test_entries_are_appended_with_their_evidence(alarm, store: SqliteStore) -> 
     assert events(store)[-1].details == {"what": "diagnosed", "text": "the data"}
 
 
-def test_an_incident_is_found_by_either_end_of_its_id(alarm, store: SqliteStore) -> None:
+def test_an_incident_is_found_by_either_end_of_its_id(alarm, store: Store) -> None:
     first, second = alarm(), alarm(rule="canary")
     assert find_incident(store, first.incident_id[-6:]).incident_id == first.incident_id
     with pytest.raises(NotFound, match="More than one"):

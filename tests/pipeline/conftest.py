@@ -8,7 +8,7 @@ import pytest
 from mainspring.artifacts.local import LocalArtifactStore
 from mainspring.pipeline.context import PipelineContext
 from mainspring.pipeline.outcome import StepEvent
-from mainspring.store.sqlite import SqliteStore
+from mainspring.store.opening import open_store
 
 
 class Told:
@@ -27,7 +27,7 @@ def told() -> Told:
 
 
 @pytest.fixture
-def context(tmp_path: Path, told: Told) -> Iterator[PipelineContext]:
-    store = SqliteStore(tmp_path / "store.db")
+def context(store_address: str, tmp_path: Path, told: Told) -> Iterator[PipelineContext]:
+    store = open_store(store_address)
     yield PipelineContext(store, LocalArtifactStore(tmp_path / "artifacts"), progress=told, sleep=lambda seconds: None)
     store.close()

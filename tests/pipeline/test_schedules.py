@@ -23,15 +23,16 @@ from mainspring.pipeline.schedules import (
     run_due,
 )
 from mainspring.store.events import events
-from mainspring.store.sqlite import SqliteStore
+from mainspring.store.opening import open_store
+from mainspring.store.protocol import Store
 
 START = datetime(2024, 3, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
-def store(tmp_path: Path):
-    made = SqliteStore(tmp_path / "store.db")
+def store(store_address: str):
+    made = open_store(store_address)
     yield made
     made.close()
 
@@ -40,7 +41,7 @@ def _run(schedule: Schedule, tick: Tick) -> str:
     return f"run-{tick.due_at:%H%M}"
 
 
-def test_a_schedule_names_its_next_tick_and_is_audited(store: SqliteStore) -> None:
+def test_a_schedule_names_its_next_tick_and_is_audited(store: Store) -> None:
     made = add_schedule(store, "nightly", "0 6 * * *", "r.py:report", now=START, parameters=("c=1",))
     assert made.next_at == START + 6 * HOUR
     assert list_schedules(store) == [made]
@@ -57,13 +58,13 @@ def test_a_schedule_names_its_next_tick_and_is_audited(store: SqliteStore) -> No
     [("0 25 * * *", "UTC", "no cron"), ("hourly", "UTC", "no cron"), ("0 6 * * *", "Mars/Base", "no time zone"),
      ("0 0 30 2 *", "UTC", "no (moment|cron)")],
 )  # fmt: skip
-def test_a_wrong_expression_is_refused(store: SqliteStore, cron: str, timezone: str, words: str) -> None:
+def test_a_wrong_expression_is_refused(store: Store, cron: str, timezone: str, words: str) -> None:
     with pytest.raises(Invalid, match=words):
         add_schedule(store, "x", cron, "r.py", now=START, timezone=timezone)
     assert list_schedules(store) == []
 
 
-def test_local_clocks_are_followed_over_the_change_to_summer(store: SqliteStore) -> None:
+def test_local_clocks_are_followed_over_the_change_to_summer(store: Store) -> None:
     made = add_schedule(
         store, "x", "0 6 * * *", "r.py", now=datetime(2024, 3, 30, 3, tzinfo=UTC), timezone="Europe/Paris"
     )
@@ -72,7 +73,7 @@ def test_local_clocks_are_followed_over_the_change_to_summer(store: SqliteStore)
     assert list_schedules(store)[0].next_at == datetime(2024, 3, 31, 4, tzinfo=UTC)
 
 
-def test_due_ticks_run_once_and_in_order(store: SqliteStore) -> None:
+def test_due_ticks_run_once_and_in_order(store: Store) -> None:
     add_schedule(store, "a", "0 * * * *", "r.py", now=START, catch_up="all")
     clock = SimulatedClock(START)
     assert run_due(store, clock, _run) == []
@@ -83,7 +84,7 @@ def test_due_ticks_run_once_and_in_order(store: SqliteStore) -> None:
     assert [each.run_id for each in list_ticks(store)] == ["run-0300", "run-0200", "run-0100"]
 
 
-def test_ticks_missed_in_sleep_are_run_once(store: SqliteStore) -> None:
+def test_ticks_missed_in_sleep_are_run_once(store: Store) -> None:
     add_schedule(store, "a", "*/5 * * * *", "r.py", now=START)
     clock = SimulatedClock(START + 48 * HOUR + timedelta(minutes=2))
     (ended,) = run_due(store, clock, _run)
@@ -91,7 +92,7 @@ def test_ticks_missed_in_sleep_are_run_once(store: SqliteStore) -> None:
     assert list_schedules(store)[0].next_at == START + 48 * HOUR + timedelta(minutes=5)
 
 
-def test_a_run_that_fails_is_written_down_and_does_not_stop_the_rest(store: SqliteStore) -> None:
+def test_a_run_that_fails_is_written_down_and_does_not_stop_the_rest(store: Store) -> None:
     add_schedule(store, "bad", "0 * * * *", "r.py", now=START)
     add_schedule(store, "good", "0 * * * *", "r.py", now=START)
 
@@ -107,7 +108,7 @@ def test_a_run_that_fails_is_written_down_and_does_not_stop_the_rest(store: Sqli
     ]
 
 
-def test_a_killed_scheduler_loses_its_tick_when_the_lease_ends(store: SqliteStore) -> None:
+def test_a_killed_scheduler_loses_its_tick_when_the_lease_ends(store: Store) -> None:
     add_schedule(store, "a", "0 * * * *", "r.py", now=START)
     now, lease = START + HOUR, timedelta(minutes=5)
     first = claim_tick(store, holder="one", now=now, lease=lease)
@@ -124,7 +125,7 @@ def test_a_killed_scheduler_loses_its_tick_when_the_lease_ends(store: SqliteStor
     assert [(each.status, each.run_id) for each in list_ticks(store)] == [("finished", "second")]
 
 
-def test_a_schedule_has_one_tick_at_work_at_a_time(store: SqliteStore) -> None:
+def test_a_schedule_has_one_tick_at_work_at_a_time(store: Store) -> None:
     add_schedule(store, "a", "0 * * * *", "r.py", now=START, catch_up="all")
     add_schedule(store, "b", "30 * * * *", "r.py", now=START, catch_up="all")
     now = START + 3 * HOUR
@@ -140,7 +141,7 @@ def test_a_schedule_has_one_tick_at_work_at_a_time(store: SqliteStore) -> None:
     assert third.schedule == one.schedule
 
 
-def test_the_lease_is_renewed_while_a_run_lasts(store: SqliteStore) -> None:
+def test_the_lease_is_renewed_while_a_run_lasts(store: Store) -> None:
     add_schedule(store, "a", "0 * * * *", "r.py", now=START)
     clock = SimulatedClock(START + HOUR)
     seen: list[bool] = []
@@ -166,9 +167,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from mainspring.domain.moments import SimulatedClock
 from mainspring.pipeline.schedules import run_due
-from mainspring.store.sqlite import SqliteStore
+from mainspring.store.opening import open_store
 
-store, log, name = SqliteStore(Path(sys.argv[1])), open(sys.argv[2], "a"), sys.argv[3]
+store, log, name = open_store(sys.argv[1]), open(sys.argv[2], "a"), sys.argv[3]
 print("ready", flush=True)
 sys.stdin.readline()
 
@@ -187,13 +188,13 @@ store.close()
 """
 
 
-def test_two_schedulers_never_run_the_same_tick_twice(store: SqliteStore, tmp_path: Path) -> None:
+def test_two_schedulers_never_run_the_same_tick_twice(store: Store, store_address: str, tmp_path: Path) -> None:
     for name in ("a", "b", "c"):
         add_schedule(store, name, "* * * * *", "r.py", now=START, catch_up="all")
     log = tmp_path / "ran.log"
     racers = [
         subprocess.Popen(
-            [sys.executable, "-c", _RACER, str(store.path), str(log), name],
+            [sys.executable, "-c", _RACER, store_address, str(log), name],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )
         for name in ("one", "two")

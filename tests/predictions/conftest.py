@@ -14,7 +14,8 @@ from mainspring.predictions.journal import JournalWriter
 from mainspring.predictions.log import PredictionLog
 from mainspring.predictions.records import LabelRecord, PredictionRecord, RouteRole, encode_record
 from mainspring.predictions.segments import seal
-from mainspring.store.sqlite import SqliteStore
+from mainspring.store.opening import open_store
+from mainspring.store.protocol import Store
 
 START = datetime(2013, 4, 1, tzinfo=UTC)
 SIGNATURE = Signature(
@@ -36,7 +37,7 @@ class Ground:
     """Where the tests of the log stand."""
 
     home: Path
-    store: SqliteStore
+    store: Store
     signature: Signature = SIGNATURE
 
     @property
@@ -91,7 +92,7 @@ class Ground:
 
 
 @pytest.fixture
-def ground(tmp_path: Path) -> Iterator[Ground]:
-    made = Ground(tmp_path, SqliteStore(tmp_path / "store.sqlite"))
+def ground(store_address: str, tmp_path: Path) -> Iterator[Ground]:
+    made = Ground(tmp_path, open_store(store_address))
     yield made
     made.store.close()

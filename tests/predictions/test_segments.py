@@ -18,7 +18,7 @@ from mainspring.errors import Corrupt, NotFound
 from mainspring.predictions.journal import JournalWriter
 from mainspring.predictions.records import encode_record
 from mainspring.predictions.segments import seal, segments, traffic
-from mainspring.store.sqlite import SqliteStore
+from mainspring.store.opening import open_store
 
 START = datetime(2013, 4, 1, tzinfo=UTC)
 
@@ -33,10 +33,10 @@ from mainspring.domain.signature import Column, Signature
 from mainspring.predictions.journal import JournalWriter
 from mainspring.predictions.records import LabelRecord, PredictionRecord, encode_record
 from mainspring.predictions.segments import seal
-from mainspring.store.sqlite import SqliteStore
+from mainspring.store.opening import open_store
 home = Path(sys.argv[1])
 signature = Signature((Column("distance", "number"),), "late", "binary", ("no", "yes"))
-store, now = SqliteStore(home / "store.sqlite"), datetime.now(UTC)
+store, now = open_store(sys.argv[2]), datetime.now(UTC)
 while True:
     journal = JournalWriter(home / "journals", name="live", rotate_bytes=2000)
     for _ in range(10):
@@ -89,17 +89,21 @@ def test_a_live_journal_is_sealed_as_it_grows_and_left_in_place(ground) -> None:
 
 
 @pytest.mark.parametrize("round_", range(2))
-def test_every_row_is_sealed_exactly_once_whenever_the_sealer_is_killed(ground, round_: int) -> None:
+def test_every_row_is_sealed_exactly_once_whenever_the_sealer_is_killed(
+    ground, store_address: str, round_: int
+) -> None:
     chance = random.Random(round_)
     ground.store.close()
     said: list[str] = []
     for _ in range(4):
-        with subprocess.Popen([sys.executable, "-c", SEALER, str(ground.home)], stdout=subprocess.PIPE) as child:
+        with subprocess.Popen(
+            [sys.executable, "-c", SEALER, str(ground.home), store_address], stdout=subprocess.PIPE
+        ) as child:
             assert child.stdout is not None
             said += [child.stdout.readline().decode().strip() for _ in range(chance.randrange(1, 50))]
             child.send_signal(signal.SIGKILL)
             said += [line.decode() for line in child.stdout.read().split(b"\n")[:-1]]
-    ground.store = SqliteStore(ground.home / "store.sqlite")
+    ground.store = open_store(store_address)
     ground.seal()
     found, labelled = sealed_ids(ground, "predictions"), sealed_ids(ground, "labels")
     assert len(found) == len(set(found))
@@ -112,7 +116,7 @@ def test_every_row_is_sealed_exactly_once_whenever_the_sealer_is_killed(ground, 
     assert sum(each[2] for each in traffic(ground.store) if each[1] == "predictions") == len(found)
 
 
-def test_two_processes_that_seal_at_once_seal_each_row_once(ground) -> None:
+def test_two_processes_that_seal_at_once_seal_each_row_once(ground, store_address: str) -> None:
     records = [ground.asked(2) for _ in range(200)]
     with JournalWriter(ground.home / "journals", name="test", rotate_bytes=5000) as journal:
         for record in records:
@@ -121,7 +125,8 @@ def test_two_processes_that_seal_at_once_seal_each_row_once(ground) -> None:
         "print(seal(store, home / 'journals', home / 'segments', lambda model, version: signature, at=now))"
     )
     children = [
-        subprocess.Popen([sys.executable, "-c", program, str(ground.home)], stdout=subprocess.PIPE) for _ in range(3)
+        subprocess.Popen([sys.executable, "-c", program, str(ground.home), store_address], stdout=subprocess.PIPE)
+        for _ in range(3)
     ]
     assert sum(int(child.communicate(timeout=60)[0]) for child in children) == 400
     assert sorted(sealed_ids(ground, "predictions")) == sorted(each for record in records for each in record.ids)

@@ -3,7 +3,6 @@
 import subprocess
 import sys
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
@@ -18,7 +17,8 @@ from mainspring.registry.versions import (
     set_status,
 )
 from mainspring.store.events import events
-from mainspring.store.sqlite import SqliteStore
+from mainspring.store.opening import open_store
+from mainspring.store.protocol import Store
 
 NOW = datetime(2013, 4, 1, tzinfo=UTC)
 
@@ -27,8 +27,8 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from mainspring.registry.versions import register_version
-from mainspring.store.sqlite import SqliteStore
-store = SqliteStore(Path(sys.argv[1]), actor=sys.argv[2])
+from mainspring.store.opening import open_store
+store = open_store(sys.argv[1], actor=sys.argv[2])
 for number in range(20):
     bundle = (f"{sys.argv[2]}{number:063d}" if sys.argv[3] == "own" else f"{number:064d}")
     now = datetime.now(UTC)
@@ -42,7 +42,7 @@ def test_versions_are_numbered_on_for_each_model(register) -> None:
     assert register("a", model="other").reference == "other/1"
 
 
-def test_a_bundle_that_is_registered_gives_its_old_version_and_leaves_no_event(register, store: SqliteStore) -> None:
+def test_a_bundle_that_is_registered_gives_its_old_version_and_leaves_no_event(register, store: Store) -> None:
     first = register("a")
     register("b")
     assert register("a") == first
@@ -51,12 +51,9 @@ def test_a_bundle_that_is_registered_gives_its_old_version_and_leaves_no_event(r
 
 
 @pytest.mark.parametrize("whose", ["own", "same"])
-def test_processes_that_register_at_once_get_distinct_numbers(tmp_path: Path, whose: str) -> None:
-    path = tmp_path / "store.sqlite"
-    children = [
-        subprocess.Popen([sys.executable, "-c", REGISTRAR, str(path), name, whose], stdout=subprocess.PIPE, text=True)
-        for name in "abc"
-    ]
+def test_processes_that_register_at_once_get_distinct_numbers(store_address: str, whose: str) -> None:
+    command = [sys.executable, "-c", REGISTRAR, store_address]
+    children = [subprocess.Popen([*command, name, whose], stdout=subprocess.PIPE, text=True) for name in "abc"]
     numbers = [[int(line) for line in child.communicate(timeout=60)[0].split()] for child in children]
     assert [child.returncode for child in children] == [0] * 3
     if whose == "own":
@@ -64,12 +61,12 @@ def test_processes_that_register_at_once_get_distinct_numbers(tmp_path: Path, wh
     else:
         assert numbers[0] == numbers[1] == numbers[2]
         assert sorted(numbers[0]) == list(range(1, 21))
-    store = SqliteStore(path)
+    store = open_store(store_address)
     assert len(events(store, verb="model.registered")) == (60 if whose == "own" else 20)
     store.close()
 
 
-def test_a_version_is_found_by_number_alias_champion_or_as_the_newest(register, store: SqliteStore) -> None:
+def test_a_version_is_found_by_number_alias_champion_or_as_the_newest(register, store: Store) -> None:
     for digit in "abc":
         register(digit)
     assert find_version(store, "m").version == 3
@@ -82,7 +79,7 @@ def test_a_version_is_found_by_number_alias_champion_or_as_the_newest(register, 
     assert find_champion(store, "none") is None
 
 
-def test_what_is_not_there_is_told_with_what_is(register, store: SqliteStore) -> None:
+def test_what_is_not_there_is_told_with_what_is(register, store: Store) -> None:
     register("a", model="churn")
     set_alias(store, "churn", "staging", 1, at=NOW, reason="r")
     for reference, hint in (("chrun", "Did you mean `churn`"), ("churn/9", "newest is 1"), ("churn@prod", "staging")):
@@ -93,13 +90,13 @@ def test_what_is_not_there_is_told_with_what_is(register, store: SqliteStore) ->
             find_version(store, reference)
 
 
-def test_a_status_moves_with_its_reason_in_the_log(register, store: SqliteStore) -> None:
+def test_a_status_moves_with_its_reason_in_the_log(register, store: Store) -> None:
     set_status(store, register("a"), "ready", reason="passed")
     assert find_version(store, "m/1").status == "ready"
     assert events(store)[-1].verb == "model.ready"
 
 
-def test_the_newest_answer_of_each_gate_counts_and_all_are_kept(register, store: SqliteStore) -> None:
+def test_the_newest_answer_of_each_gate_counts_and_all_are_kept(register, store: Store) -> None:
     version = register("a")
     record_gates(store, version, [GateResult("goal", False, "low"), GateResult("latency", True, "fast")], NOW)
     record_gates(store, version, [GateResult("goal", True, "high", {"value": 0.8})], NOW)

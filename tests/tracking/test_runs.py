@@ -11,41 +11,42 @@ import pytest
 from mainspring.domain.ids import RunId
 from mainspring.domain.moments import to_iso
 from mainspring.errors import Invalid, NotFound
-from mainspring.store.sqlite import SqliteStore
+from mainspring.store.opening import open_store
+from mainspring.store.protocol import Store
 from mainspring.tracking import find_run, finish_run, list_runs, log_metrics, metric_history, set_tags, start_run
 
 NOW = datetime(2013, 4, 1, tzinfo=UTC)
 
 
 @pytest.fixture
-def store(tmp_path: Path):
-    opened = SqliteStore(tmp_path / "store.sqlite")
+def store(store_address: str):
+    opened = open_store(store_address)
     yield opened
     opened.close()
 
 
 @pytest.fixture
-def run_id(store: SqliteStore) -> RunId:
+def run_id(store: Store) -> RunId:
     return start_run(
         store, experiment="e", name="first", parameters={"c": 1.5, "path": Path("x")}, at=NOW, tags={"a": "b"}
     )
 
 
-def test_a_run_is_found_with_what_it_was_given(store: SqliteStore, run_id: RunId) -> None:
+def test_a_run_is_found_with_what_it_was_given(store: Store, run_id: RunId) -> None:
     run = find_run(store, run_id)
     assert (run.run_id, run.experiment, run.name, run.status) == (run_id, "e", "first", "running")
     assert (run.started_at, run.ended_at) == (to_iso(NOW), None)
     assert (run.parameters, run.tags, run.metrics) == ({"c": "1.5", "path": "x"}, {"a": "b"}, {})
 
 
-def test_a_run_keeps_its_first_ending(store: SqliteStore, run_id: RunId) -> None:
+def test_a_run_keeps_its_first_ending(store: Store, run_id: RunId) -> None:
     finish_run(store, run_id, "failed", NOW + timedelta(hours=1))
     finish_run(store, run_id, "finished", NOW + timedelta(hours=2))
     run = find_run(store, run_id)
     assert (run.status, run.ended_at) == ("failed", to_iso(NOW + timedelta(hours=1)))
 
 
-def test_the_latest_step_of_a_metric_counts_and_its_history_is_kept(store: SqliteStore, run_id: RunId) -> None:
+def test_the_latest_step_of_a_metric_counts_and_its_history_is_kept(store: Store, run_id: RunId) -> None:
     for step, value in ((0, 0.5), (2, np.float32(0.25)), (1, 0.75)):
         log_metrics(store, run_id, {"loss": value}, NOW, step=np.int64(step))
     log_metrics(store, run_id, {"loss": 0.125}, NOW, step=2)
@@ -59,19 +60,19 @@ def test_the_latest_step_of_a_metric_counts_and_its_history_is_kept(store: Sqlit
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, "many", None])
 def test_a_metric_that_is_no_finite_number_is_refused_and_nothing_is_kept(
-    store: SqliteStore, run_id: RunId, value: object
+    store: Store, run_id: RunId, value: object
 ) -> None:
     with pytest.raises(Invalid, match="The metric `bad`"):
         log_metrics(store, run_id, {"good": 1.0, "bad": value}, NOW)  # type: ignore[dict-item]  # the point of the test
     assert find_run(store, run_id).metrics == {}
 
 
-def test_tags_take_the_new_value(store: SqliteStore, run_id: RunId) -> None:
+def test_tags_take_the_new_value(store: Store, run_id: RunId) -> None:
     set_tags(store, run_id, {"a": "c", "d": "e"})
     assert find_run(store, run_id).tags == {"a": "c", "d": "e"}
 
 
-def test_a_run_that_does_not_exist_is_not_found_whatever_is_done_to_it(store: SqliteStore) -> None:
+def test_a_run_that_does_not_exist_is_not_found_whatever_is_done_to_it(store: Store) -> None:
     nobody = RunId("0" * 32)
     for work in (
         lambda: log_metrics(store, nobody, {"loss": 1.0}, NOW),
@@ -83,7 +84,7 @@ def test_a_run_that_does_not_exist_is_not_found_whatever_is_done_to_it(store: Sq
             work()
 
 
-def test_a_run_is_found_by_either_end_of_its_id(store: SqliteStore, run_id: RunId) -> None:
+def test_a_run_is_found_by_either_end_of_its_id(store: Store, run_id: RunId) -> None:
     other = start_run(store, experiment="e", name="second", parameters={}, at=NOW)
     assert find_run(store, run_id[-8:]).run_id == run_id
     assert find_run(store, other[-8:]).run_id == other
@@ -94,7 +95,7 @@ def test_a_run_is_found_by_either_end_of_its_id(store: SqliteStore, run_id: RunI
             find_run(store, short)
 
 
-def test_runs_are_listed_newest_first_with_their_metrics(store: SqliteStore) -> None:
+def test_runs_are_listed_newest_first_with_their_metrics(store: Store) -> None:
     ids = []
     for number in range(1200):  # more than one statement can bind
         ids.append(
@@ -115,7 +116,7 @@ def test_runs_are_listed_newest_first_with_their_metrics(store: SqliteStore) -> 
     assert list_runs(store, experiment="none") == []
 
 
-def test_threads_log_to_one_run_and_nothing_is_lost(store: SqliteStore, run_id: RunId) -> None:
+def test_threads_log_to_one_run_and_nothing_is_lost(store: Store, run_id: RunId) -> None:
     def log(start: int) -> None:
         for step in range(start, start + 50):
             log_metrics(store, run_id, {"loss": float(step), "time": 1.0}, NOW, step=step)

@@ -119,7 +119,7 @@ def find_incident(store: Store, identifier: str) -> Incident:
     """
     rows = store.read(
         f"SELECT {_COLUMNS} FROM incidents WHERE incident_id = ? OR (length(?) >= 4 AND"
-        " (substr(incident_id, 1, length(?)) = ? OR substr(incident_id, -length(?)) = ?))",
+        " (substr(incident_id, 1, length(?)) = ? OR substr(incident_id, length(incident_id) - length(?) + 1) = ?))",
         (identifier,) * 6,
     )
     if len(rows) != 1:

@@ -2,7 +2,8 @@
 
 Nouns: `Store` (what a backend must do), `Transaction` (one atomic set of writes), `Event` (one entry of the audit
 chain), migration (a named, append-only change of the tables). Bytes live in `artifacts`, never here.
-Start reading in `protocol.py`; `sqlite.py` is the backend; `events.py` holds the chain and its proof.
+Start reading in `protocol.py`; `sqlite.py` and `postgres.py` are the backends, `_group_writer.py` is what they share,
+`opening.py` chooses between them; `events.py` holds the chain and its proof.
 """
 
 from mainspring.store.events import Event, EventRow, events, verify_chain

@@ -17,10 +17,11 @@ __all__ = ["MIGRATIONS", "Migration", "migrate"]
 Migration = Callable[[Transaction], None]
 
 
-def migrate(transaction: Transaction, migrations: Sequence[Migration]) -> list[str]:
+def migrate(transaction: Transaction, migrations: Sequence[Migration], *, finish: Migration | None = None) -> list[str]:
     """Run the migrations that have not run yet, in one transaction, and return their names.
 
-    Two processes that open a new file at once take turns: the second finds the work done.
+    `finish` runs in the same transaction, behind those that ran: what a backend has to mend after any of them.
+    Two processes that open a new database at once take turns: the second finds the work done.
 
     Raises:
         Conflict: the database was made by a newer Mainspring, whose tables this one does not know.
@@ -42,6 +43,8 @@ def migrate(transaction: Transaction, migrations: Sequence[Migration]) -> list[s
                 now = to_iso(datetime.now(UTC))
                 transaction.execute("INSERT INTO migrations (name, ran_at) VALUES (?, ?)", (each.__name__, now))
                 ran.append(each.__name__)
+        if ran and finish is not None:
+            finish(transaction)
     except BaseException:
         transaction.execute("ROLLBACK")
         raise

@@ -1,7 +1,9 @@
 """What a metadata backend must do: read, record what was seen, and change what is so.
 
 A room owns its tables and writes their SQL by hand with ``?`` placeholders, in the subset that SQLite and Postgres
-share; no other room reads them. `change` takes the audit event, so a state change without one cannot be written.
+share (see `_dialect`; say NULLS FIRST or LAST where an order can meet a NULL, write truths as ``= 1``, types in
+capitals); no other room reads them. A write runs alone: no other changes the database between its first statement and
+its commit, in any process. `change` takes the audit event, so a state change without one cannot be written.
 """
 
 from collections.abc import Callable, Iterable, Sequence

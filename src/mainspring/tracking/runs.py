@@ -145,7 +145,7 @@ def find_run(store: Store, run_id: str) -> Run:
     columns = "SELECT run_id, experiment, name, status, started_at, ended_at FROM runs"
     rows = store.read(f"{columns} WHERE run_id = ?", (run_id,))
     if not rows and len(run_id) >= 4:
-        ends = "substr(run_id, 1, length(?)) = ? OR substr(run_id, -length(?)) = ?"
+        ends = "substr(run_id, 1, length(?)) = ? OR substr(run_id, length(run_id) - length(?) + 1) = ?"
         rows = store.read(f"{columns} WHERE {ends} LIMIT 2", (run_id,) * 4)
     if len(rows) != 1:
         what = "More than one run has" if rows else "No run has"
