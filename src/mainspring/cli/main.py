@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "data": ("data", "add, list, check out, describe and check datasets"),
     "demo": ("demo", "live one model's year on real flights: decay, retraining, canary, rollback"),
     "doctor": ("doctor", "say what is ready, what is missing, and the command that mends it"),
+    "export": ("export", "print the manifests that run a pipeline on Kubernetes or Argo"),
     "graph": ("graph", "show the graph of a run, or of a pipeline without running it"),
     "incidents": ("incidents", "list, show and move incidents"),
     "init": ("project", "make a project that runs, with its tests and a notebook"),

@@ -1,7 +1,6 @@
 """`mainspring plan`: what a run would do, and why, before anything runs."""
 
 from dataclasses import asdict
-from typing import Any
 
 import click
 
@@ -32,12 +31,7 @@ def plan_command(target: str, given: tuple[str, ...], as_json: bool) -> int:
     found = target_in(target)
     with Workspace() as workspace:
         if isinstance(found, Loop):
-            # Any: each parameter has the type its annotation names
-            parameters: dict[str, Any] = {
-                **found.defaults(), **parse_parameters(found.pipeline, given, partial=True)
-            }  # fmt: skip
-            if "until" in found.parameter_names():
-                parameters.setdefault("until", workspace.clock.now())
+            parameters = found.arguments(workspace, parse_parameters(found.pipeline, given, partial=True))
             plan = found.pipeline.plan(workspace.pipeline_context, **parameters)
         else:
             plan = found.plan(workspace.pipeline_context, **parse_parameters(found, given))

@@ -1,6 +1,7 @@
 """`mainspring run`: run a loop or a pipeline once, with live progress, and say what came of it."""
 
 import contextlib
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -13,6 +14,7 @@ from mainspring.pipeline.cost import cost_of
 from mainspring.pipeline.ledger import Ledger
 from mainspring.pipeline.outcome import RunFailed, RunOutcome
 from mainspring.pipeline.parameters import parse_parameters
+from mainspring.pipeline.step import Pipeline
 from mainspring.workspace import Workspace
 
 __all__ = ["run_command"]
@@ -22,13 +24,18 @@ __all__ = ["run_command"]
 @click.argument("target", metavar="FILE[:NAME]")
 @click.option("-p", "--parameter", "given", multiple=True, metavar="NAME=VALUE", help="A parameter of the pipeline.")
 @click.option("--partitions", default="", metavar="FIRST..LAST", help="Run once for each partition not done yet.")
+@click.option("--step", type=int, default=None, metavar="NUMBER", help="Make only this step, of kept inputs.")
+@click.option("--wait", default="", metavar="DURATION", help="Wait until others have kept what it needs, such as 1d.")
 @click.option("--author", default="", help="Who made the candidate (default: you).")
 @json_option
-def run_command(target: str, given: tuple[str, ...], partitions: str, author: str, as_json: bool) -> int:
+def run_command(
+    target: str, given: tuple[str, ...], partitions: str, step: int | None, wait: str, author: str, as_json: bool
+) -> int:
     """Run the loop or pipeline that FILE defines, once.
 
     A loop trains, puts the candidate through its gates, registers it and lets it serve as far as approvals allow.
-    With --json the last line is one object: run_id, status, result, steps.
+    With --step just one step is made, of results that other processes keep in the same workspace; that is what the
+    Jobs of `mainspring export` do. With --json the last line is one object: run_id, status, result, steps.
 
     \b
     Example:
@@ -41,6 +48,7 @@ def run_command(target: str, given: tuple[str, ...], partitions: str, author: st
 
         return run_partitions(target, partitions, given, as_json)
     found = target_in(target)
+    parameters: dict[str, Any]  # each has the type its annotation names
     if isinstance(found, Loop):  # what is not given comes from the loop's own definition and the moment
         parameters = parse_parameters(found.pipeline, given, partial=True)
     else:
@@ -48,6 +56,14 @@ def run_command(target: str, given: tuple[str, ...], partitions: str, author: st
     with Workspace() as workspace:
         progress = None if as_json else progress_for_people()
         workspace.progress = progress
+        context = replace(workspace.pipeline_context, only=step)
+        if wait or step is not None:
+            from mainspring.pipeline.apart import wait_for  # brings planning, which a plain run does not need
+
+            if isinstance(found, Loop):
+                parameters = found.arguments(workspace, parameters)
+            wait_for(_pipeline_of(found), context, parameters, step, wait)
+            found = found if step is None else _pipeline_of(found)
         done: LoopRun | None = None
         outcome: RunOutcome[Any]  # of whatever the pipeline returns
         try:
@@ -56,7 +72,7 @@ def run_command(target: str, given: tuple[str, ...], partitions: str, author: st
                     done = found.run(workspace, author=author, **parameters)
                     outcome = done.outcome
                 else:
-                    outcome = found.run(workspace.pipeline_context, **parameters)
+                    outcome = found.run(context, **parameters)
         except RunFailed as error:
             if as_json and error.outcome is not None:
                 print_json({**_document(error.outcome), "error": str(error)})
@@ -70,6 +86,10 @@ def run_command(target: str, given: tuple[str, ...], partitions: str, author: st
     else:
         click.echo(f"Run {outcome.run_id[-8:]} {outcome.status}: {outcome.result}")
     return 0
+
+
+def _pipeline_of(found: Loop | Pipeline[..., Any]) -> Pipeline[..., Any]:
+    return found.pipeline if isinstance(found, Loop) else found
 
 
 def _say_version(loop: Loop, done: LoopRun, as_json: bool) -> int:

@@ -105,9 +105,7 @@ class Loop:
 
         `parameters` are those of the pipeline. Raises what the pipeline raises.
         """
-        given = {**self.defaults(), **parameters}
-        if "until" in self.parameter_names():
-            given.setdefault("until", workspace.clock.now())
+        given = self.arguments(workspace, parameters)
         outcome = self.pipeline.run(workspace.pipeline_context, **given)
         data = keep_inputs(workspace, self.name, given)
         version, gates = self.submit(workspace, outcome.value, run_id=outcome.run_id, author=author, data=data)
@@ -186,6 +184,13 @@ class Loop:
         # written from what the database says, so a crash between a change and its publication heals at the next tick
         if find_champion(workspace.store, self.name) is not None:
             workspace.publish(self.name)
+
+    def arguments(self, workspace: "Workspace", parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what a run of the training pipeline is given: the definition's defaults, the moment, `parameters`."""
+        given = {**self.defaults(), **parameters}
+        if "until" in self.parameter_names():
+            given.setdefault("until", workspace.clock.now())
+        return given
 
     def parameter_names(self) -> set[str]:
         """Return the names of the training pipeline's parameters."""

@@ -17,7 +17,7 @@ from mainspring.pipeline.runner import place_in_project
 if TYPE_CHECKING:
     from mainspring.pipeline.step import Pipeline
 
-__all__ = ["Drawing", "Node", "as_mermaid", "as_text", "drawing_of_pipeline", "drawing_of_run"]
+__all__ = ["Drawing", "Node", "as_mermaid", "as_text", "drawing_of_pipeline", "drawing_of_run", "graph_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,17 @@ def drawing_of_pipeline(pipeline: "Pipeline[..., Any]", arguments: Mapping[str, 
     Raises:
         Invalid: the body fails.
     """
+    graph, undecided = graph_of(pipeline, arguments)
+    nodes = [Node(call.index, call.step.name, call.needs, "", call.step.where) for call in graph.calls]
+    return Drawing(pipeline.name, tuple(nodes), undecided)
+
+
+def graph_of(pipeline: "Pipeline[..., Any]", arguments: Mapping[str, object]) -> tuple[Graph, str]:
+    """Return the calls that the body makes without a result, and what it would need to go on (empty: nothing).
+
+    Raises:
+        Invalid: the body fails.
+    """
     graph = Graph(_undecided)
     given = {name: _NotGiven(name) for name in pipeline.signature.parameters if name not in arguments}
     bound = pipeline.signature.bind_partial(**arguments)
@@ -68,8 +79,7 @@ def drawing_of_pipeline(pipeline: "Pipeline[..., Any]", arguments: Mapping[str, 
     except Exception as error:  # the author's own code: told with its place, as a run would tell it
         what = "".join(traceback.format_exception_only(error)).strip()
         raise Invalid(f"The body of `{pipeline.name}` failed: {what}", where=_place(error) or pipeline.where) from error
-    nodes = [Node(call.index, call.step.name, call.needs, "", call.step.where) for call in graph.calls]
-    return Drawing(pipeline.name, tuple(nodes), undecided)
+    return graph, undecided
 
 
 def as_text(drawing: Drawing) -> str:

@@ -6,6 +6,7 @@ is found although the step before it ran. A result is written down after its byt
 costs the steps that had not finished, and the same command goes on from there.
 """
 
+import contextlib
 import dataclasses
 import time
 import traceback
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from mainspring.domain.ids import Digest, RunId
 from mainspring.domain.moments import to_iso
-from mainspring.errors import Invalid, MainspringError
+from mainspring.errors import Invalid, MainspringError, Unavailable
 from mainspring.pipeline._agenda import Agenda
 from mainspring.pipeline._jobs import Ended, Job, Jobs
 from mainspring.pipeline._reasons import why_it_runs
@@ -68,7 +69,7 @@ def run_pipeline(
     status: RunStatus = "killed"
     try:
         run.provenance.begin(pipeline, bound.arguments)
-        with recording(run.graph):
+        with recording(run.graph), contextlib.suppress(_Reached):
             value = pipeline.function(*bound.args, **bound.kwargs)
         run.finish_calls()
         status = "finished"
@@ -78,6 +79,10 @@ def run_pipeline(
     finally:
         run.close(status)
     return run.outcome(pipeline.name, status, value)
+
+
+class _Reached(BaseException):
+    """The body has called the only step to make, and asks for a result. No `Exception`, so that no body swallows it."""
 
 
 class _Run:
@@ -102,6 +107,8 @@ class _Run:
     def finish_calls(self) -> None:
         """Make every call that nothing has asked for yet: a step may be there for what it does."""
         wanted = [call.index for call in self.graph.calls if call.index not in self._failed]
+        if self._context.only is not None:
+            wanted = [number for number in wanted if number == self._context.only]
         self._shelf.expect(call for call in self.graph.calls if call.index not in self._shelf.made)
         self._finishing = True
         self._make(wanted)
@@ -149,6 +156,8 @@ class _Run:
 
     def _resolve(self, number: int) -> object:
         """Make a call and all it needs, because the body asks for its value. The body gets one copy of its own."""
+        if self._context.only is not None and self._context.only < len(self.graph.calls):
+            raise _Reached
         if number not in self._body_values:
             self._make([number])
             value = self._shelf.load(number)
@@ -191,6 +200,12 @@ class _Run:
         call = self.graph.calls[agenda.take()]
         try:
             job = self._find(call)
+            if job is not None and self._context.only not in (None, call.index):
+                raise Unavailable(
+                    f"its result is not kept yet, and only step {self._context.only} is made here",
+                    where=call.step.where,
+                    next_step="make it first, or wait for it with --wait",
+                )
         except Exception as error:  # remembered, so that the run knows which step its error came from
             self._failed[call.index] = error
             return
