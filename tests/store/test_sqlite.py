@@ -158,15 +158,15 @@ def test_a_write_inside_a_write_is_refused_instead_of_waiting_for_ever(store: Sq
     assert store.record(lambda _: "goes on") == "goes on"
 
 
-def test_four_processes_write_one_file_without_being_locked_out(tmp_path: Path) -> None:
+def test_eight_processes_write_one_file_without_being_locked_out(tmp_path: Path) -> None:
     path = tmp_path / "store.sqlite"
-    children = [start(WRITER, path, name, 200) for name in "abcd"]
+    children = [start(WRITER, path, name, 200) for name in "abcdefgh"]
     told = [child.communicate(timeout=60) for child in children]
-    assert [child.returncode for child in children] == [0] * 4, told
+    assert [child.returncode for child in children] == [0] * 8, told
     assert all("locked" not in errors for _, errors in told)
     store = SqliteStore(path)
-    assert store.read("SELECT count(*) FROM journal_offsets") == [(800,)]
-    assert verify_chain(store) == 4 * 67
+    assert store.read("SELECT count(*) FROM journal_offsets") == [(1600,)]
+    assert verify_chain(store) == 8 * 67
     store.close()
 
 

@@ -161,10 +161,11 @@ class PostgresStore:
             if len(jobs) == 1:
                 self._writer.execute("COMMIT" if self._attempt(jobs[0], done) else "ROLLBACK")
             else:
+                self._writer.execute("SAVEPOINT one_write")
                 for job in jobs:
-                    self._writer.execute("SAVEPOINT one_write")
                     kept = self._attempt(job, done)
-                    self._writer.execute("RELEASE one_write" if kept else "ROLLBACK TO one_write; RELEASE one_write")
+                    # both leave a savepoint for the next, in one round trip
+                    self._writer.execute(f"{'RELEASE' if kept else 'ROLLBACK TO'} one_write; SAVEPOINT one_write")
                 self._writer.execute("COMMIT")
         except (self._psycopg.Error, Unavailable) as error:
             told = error if isinstance(error, Unavailable) else self._told(error)
