@@ -49,11 +49,13 @@ def test_a_run_keeps_its_first_ending(store: Store, run_id: RunId) -> None:
 def test_the_latest_step_of_a_metric_counts_and_its_history_is_kept(store: Store, run_id: RunId) -> None:
     for step, value in ((0, 0.5), (2, np.float32(0.25)), (1, 0.75)):
         log_metrics(store, run_id, {"loss": value}, NOW, step=np.int64(step))
-    log_metrics(store, run_id, {"loss": 0.125}, NOW, step=2)
+    log_metrics(store, run_id, {"loss": 0.125}, NOW + timedelta(seconds=1), step=2)
+    log_metrics(store, run_id, {"loss": 0.125}, NOW + timedelta(seconds=1), step=2)  # told twice, kept once
     assert find_run(store, run_id).metrics == {"loss": 0.125}
     assert [(step, value) for step, _, value in metric_history(store, run_id, "loss")] == [
         (0, 0.5),
         (1, 0.75),
+        (2, 0.25),
         (2, 0.125),
     ]
 

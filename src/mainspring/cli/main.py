@@ -41,6 +41,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "runs": ("runs", "list runs with their parameters and metrics"),
     "schedule": ("schedule", "run loops and pipelines by the clock"),
     "serve": ("serve", "answer predictions over HTTP"),
+    "server": ("server", "serve tracking and registry over HTTP, to MLflow's clients and our own"),
     "store": ("store", "back up the metadata database, and prove that it is whole"),
     "timeline": ("timeline", "tell what happened, in order"),
     "up": ("up", "keep a loop running: prediction server and scheduler in one go"),

@@ -8,7 +8,16 @@ from typing import Protocol
 
 from mainspring.errors import Invalid
 
-__all__ = ["Clock", "SimulatedClock", "SystemClock", "from_iso", "parse_duration", "to_iso"]
+__all__ = [
+    "Clock",
+    "SimulatedClock",
+    "SystemClock",
+    "from_iso",
+    "iso_of",
+    "parse_duration",
+    "to_iso",
+    "to_milliseconds",
+]
 
 
 class Clock(Protocol):
@@ -68,6 +77,26 @@ def from_iso(text: str) -> datetime:
     except (ValueError, OverflowError):  # the latter: the zone carries it out of the calendar
         pass
     raise Invalid(f"`{text}` is not a moment with a zone", next_step="write it as 2013-04-01T06:00:00Z")
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def to_milliseconds(moment: datetime) -> int:
+    """Return whole Unix milliseconds.
+
+    >>> to_milliseconds(datetime(1970, 1, 2, tzinfo=UTC))
+    86400000
+    """
+    return (moment - _EPOCH) // timedelta(milliseconds=1)
+
+
+def iso_of(milliseconds: int) -> str:
+    """Return Unix milliseconds as the text that `to_iso` gives; those beyond the calendar as its end."""
+    try:
+        return to_iso(_EPOCH + timedelta(milliseconds=milliseconds))
+    except OverflowError:
+        return to_iso(datetime.max.replace(tzinfo=UTC))
 
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
-from mainspring.domain.moments import to_iso
+from mainspring.domain.moments import from_iso, to_iso, to_milliseconds
 from mainspring.errors import Conflict
 from mainspring.store.protocol import Transaction
 
@@ -317,6 +317,119 @@ def m0013_widen_registry(transaction: Transaction) -> None:
             )
 
 
+def m0014_reshape_tracking(transaction: Transaction) -> None:
+    """Experiments get ids, and runs the fields that MLflow's clients know; owned by `tracking`.
+
+    Runs and metric names are numbered, so that a point is small and lies beside the others of its run and metric. Times
+    are whole Unix milliseconds, as on the wire. The latest value of each metric carries its experiment: ordering runs
+    by a metric walks an index. SQLite has no NaN, hence `is_nan`.
+    """
+    runs = transaction.execute(
+        "SELECT run_id, experiment, name, status, started_at, ended_at FROM runs ORDER BY started_at, run_id"
+    )
+    kept = {
+        table: transaction.execute(f"SELECT * FROM {table}")
+        for table in ("run_parameters", "run_tags", "metric_points", "latest_metrics")
+    }
+    for table in (*kept, "runs"):
+        transaction.execute(f"DROP TABLE {table}")
+    transaction.execute(
+        """CREATE TABLE experiments (
+            experiment_id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, stage TEXT NOT NULL,
+            artifact_location TEXT NOT NULL, created_ms INTEGER NOT NULL, updated_ms INTEGER NOT NULL)"""
+    )
+    transaction.execute(
+        """CREATE TABLE experiment_tags (
+            experiment_id INTEGER NOT NULL REFERENCES experiments, key TEXT NOT NULL, value TEXT NOT NULL,
+            PRIMARY KEY (experiment_id, key))"""
+    )
+    transaction.execute(
+        """CREATE TABLE runs (
+            number INTEGER PRIMARY KEY, run_id TEXT NOT NULL UNIQUE, experiment_id INTEGER NOT NULL REFERENCES
+            experiments, name TEXT NOT NULL, status TEXT NOT NULL, stage TEXT NOT NULL, started_ms INTEGER NOT NULL,
+            ended_ms INTEGER, deleted_ms INTEGER, author TEXT NOT NULL, artifact_uri TEXT NOT NULL)"""
+    )
+    transaction.execute("CREATE INDEX runs_by_experiment ON runs (experiment_id, stage, started_ms, run_id)")
+    transaction.execute(
+        """CREATE TABLE run_parameters (
+            run INTEGER NOT NULL REFERENCES runs, key TEXT NOT NULL, value TEXT NOT NULL,
+            PRIMARY KEY (run, key)) WITHOUT ROWID"""
+    )
+    transaction.execute(
+        """CREATE TABLE run_tags (
+            run INTEGER NOT NULL REFERENCES runs, key TEXT NOT NULL, value TEXT NOT NULL,
+            PRIMARY KEY (run, key)) WITHOUT ROWID"""
+    )
+    transaction.execute("CREATE TABLE metric_names (metric INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE)")
+    transaction.execute(
+        """CREATE TABLE metric_points (
+            run INTEGER NOT NULL REFERENCES runs, metric INTEGER NOT NULL, at_ms INTEGER NOT NULL,
+            step INTEGER NOT NULL, value REAL NOT NULL, is_nan INTEGER NOT NULL,
+            PRIMARY KEY (run, metric, at_ms, step, value, is_nan)) WITHOUT ROWID"""
+    )
+    transaction.execute(
+        """CREATE TABLE latest_metrics (
+            run INTEGER NOT NULL REFERENCES runs, metric INTEGER NOT NULL, experiment_id INTEGER NOT NULL,
+            value REAL NOT NULL, is_nan INTEGER NOT NULL, step INTEGER NOT NULL, at_ms INTEGER NOT NULL,
+            low REAL, high REAL, PRIMARY KEY (run, metric)) WITHOUT ROWID"""
+    )
+    transaction.execute(
+        "CREATE INDEX latest_metrics_by_value ON latest_metrics (experiment_id, metric, is_nan, value, run)"
+    )
+    now = to_milliseconds(datetime.now(UTC))
+    names = ["Default", *dict.fromkeys(row[1] for row in runs if row[1] != "Default")]
+    transaction.execute_many(
+        "INSERT INTO experiments (experiment_id, name, stage, artifact_location, created_ms, updated_ms)"
+        " VALUES (?, ?, 'active', ?, ?, ?)",
+        [(number, name, f"mlflow-artifacts:/{number}", now, now) for number, name in enumerate(names)],
+    )
+    of_name = {name: number for number, name in enumerate(names)}
+    of_run = {row[0]: number for number, row in enumerate(runs, start=1)}
+    transaction.execute_many(
+        "INSERT INTO runs (number, run_id, experiment_id, name, status, stage, started_ms, ended_ms, author,"
+        " artifact_uri) VALUES (?, ?, ?, ?, ?, 'active', ?, ?, '', ?)",
+        [
+            (
+                of_run[run_id],
+                run_id,
+                of_name[experiment],
+                name,
+                status,
+                to_milliseconds(from_iso(started_at)),
+                None if ended_at is None else to_milliseconds(from_iso(ended_at)),
+                f"mlflow-artifacts:/{of_name[experiment]}/{run_id}/artifacts",
+            )
+            for run_id, experiment, name, status, started_at, ended_at in runs
+        ],
+    )
+    for table in ("run_parameters", "run_tags"):
+        transaction.execute_many(
+            f"INSERT INTO {table} (run, key, value) VALUES (?, ?, ?)",
+            [(of_run[run_id], key, value) for run_id, key, value in kept[table]],
+        )
+    keys = {key: number for number, key in enumerate(dict.fromkeys(row[1] for row in kept["metric_points"]), start=1)}
+    transaction.execute_many(
+        "INSERT INTO metric_names (metric, key) VALUES (?, ?)", [(number, key) for key, number in keys.items()]
+    )
+    transaction.execute_many(
+        "INSERT INTO metric_points (run, metric, at_ms, step, value, is_nan) VALUES (?, ?, ?, ?, ?, 0)"
+        " ON CONFLICT DO NOTHING",
+        [
+            (of_run[run_id], keys[key], to_milliseconds(from_iso(at)), step, v)
+            for run_id, key, step, at, v in kept["metric_points"]
+        ],
+    )
+    experiment_of = {row[0]: of_name[row[1]] for row in runs}
+    transaction.execute_many(
+        "INSERT INTO latest_metrics (run, metric, experiment_id, value, is_nan, step, at_ms, low, high)"
+        " SELECT ?, ?, ?, ?, 0, ?, max(at_ms), min(value), max(value) FROM metric_points WHERE run = ? AND metric = ?",
+        [
+            (of_run[run_id], keys[key], experiment_of[run_id], value, step, of_run[run_id], keys[key])
+            for run_id, key, value, step in kept["latest_metrics"]
+        ],
+    )
+
+
 #: Append only. A released migration is never edited: add another.
 MIGRATIONS: tuple[Migration, ...] = (
     m0001_add_events,
@@ -332,4 +445,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     m0011_add_schedules,
     m0012_add_provenance,
     m0013_widen_registry,
+    m0014_reshape_tracking,
 )

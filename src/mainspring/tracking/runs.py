@@ -1,38 +1,57 @@
-"""Runs: what was tried, with which parameters, and what came of it. Owner of the tables `runs`, `run_*`, `*metric*`.
+"""Runs: what was tried, with which parameters, and what came of it. Owner of the tables `runs` and `run_*`.
 
-A metric's points are kept by step, its latest value beside them, so that listing runs never reads a history.
+Functions that take a transaction are for servers and larger changes; those that take a store are a whole write or read.
 """
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
 from mainspring.domain.ids import RunId, new_id
-from mainspring.domain.moments import to_iso
-from mainspring.errors import Invalid, NotFound
+from mainspring.domain.moments import iso_of, to_milliseconds
+from mainspring.errors import Conflict, Invalid, NotFound
 from mainspring.store.protocol import Row, Store, Transaction
+from mainspring.tracking.experiments import Stage, named_experiment
+from mainspring.tracking.metrics import Point, history, put_points
 
 __all__ = [
+    "RUN_COLUMNS",
     "Run",
     "RunStatus",
+    "create_run",
     "find_run",
     "finish_run",
     "list_runs",
+    "log_batch",
     "log_metrics",
     "metric_history",
+    "move_run",
+    "run_numbered",
+    "runs_of",
     "set_tags",
     "start_run",
+    "unset_tag",
+    "update_run",
 ]
 
-RunStatus = Literal["running", "finished", "failed", "killed"]
+RunStatus = Literal["running", "scheduled", "finished", "failed", "killed"]
+
+#: What `runs_of` wants of each row, in its order; the tables are `runs r` and `experiments e`.
+RUN_COLUMNS = (
+    "r.number, r.run_id, e.name, r.experiment_id, r.name, r.status, r.stage, r.started_ms, r.ended_ms, r.author,"
+    " r.artifact_uri"
+)
+_FROM = "FROM runs r JOIN experiments e ON e.experiment_id = r.experiment_id"
+#: The tag by which MLflow's clients name a run.
+NAME_TAG = "mlflow.runName"
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run with its parameters, tags and latest metric values."""
+    """One run with its parameters, tags and latest metric values; `points` are these values with step and time."""
 
     run_id: RunId
     experiment: str
@@ -43,6 +62,50 @@ class Run:
     parameters: dict[str, str]
     metrics: dict[str, float]
     tags: dict[str, str]
+    experiment_id: int = 0
+    stage: Stage = "active"
+    started_ms: int = 0
+    ended_ms: int | None = None
+    author: str = ""
+    artifact_uri: str = ""
+    points: tuple[Point, ...] = ()
+
+
+def create_run(
+    transaction: Transaction,
+    *,
+    run_id: RunId,
+    experiment_id: int,
+    name: str,
+    started_ms: int,
+    author: str = "",
+    tags: Mapping[str, str] | None = None,
+    parameters: Mapping[str, str] | None = None,
+) -> None:
+    """Begin a run in an experiment that is active.
+
+    Raises:
+        NotFound: there is no such experiment.
+        Invalid: the experiment is deleted.
+    """
+    found = transaction.execute(
+        "SELECT stage, artifact_location FROM experiments WHERE experiment_id = ?", (experiment_id,)
+    )
+    if not found:
+        raise NotFound(f"No Experiment with id={experiment_id} exists", next_step="create it first")
+    stage, location = found[0]
+    if stage != "active":
+        raise Invalid(
+            f"The experiment {experiment_id} must be in the 'active' state. Current state is {stage}.",
+            next_step="restore it first",
+        )
+    number = transaction.execute(
+        "INSERT INTO runs (run_id, experiment_id, name, status, stage, started_ms, author, artifact_uri)"
+        " VALUES (?, ?, ?, 'running', 'active', ?, ?, ?) RETURNING number",
+        (run_id, experiment_id, name, started_ms, author, f"{location}/{run_id}/artifacts"),
+    )[0][0]
+    _write_parameters(transaction, number, (parameters or {}).items())
+    _write_tags(transaction, number, (tags or {}).items())
 
 
 def start_run(
@@ -54,19 +117,19 @@ def start_run(
     at: datetime,
     tags: Mapping[str, str] | None = None,
 ) -> RunId:
-    """Begin a run and return its id; parameters are kept as text."""
+    """Begin a run in the experiment of that name, made if need be, and return its id; parameters are kept as text."""
     run_id = RunId(new_id())
 
     def write(transaction: Transaction) -> RunId:
-        transaction.execute(
-            "INSERT INTO runs (run_id, experiment, name, status, started_at) VALUES (?, ?, ?, 'running', ?)",
-            (run_id, experiment, name, to_iso(at)),
+        create_run(
+            transaction,
+            run_id=run_id,
+            experiment_id=named_experiment(transaction, experiment, at=at),
+            name=name,
+            started_ms=to_milliseconds(at),
+            parameters={key: str(value) for key, value in parameters.items()},
+            tags=tags,
         )
-        transaction.execute_many(
-            "INSERT INTO run_parameters (run_id, key, value) VALUES (?, ?, ?)",
-            [(run_id, key, str(value)) for key, value in parameters.items()],
-        )
-        _write_tags(transaction, run_id, tags or {})
         return run_id
 
     return store.record(write)
@@ -78,14 +141,66 @@ def finish_run(store: Store, run_id: RunId, status: RunStatus, at: datetime) -> 
     Raises:
         NotFound: there is no such run.
     """
-    moment = to_iso(at)
 
     def write(transaction: Transaction) -> None:
-        _require(transaction, run_id)
-        sql = "UPDATE runs SET status = ?, ended_at = ? WHERE run_id = ? AND status = 'running'"
-        transaction.execute(sql, (status, moment, run_id))
+        number, _ = run_numbered(transaction, run_id)
+        sql = "UPDATE runs SET status = ?, ended_ms = ? WHERE number = ? AND status = 'running'"
+        transaction.execute(sql, (status, to_milliseconds(at), number))
 
     store.record(write)
+
+
+def update_run(
+    transaction: Transaction, run_id: str, *, status: RunStatus | None, ended_ms: int | None, name: str | None
+) -> None:
+    """Change what is given of an active run."""
+    number, _ = run_numbered(transaction, run_id)
+    if status is not None:
+        transaction.execute("UPDATE runs SET status = ?, ended_ms = ? WHERE number = ?", (status, ended_ms, number))
+    elif ended_ms is not None:
+        transaction.execute("UPDATE runs SET ended_ms = ? WHERE number = ?", (ended_ms, number))
+    if name:
+        transaction.execute("UPDATE runs SET name = ? WHERE number = ?", (name, number))
+        _write_tags(transaction, number, [(NAME_TAG, name)])
+
+
+def move_run(transaction: Transaction, run_id: str, stage: Stage, *, at: datetime) -> None:
+    """Delete a run or restore it; what is so already stays so.
+
+    Raises:
+        NotFound: there is no such run.
+    """
+    gone = to_milliseconds(at) if stage == "deleted" else None
+    done = transaction.execute(
+        "UPDATE runs SET stage = ?, deleted_ms = ? WHERE run_id = ? RETURNING 1", (stage, gone, run_id)
+    )
+    if not done:
+        raise _no_run(run_id)
+
+
+def log_batch(
+    transaction: Transaction,
+    run_id: str,
+    *,
+    points: Sequence[Point] = (),
+    parameters: Sequence[tuple[str, str]] = (),
+    tags: Sequence[tuple[str, str]] = (),
+) -> None:
+    """Add points, parameters and tags to an active run, all or none.
+
+    Raises:
+        NotFound: there is no such run.
+        Conflict: a parameter has another value already.
+        Invalid: the run is deleted.
+    """
+    number, experiment_id = run_numbered(transaction, run_id)
+    _write_parameters(transaction, number, parameters)
+    if points:
+        put_points(transaction, number, experiment_id, points)
+    _write_tags(transaction, number, tags)
+    for key, value in tags:
+        if key == NAME_TAG:
+            transaction.execute("UPDATE runs SET name = ? WHERE number = ?", (value, number))
 
 
 def log_metrics(store: Store, run_id: RunId, values: Mapping[str, float], at: datetime, step: int = 0) -> None:
@@ -95,31 +210,15 @@ def log_metrics(store: Store, run_id: RunId, values: Mapping[str, float], at: da
         Invalid: a value is not a finite number.
         NotFound: there is no such run.
     """
-    points = {key: _finite(run_id, key, value) for key, value in values.items()}
-    moment, step = to_iso(at), int(step)
-
-    def write(transaction: Transaction) -> None:
-        _require(transaction, run_id)
-        transaction.execute_many(
-            "INSERT INTO metric_points (run_id, key, step, at, value) VALUES (?, ?, ?, ?, ?)"
-            " ON CONFLICT (run_id, key, step, at) DO UPDATE SET value = excluded.value",
-            [(run_id, key, step, moment, value) for key, value in points.items()],
-        )
-        transaction.execute_many(
-            "INSERT INTO latest_metrics (run_id, key, value, step) VALUES (?, ?, ?, ?) ON CONFLICT (run_id, key)"
-            " DO UPDATE SET value = excluded.value, step = excluded.step WHERE excluded.step >= latest_metrics.step",
-            [(run_id, key, value, step) for key, value in points.items()],
-        )
-
-    store.record(write)
+    moment = to_milliseconds(at)
+    points = [Point(key, _finite(run_id, key, value), moment, int(step)) for key, value in values.items()]
+    store.record(lambda transaction: log_batch(transaction, run_id, points=points))
 
 
 def metric_history(store: Store, run_id: RunId, key: str) -> list[tuple[int, str, float]]:
     """Return the points of one metric as (step, moment, value), in order of step."""
-    rows = store.read(
-        "SELECT step, at, value FROM metric_points WHERE run_id = ? AND key = ? ORDER BY step, at", (run_id, key)
-    )
-    return [(row[0], row[1], row[2]) for row in rows]
+    found = [(each.step, iso_of(each.at_ms), each.value) for each in history(store, run_id, key)]
+    return sorted(found, key=lambda each: each[:2])
 
 
 def set_tags(store: Store, run_id: RunId, tags: Mapping[str, str]) -> None:
@@ -128,12 +227,18 @@ def set_tags(store: Store, run_id: RunId, tags: Mapping[str, str]) -> None:
     Raises:
         NotFound: there is no such run.
     """
+    store.record(lambda transaction: log_batch(transaction, run_id, tags=[(k, str(v)) for k, v in tags.items()]))
 
-    def write(transaction: Transaction) -> None:
-        _require(transaction, run_id)
-        _write_tags(transaction, run_id, tags)
 
-    store.record(write)
+def unset_tag(transaction: Transaction, run_id: str, key: str) -> None:
+    """Take a tag of an active run away.
+
+    Raises:
+        NotFound: there is no such run or tag.
+    """
+    number, _ = run_numbered(transaction, run_id)
+    if not transaction.execute("DELETE FROM run_tags WHERE run = ? AND key = ? RETURNING 1", (number, key)):
+        raise NotFound(f"No tag with name: {key} in run with id {run_id}", where="key")
 
 
 def find_run(store: Store, run_id: str) -> Run:
@@ -142,27 +247,75 @@ def find_run(store: Store, run_id: str) -> Run:
     Raises:
         NotFound: no run, or more than one, has such an id.
     """
-    columns = "SELECT run_id, experiment, name, status, started_at, ended_at FROM runs"
-    rows = store.read(f"{columns} WHERE run_id = ?", (run_id,))
+    columns = f"SELECT {RUN_COLUMNS} {_FROM}"
+    rows = store.read(f"{columns} WHERE r.run_id = ?", (run_id,))
     if not rows and len(run_id) >= 4:
-        ends = "substr(run_id, 1, length(?)) = ? OR substr(run_id, length(run_id) - length(?) + 1) = ?"
+        ends = "substr(r.run_id, 1, length(?)) = ? OR substr(r.run_id, length(r.run_id) - length(?) + 1) = ?"
         rows = store.read(f"{columns} WHERE {ends} LIMIT 2", (run_id,) * 4)
     if len(rows) != 1:
         what = "More than one run has" if rows else "No run has"
         raise NotFound(f"{what} the id `{run_id}`", next_step="list them: mainspring runs")
-    return _with_details(store, rows)[0]
+    return runs_of(store, rows)[0]
 
 
 def list_runs(store: Store, *, experiment: str | None = None, limit: int = 100) -> list[Run]:
-    """Return the newest runs first."""
-    where = "" if experiment is None else " WHERE experiment = ?"
-    parameters = () if experiment is None else (experiment,)
+    """Return the newest active runs first."""
+    named = "" if experiment is None else " AND e.name = ?"
     rows = store.read(
-        "SELECT run_id, experiment, name, status, started_at, ended_at FROM runs"
-        f"{where} ORDER BY started_at DESC, run_id DESC LIMIT ?",
-        (*parameters, limit),
+        f"SELECT {RUN_COLUMNS} {_FROM} WHERE r.stage = 'active'{named}"
+        " ORDER BY r.started_ms DESC, r.run_id DESC LIMIT ?",
+        (*(() if experiment is None else (experiment,)), limit),
     )
-    return _with_details(store, rows)
+    return runs_of(store, rows)
+
+
+def runs_of(store: Store, rows: Iterable[Row]) -> list[Run]:
+    """Return the runs of rows that hold `RUN_COLUMNS`, with their parameters, tags and latest metric values."""
+    found = list(rows)
+    numbers = [row[0] for row in found]
+    parameters = _details(store, "SELECT run, key, value FROM run_parameters WHERE run IN ({}) ORDER BY key", numbers)
+    tags = _details(store, "SELECT run, key, value FROM run_tags WHERE run IN ({}) ORDER BY key", numbers)
+    latest = _details(
+        store,
+        "SELECT l.run, n.key, l.value, l.is_nan, l.at_ms, l.step FROM latest_metrics l JOIN metric_names n"
+        " ON n.metric = l.metric WHERE l.run IN ({}) ORDER BY n.key",
+        numbers,
+    )
+    made = []
+    for row in found:
+        number, run_id, experiment, experiment_id, name, status, stage, started, ended, author, uri = row
+        points = tuple(
+            Point(key, math.nan if is_nan else value, at_ms, step) for key, value, is_nan, at_ms, step in latest[number]
+        )
+        run = Run(
+            RunId(run_id), experiment, name, status, iso_of(started), None if ended is None else iso_of(ended),
+            dict(parameters[number]), {each.key: each.value for each in points}, dict(tags[number]), experiment_id,
+            stage, started, ended, author, uri, points,
+        )  # fmt: skip
+        made.append(run)
+    return made
+
+
+def run_numbered(transaction: Transaction, run_id: str) -> tuple[int, int]:
+    """Return the number and the experiment of a run that may be written to.
+
+    Raises:
+        NotFound: there is no such run.
+        Invalid: the run is deleted.
+    """
+    rows = transaction.execute("SELECT number, experiment_id, stage FROM runs WHERE run_id = ?", (run_id,))
+    if not rows:
+        raise _no_run(run_id)
+    number, experiment_id, stage = rows[0]
+    if stage != "active":
+        raise Invalid(
+            f"The run {run_id} must be in the 'active' state. Current state is {stage}.", next_step="restore it first"
+        )
+    return number, experiment_id
+
+
+def _no_run(run_id: str) -> NotFound:
+    return NotFound(f"No run has the id `{run_id}`", next_step="list them: mainspring runs")
 
 
 def _finite(run_id: str, key: str, value: float) -> float:
@@ -175,45 +328,45 @@ def _finite(run_id: str, key: str, value: float) -> float:
     return number
 
 
-def _require(transaction: Transaction, run_id: str) -> None:
-    if not transaction.execute("SELECT 1 FROM runs WHERE run_id = ?", (run_id,)):
-        raise NotFound(f"No run has the id `{run_id}`", next_step="list them: mainspring runs")
+def _details(store: Store, query: str, numbers: list[int]) -> dict[int, list[Row]]:
+    grouped: dict[int, list[Row]] = defaultdict(list)
+    # SQLite binds at most 32,766 parameters a statement; 500 keeps the statement cache useful
+    for start in range(0, len(numbers), 500):
+        some = numbers[start : start + 500]
+        for number, *rest in store.read(query.format(",".join("?" * len(some))), some):
+            grouped[number].append(tuple(rest))
+    return grouped
 
 
-def _with_details(store: Store, rows: Iterable[Row]) -> list[Run]:
-    found = list(rows)
-    ids = [row[0] for row in found]
-    details: dict[str, dict[str, dict[str, object]]] = {}
-    for table in ("run_parameters", "run_tags", "latest_metrics"):
-        grouped: dict[str, dict[str, object]] = defaultdict(dict)
-        # SQLite binds at most 32,766 parameters a statement; 500 keeps the statement cache useful
-        for start in range(0, len(ids), 500):
-            some = ids[start : start + 500]
-            marks = ",".join("?" * len(some))
-            for run_id, key, value in store.read(
-                f"SELECT run_id, key, value FROM {table} WHERE run_id IN ({marks}) ORDER BY key", some
-            ):
-                grouped[run_id][key] = value
-        details[table] = grouped
-    return [
-        Run(
-            RunId(run_id),
-            experiment,
-            name,
-            status,
-            started_at,
-            ended_at,
-            parameters={key: str(value) for key, value in details["run_parameters"][run_id].items()},
-            metrics={key: float(str(value)) for key, value in details["latest_metrics"][run_id].items()},
-            tags={key: str(value) for key, value in details["run_tags"][run_id].items()},
-        )
-        for run_id, experiment, name, status, started_at, ended_at in found
-    ]
-
-
-def _write_tags(transaction: Transaction, run_id: RunId, tags: Mapping[str, str]) -> None:
+def _write_parameters(transaction: Transaction, number: int, parameters: Iterable[tuple[str, str]]) -> None:
+    given = list(parameters)
+    if not given:
+        return
     transaction.execute_many(
-        "INSERT INTO run_tags (run_id, key, value) VALUES (?, ?, ?)"
-        " ON CONFLICT (run_id, key) DO UPDATE SET value = excluded.value",
-        [(run_id, key, str(value)) for key, value in tags.items()],
+        "INSERT INTO run_parameters (run, key, value) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+        [(number, key, value) for key, value in given],
     )
+    marks = ",".join("?" * len(given))
+    kept: dict[str, str] = dict(
+        transaction.execute(
+            f"SELECT key, value FROM run_parameters WHERE run = ? AND key IN ({marks})",
+            (number, *(key for key, _ in given)),
+        )
+    )
+    for key, value in given:
+        if kept[key] != value:
+            raise Conflict(
+                f"The parameter `{key}` is {kept[key]!r} and cannot become {value!r}",
+                where=f"parameters.{key}",
+                next_step="parameters never change; begin another run, or use a tag",
+            )
+
+
+def _write_tags(transaction: Transaction, number: int, tags: Iterable[tuple[str, str]]) -> None:
+    rows = [(number, key, str(value)) for key, value in tags]
+    if rows:
+        transaction.execute_many(
+            "INSERT INTO run_tags (run, key, value) VALUES (?, ?, ?)"
+            " ON CONFLICT (run, key) DO UPDATE SET value = excluded.value",
+            rows,
+        )

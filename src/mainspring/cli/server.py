@@ -1,0 +1,25 @@
+"""`mainspring server`: the control server, which MLflow's clients and our own talk to."""
+
+import click
+
+from mainspring.server.main import run_server
+from mainspring.workspace import Workspace
+
+__all__ = ["server_command"]
+
+
+@click.command("server")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
+@click.option("--port", default=5000, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
+def server_command(host: str, port: int) -> None:
+    """Serve tracking and registry over HTTP, on MLflow's REST paths and the native API, until Ctrl-C.
+
+    \b
+    Example:
+      mainspring server --port 5000
+      MLFLOW_TRACKING_URI=http://127.0.0.1:5000 python train.py
+    """
+    with Workspace() as workspace:
+        run_server(
+            workspace, host=host, port=port, ready=lambda url: click.echo(f"Control server at {url}. Ctrl-C ends it.")
+        )

@@ -1,0 +1,174 @@
+"""One request and what its route may do with it: read its words, ask the store, queue a write, answer.
+
+The event loop never waits for SQL: writes are queued for the store's own thread, reads go to a few threads.
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple, TypeVar
+from urllib.parse import parse_qs
+
+import msgspec
+
+from mainspring.errors import Invalid, NotFound
+from mainspring.store.protocol import EventOf, Store, Transaction
+from mainspring.workspace import Workspace
+
+__all__ = ["BODY_LIMIT", "Call", "Gone", "NoRoute", "Reply", "Route", "TooLarge"]
+
+T = TypeVar("T")
+#: The largest body that is decoded; artifacts are streamed and have no such limit.
+BODY_LIMIT = 32 << 20
+
+# Any: the ASGI interface gives and takes untyped dictionaries.
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+
+class Gone(Exception):
+    """The client went away before its request was complete."""
+
+
+class NoRoute(NotFound):
+    """Nothing answers this method and path: it is misspelt, or belongs to a part of MLflow that is not offered."""
+
+
+class TooLarge(Invalid):
+    """The body is larger than what is decoded in one piece."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer that is not JSON of a struct: bytes, or pieces of them, with a type and headers."""
+
+    body: bytes | AsyncIterator[bytes] = b""
+    status: int = 200
+    content_type: str = "application/json"
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class Route(NamedTuple):
+    """A method and a path (``{name}`` stands for one part, ``{name...}`` for the rest) and what answers.
+
+    `needs` is the verb that the caller must be allowed, such as ``runs.write``; empty where anybody may ask.
+    """
+
+    method: str
+    path: str
+    answer: "Callable[[Call], Awaitable[object]]"
+    needs: str
+
+
+@dataclass(slots=True)
+class Call:
+    """One request. `names` are the parts of the path that the route leaves open."""
+
+    workspace: Workspace
+    readers: ThreadPoolExecutor
+    method: str
+    path: str
+    query_string: bytes
+    headers: dict[bytes, bytes]
+    receive: Receive
+    names: dict[str, str] = field(default_factory=dict)
+    actor: str = ""
+
+    @property
+    def store(self) -> Store:
+        """The metadata database."""
+        return self.workspace.store
+
+    @property
+    def now(self) -> datetime:
+        """The moment, by the workspace's clock."""
+        return self.workspace.clock.now()
+
+    @property
+    def query(self) -> dict[str, list[str]]:
+        """The words behind the question mark."""
+        return parse_qs(self.query_string.decode("latin-1"), keep_blank_values=True)
+
+    async def read(self, kind: type[T]) -> T:
+        """Return the request's words as the struct `kind`: of the query for GET, of a JSON body otherwise.
+
+        Raises:
+            Invalid: they do not fit; the message names the place.
+        """
+        if self.method == "GET":
+            return _convert(kind, self.query)
+        body = await self.body()
+        try:
+            return msgspec.json.decode(body or b"{}", type=kind, strict=False)
+        except msgspec.ValidationError as error:
+            raise _misfit(str(error)) from error
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+            raise Invalid(f"The body is not JSON: {error}", where="body", next_step="send a JSON object") from error
+
+    async def body(self) -> bytes:
+        """Return the whole body.
+
+        Raises:
+            TooLarge: it is larger than `BODY_LIMIT`.
+        """
+        chunks, size = [], 0
+        async for chunk in self.chunks():
+            size += len(chunk)
+            if size > BODY_LIMIT:
+                raise TooLarge(
+                    f"The body is larger than {BODY_LIMIT} bytes", where="body", next_step="send it in parts"
+                )
+            chunks.append(chunk)
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Yield the body as it comes in."""
+        more = True
+        while more:
+            message = await self.receive()
+            if message["type"] == "http.disconnect":
+                raise Gone
+            if chunk := message.get("body", b""):
+                yield chunk
+            more = message.get("more_body", False)
+
+    async def write(self, write: Callable[[Transaction], T]) -> T:
+        """Queue a write and wait until it is durable."""
+        return await asyncio.wrap_future(self.store.submit(write))
+
+    async def change(self, event: EventOf[T], write: Callable[[Transaction], T]) -> T:
+        """Queue a state change with its audit event and wait until both are durable."""
+        return await asyncio.wrap_future(self.store.submit(write, event))
+
+    async def ask(self, question: Callable[..., T], *arguments: object) -> T:
+        """Run a blocking question on a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self.readers, question, *arguments)
+
+
+def _convert(kind: type[T], query: dict[str, list[str]]) -> T:
+    fields = {each.encode_name: each for each in msgspec.structs.fields(kind)}  # type: ignore[arg-type]  # a Struct
+    words = {
+        name: values if _is_list(fields[name].type) else values[-1] for name, values in query.items() if name in fields
+    }
+    try:
+        return msgspec.convert(words, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise _misfit(str(error)) from error
+
+
+def _is_list(kind: object) -> bool:
+    return "list" in str(kind)
+
+
+def _misfit(message: str) -> Invalid:
+    """Tell msgspec's words as place and reason: ``Expected `int`, got `str` - at `$.max_results```."""
+    reason, _, place = message.partition(" - at ")
+    missing = re.match(r"Object missing required field `(.+?)`", reason)
+    if missing:
+        return Invalid(f"Missing value for required parameter '{missing.group(1)}'.", where=missing.group(1))
+    where = place.strip("`").removeprefix("$").lstrip(".")
+    return Invalid(f"Invalid value for parameter '{where}' supplied: {reason}", where=where)

@@ -1,0 +1,10 @@
+"""The native API below ``/api/mainspring/v1``: what MLflow's wire has no words for.
+
+Nouns: `Route` (of one endpoint), table (the routes of one group of endpoints, one file each). Start reading here.
+"""
+
+from mainspring.server.call import Route
+
+__all__ = ["NATIVE_ROUTES"]
+
+NATIVE_ROUTES: tuple[Route, ...] = ()

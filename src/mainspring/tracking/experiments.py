@@ -1,0 +1,208 @@
+"""Experiments: names that group runs. Owner of the tables `experiments` and `experiment_tags`.
+
+What writes takes a transaction, so that a server can queue it and a larger change can contain it. An experiment that
+was deleted keeps its name and its runs until the garbage collector takes them; it can be restored.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from mainspring.domain.moments import to_milliseconds
+from mainspring.errors import Conflict, Invalid, NotFound
+from mainspring.store.protocol import Row, Store, Transaction
+
+__all__ = [
+    "DEFAULT",
+    "Experiment",
+    "Stage",
+    "create_experiment",
+    "experiments_of",
+    "find_experiment",
+    "find_experiment_named",
+    "move_experiment",
+    "named_experiment",
+    "rename_experiment",
+    "set_experiment_tag",
+    "unset_experiment_tag",
+]
+
+#: active: to be worked with; deleted: out of sight, and restorable until it is collected.
+Stage = Literal["active", "deleted"]
+#: The experiment of runs that name none; every store has it.
+DEFAULT = 0
+
+_COLUMNS = "experiment_id, name, stage, artifact_location, created_ms, updated_ms"
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """One experiment; times are Unix milliseconds."""
+
+    experiment_id: int
+    name: str
+    stage: Stage
+    artifact_location: str
+    created_ms: int
+    updated_ms: int
+    tags: dict[str, str]
+
+
+def create_experiment(
+    transaction: Transaction,
+    name: str,
+    *,
+    at: datetime,
+    tags: Mapping[str, str] | None = None,
+    artifact_location: str = "",
+) -> int:
+    """Make an experiment and return its id.
+
+    Raises:
+        Conflict: the name is taken, perhaps by one that was deleted.
+    """
+    taken = transaction.execute("SELECT experiment_id, stage FROM experiments WHERE name = ?", (name,))
+    if taken:
+        number, stage = taken[0]
+        what = "" if stage == "active" else " in deleted state. You can restore it, or delete it for good"
+        raise Conflict(
+            f"Experiment(name={name}) already exists{what}",
+            where=f"experiment {number}",
+            next_step="choose another name",
+        )
+    moment = to_milliseconds(at)
+    number = transaction.execute("SELECT coalesce(max(experiment_id), 0) + 1 FROM experiments")[0][0]
+    transaction.execute(
+        f"INSERT INTO experiments ({_COLUMNS}) VALUES (?, ?, 'active', ?, ?, ?)",
+        (number, name, artifact_location or f"mlflow-artifacts:/{number}", moment, moment),
+    )
+    for key, value in (tags or {}).items():
+        _put_tag(transaction, number, key, value)
+    return int(number)
+
+
+def named_experiment(transaction: Transaction, name: str, *, at: datetime) -> int:
+    """Return the id of the experiment `name`, made if there is none."""
+    found = transaction.execute("SELECT experiment_id FROM experiments WHERE name = ?", (name,))
+    return int(found[0][0]) if found else create_experiment(transaction, name, at=at)
+
+
+def rename_experiment(transaction: Transaction, experiment_id: int, name: str, *, at: datetime) -> None:
+    """Give an experiment that is active another name."""
+    _require_active(transaction, experiment_id)
+    taken = transaction.execute(
+        "SELECT 1 FROM experiments WHERE name = ? AND experiment_id != ?", (name, experiment_id)
+    )
+    if taken:
+        raise Conflict(f"Experiment(name={name}) already exists", next_step="choose another name")
+    transaction.execute(
+        "UPDATE experiments SET name = ?, updated_ms = ? WHERE experiment_id = ?",
+        (name, to_milliseconds(at), experiment_id),
+    )
+
+
+def move_experiment(transaction: Transaction, experiment_id: int, stage: Stage, *, at: datetime) -> None:
+    """Delete an active experiment or restore a deleted one, with all its runs.
+
+    Raises:
+        NotFound: there is none with this id in the other stage.
+    """
+    before = "active" if stage == "deleted" else "deleted"
+    moment = to_milliseconds(at)
+    changed = transaction.execute(
+        "UPDATE experiments SET stage = ?, updated_ms = ? WHERE experiment_id = ? AND stage = ? RETURNING 1",
+        (stage, moment, experiment_id, before),
+    )
+    if not changed:
+        raise NotFound(f"No Experiment with id={experiment_id} exists", next_step=f"name one that is {before}")
+    transaction.execute(
+        "UPDATE runs SET stage = ?, deleted_ms = ? WHERE experiment_id = ? AND stage = ?",
+        (stage, moment if stage == "deleted" else None, experiment_id, before),
+    )
+
+
+def set_experiment_tag(transaction: Transaction, experiment_id: int, key: str, value: str, *, at: datetime) -> None:
+    """Set a tag of an experiment that is active."""
+    _require_active(transaction, experiment_id)
+    _put_tag(transaction, experiment_id, key, value)
+    _touch(transaction, experiment_id, at)
+
+
+def unset_experiment_tag(transaction: Transaction, experiment_id: int, key: str, *, at: datetime) -> None:
+    """Take a tag away.
+
+    Raises:
+        NotFound: there is no such tag.
+    """
+    _require_active(transaction, experiment_id)
+    gone = transaction.execute(
+        "DELETE FROM experiment_tags WHERE experiment_id = ? AND key = ? RETURNING 1", (experiment_id, key)
+    )
+    if not gone:
+        raise NotFound(f"No tag with name: {key} in experiment with id {experiment_id}", where="key")
+    _touch(transaction, experiment_id, at)
+
+
+def find_experiment(store: Store, experiment_id: int) -> Experiment:
+    """Return an experiment of either stage by its id.
+
+    Raises:
+        NotFound: there is none.
+    """
+    rows = store.read(f"SELECT {_COLUMNS} FROM experiments WHERE experiment_id = ?", (experiment_id,))
+    if not rows:
+        raise NotFound(f"No Experiment with id={experiment_id} exists", next_step="list them by experiments/search")
+    return experiments_of(store, rows)[0]
+
+
+def find_experiment_named(store: Store, name: str) -> Experiment:
+    """Return an experiment of either stage by its name.
+
+    Raises:
+        NotFound: there is none.
+    """
+    rows = store.read(f"SELECT {_COLUMNS} FROM experiments WHERE name = ?", (name,))
+    if not rows:
+        raise NotFound(f"Could not find experiment with name '{name}'", next_step="create it")
+    return experiments_of(store, rows)[0]
+
+
+def experiments_of(store: Store, rows: Sequence[Row]) -> list[Experiment]:
+    """Return the experiments of rows that hold their columns in order, with their tags."""
+    tags: dict[int, dict[str, str]] = {row[0]: {} for row in rows}
+    marks = ",".join("?" * len(rows))
+    found = store.read(
+        f"SELECT experiment_id, key, value FROM experiment_tags WHERE experiment_id IN ({marks})", list(tags)
+    )
+    for number, key, value in found:
+        tags[number][key] = value
+    return [
+        Experiment(number, name, stage, location, created, updated, tags[number])
+        for number, name, stage, location, created, updated in rows
+    ]
+
+
+def _require_active(transaction: Transaction, experiment_id: int) -> None:
+    rows = transaction.execute("SELECT stage FROM experiments WHERE experiment_id = ?", (experiment_id,))
+    if not rows:
+        raise NotFound(f"No Experiment with id={experiment_id} exists", next_step="list them by experiments/search")
+    if rows[0][0] != "active":
+        raise Invalid(
+            f"The experiment {experiment_id} must be in the 'active' state. Current state is {rows[0][0]}.",
+            next_step="restore it first",
+        )
+
+
+def _put_tag(transaction: Transaction, experiment_id: int, key: str, value: str) -> None:
+    transaction.execute(
+        "INSERT INTO experiment_tags (experiment_id, key, value) VALUES (?, ?, ?)"
+        " ON CONFLICT (experiment_id, key) DO UPDATE SET value = excluded.value",
+        (experiment_id, key, value),
+    )
+
+
+def _touch(transaction: Transaction, experiment_id: int, at: datetime) -> None:
+    transaction.execute(
+        "UPDATE experiments SET updated_ms = ? WHERE experiment_id = ?", (to_milliseconds(at), experiment_id)
+    )

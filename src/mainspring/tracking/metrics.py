@@ -1,0 +1,129 @@
+"""Metric points: written in batches, read in pages. Owner of the tables `metric_names`, `*_metrics`, `metric_points`.
+
+Points of one run and metric lie together in order of time. A metric's latest value is kept beside them, with its lowest
+and highest, so that neither listing nor ordering runs ever reads a history.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from mainspring.errors import Invalid
+from mainspring.store.protocol import Store, Transaction, Value
+
+__all__ = ["Point", "history", "metric_ids", "put_points"]
+
+#: How many names one statement asks for; SQLite binds at most 32,766 parameters.
+_NAMES = 500
+#: MLflow's servers keep the largest double in place of an infinity, and clients expect to read it back.
+_LARGEST = 1.7976931348623157e308
+
+
+class Point(NamedTuple):
+    """One value of a metric: of which step, and when, in Unix milliseconds. NaN is a value."""
+
+    key: str
+    value: float
+    at_ms: int
+    step: int
+
+
+class _Latest(NamedTuple):
+    # in the order of what is later: the largest step, of one step the newest, of one moment the largest value
+    step: int
+    at_ms: int
+    value: float
+    is_nan: int
+
+
+def put_points(transaction: Transaction, run: int, experiment_id: int, points: Sequence[Point]) -> None:
+    """Add points to the run with this number; one that is there already stays once."""
+    ids = metric_ids(transaction, {each.key for each in points})
+    rows: list[Sequence[Value]] = []
+    latest: dict[int, _Latest] = {}
+    spans: dict[int, tuple[float, float]] = {}
+    for key, value, at_ms, step in points:
+        metric = ids[key]
+        is_nan = int(math.isnan(value))
+        kept = 0.0 if is_nan else min(max(value, -_LARGEST), _LARGEST)
+        rows.append((run, metric, at_ms, step, kept, is_nan))
+        now = _Latest(step, at_ms, kept, is_nan)
+        if metric not in latest or now > latest[metric]:
+            latest[metric] = now
+        if not is_nan:
+            low, high = spans.get(metric, (kept, kept))
+            spans[metric] = (min(low, kept), max(high, kept))
+    transaction.execute_many(
+        "INSERT INTO metric_points (run, metric, at_ms, step, value, is_nan) VALUES (?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT DO NOTHING",
+        rows,
+    )
+    transaction.execute_many(
+        _PUT_LATEST,
+        [
+            (run, metric, experiment_id, now.value, now.is_nan, now.step, now.at_ms, *spans.get(metric, (None, None)))
+            for metric, now in latest.items()
+        ],
+    )
+
+
+_IS_LATER = (
+    "(excluded.step, excluded.at_ms, excluded.value) > "
+    "(latest_metrics.step, latest_metrics.at_ms, latest_metrics.value)"
+)
+_PUT_LATEST = (
+    "INSERT INTO latest_metrics (run, metric, experiment_id, value, is_nan, step, at_ms, low, high)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (run, metric) DO UPDATE SET "
+    + ", ".join(
+        f"{name} = CASE WHEN {_IS_LATER} THEN excluded.{name} ELSE latest_metrics.{name} END"
+        for name in ("value", "is_nan", "step", "at_ms")
+    )
+    + ", low = CASE WHEN latest_metrics.low IS NULL OR excluded.low < latest_metrics.low"
+    " THEN excluded.low ELSE latest_metrics.low END"
+    ", high = CASE WHEN latest_metrics.high IS NULL OR excluded.high > latest_metrics.high"
+    " THEN excluded.high ELSE latest_metrics.high END"
+)
+
+
+def metric_ids(transaction: Transaction, keys: Iterable[str]) -> dict[str, int]:
+    """Return the number of each metric name; new names get one."""
+    wanted = list(keys)
+    found = _known(transaction, wanted)
+    missing = [(key,) for key in wanted if key not in found]
+    if missing:
+        transaction.execute_many("INSERT INTO metric_names (key) VALUES (?) ON CONFLICT DO NOTHING", missing)
+        found |= _known(transaction, [key for (key,) in missing])
+    return found
+
+
+def _known(transaction: Transaction, keys: list[str]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for start in range(0, len(keys), _NAMES):
+        some = keys[start : start + _NAMES]
+        marks = ",".join("?" * len(some))
+        found.update(transaction.execute(f"SELECT key, metric FROM metric_names WHERE key IN ({marks})", some))
+    return found
+
+
+def history(
+    store: Store, run_id: str, key: str, *, limit: int | None = None, after: Sequence[Value] = ()
+) -> list[Point]:
+    """Return points of one metric by time, step and value, at most `limit`, behind the point `after` if given.
+
+    `after` is (at_ms, step, value, is_nan) of the last point of the page before: a page costs what it holds, wherever
+    in the history it lies.
+
+    Raises:
+        Invalid: `after` is no place in a history.
+    """
+    if after and len(after) != 4:
+        raise Invalid("The place in the history cannot be read", where="page_token", next_step="begin at the start")
+    behind = " AND (p.at_ms, p.step, p.value, p.is_nan) > (?, ?, ?, ?)" if after else ""
+    most = "" if limit is None else " LIMIT ?"
+    rows = store.read(
+        "SELECT p.at_ms, p.step, p.value, p.is_nan FROM metric_points p WHERE p.run ="
+        " (SELECT number FROM runs WHERE run_id = ?) AND p.metric = (SELECT metric FROM metric_names WHERE key = ?)"
+        f"{behind} ORDER BY p.at_ms, p.step, p.value, p.is_nan{most}",
+        (run_id, key, *after, *(() if limit is None else (limit,))),
+    )
+    return [Point(key, math.nan if is_nan else value, at_ms, step) for at_ms, step, value, is_nan in rows]
