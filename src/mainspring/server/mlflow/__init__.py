@@ -1,8 +1,8 @@
 """MLflow's classic REST surface: pure translation between its wire and the rooms below. It owns no table and no rule.
 
-Nouns: `Route` (of one endpoint), table (the routes of one group of endpoints, one file each). Start reading in `runs.py`;
-`errors.py` says how errors travel. Paths are served below ``/api/2.0`` for clients
-and once more below ``/ajax-api/2.0``, as MLflow does.
+Nouns: `Route` (of one endpoint), table (the routes of one group of endpoints, one file each). Start reading in
+`runs.py`; `errors.py` says how errors travel. Paths are served below ``/api/2.0`` for clients and once more below
+``/ajax-api/2.0``, as MLflow does.
 Source: mlflow/protos/service.proto and mlflow/server/handlers.py, MLflow 3.17.
 """
 
