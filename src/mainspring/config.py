@@ -35,6 +35,17 @@ SETTINGS: tuple[Setting, ...] = (
         "executor", "", "where steps run: in-process, processes:N, ray:ADDRESS, dask:ADDRESS", "MAINSPRING_EXECUTOR"
     ),
     Setting("actor", "", "who acts, in the audit log (default: the login name)", "MAINSPRING_ACTOR"),
+    Setting("oidc_issuer", "", "address of the OpenID Connect issuer whose logins are taken", "MAINSPRING_OIDC_ISSUER"),
+    Setting("oidc_audience", "", "the audience that the issuer's tokens for us name", "MAINSPRING_OIDC_AUDIENCE"),
+    Setting(
+        "oidc_name_claim",
+        "preferred_username",
+        "which claim is the user's name, else sub",
+        "MAINSPRING_OIDC_NAME_CLAIM",
+    ),
+    Setting(
+        "oidc_roles_claim", "roles", "which claim lists roles; a.b reaches into objects", "MAINSPRING_OIDC_ROLES_CLAIM"
+    ),
     Setting("debug", "", "set to anything: an unforeseen error shows its stack trace", "MAINSPRING_DEBUG"),
 )
 

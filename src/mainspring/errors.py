@@ -8,11 +8,13 @@ up from the one table at the end of this module.
     ├── NotFound       the named thing does not exist
     ├── Conflict       the thing exists, or changed under our hands
     ├── Denied         not allowed for this actor
+    │   └── Unauthenticated    nobody is known by what was shown
     ├── Refused        the work said no
     │   ├── GateFailed     a gate did not pass
     │   └── CheckFailed    a data check did not pass
     ├── Unavailable    something outside is missing or unreachable
-    │   └── MissingExtra   an optional package is not installed
+    │   ├── MissingExtra   an optional package is not installed
+    │   └── Throttled      asked too often; later it may be answered
     └── Corrupt        stored bytes are not what was stored
 """
 
@@ -33,6 +35,8 @@ __all__ = [
     "NotFound",
     "Outcome",
     "Refused",
+    "Throttled",
+    "Unauthenticated",
     "Unavailable",
     "nearest",
     "outcome_of",
@@ -91,6 +95,12 @@ class Denied(MainspringError):
     code = "denied"
 
 
+class Unauthenticated(Denied):
+    """Nobody is known by what was shown, or nothing was shown."""
+
+    code = "unauthenticated"
+
+
 class Refused(MainspringError):
     """The work itself said no; nothing is broken."""
 
@@ -129,6 +139,12 @@ class MissingExtra(Unavailable):
         )
 
 
+class Throttled(Unavailable):
+    """Asked too often; later it may be answered."""
+
+    code = "throttled"
+
+
 class Corrupt(MainspringError):
     """Stored bytes are not what was stored."""
 
@@ -150,11 +166,13 @@ OUTCOMES: dict[str, Outcome] = {
     "not_found": Outcome(404, 3),
     "conflict": Outcome(409, 1),
     "denied": Outcome(403, 1),
+    "unauthenticated": Outcome(401, 1),
     "refused": Outcome(409, 1),
     "gate_failed": Outcome(409, 1),
     "check_failed": Outcome(422, 1),
     "unavailable": Outcome(503, 3),
     "missing_extra": Outcome(501, 3),
+    "throttled": Outcome(429, 3),
     "corrupt": Outcome(500, 3),
 }
 

@@ -110,10 +110,11 @@ class Workspace:
 
     @property
     def mover(self) -> "Mover":
-        """Who moves aliases here: the actor."""
+        """Who moves aliases here: the actor, with the roles that a user of that name holds."""
+        from mainspring.access.users import roles_held
         from mainspring.registry.control import Mover
 
-        return Mover(self.actor)
+        return Mover(self.actor, roles_held(self.store, self.actor))
 
     def bundle_folder(self, digest: Digest) -> Path:
         """Return a folder that holds the bundle, laid out from the artifacts at the first call."""

@@ -19,6 +19,7 @@ __all__ = ["COMMANDS", "entry", "main", "mainspring"]
 COMMANDS: dict[str, tuple[str, str]] = {
     "alias": ("alias", "move aliases, undo moves, and say who may move them"),
     "approve": ("models", "agree that a model version may serve"),
+    "audit": ("audit", "read the audit log and verify its chain"),
     "cache": ("cache", "audit, list and clear the kept results of steps"),
     "comment": ("models", "say something of a model version"),
     "data": ("data", "add, list, check out, describe and check datasets"),
@@ -36,6 +37,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "predict": ("predict", "score a file with a model"),
     "promote": ("models", "make a model version champion"),
     "reproduce": ("reproduce", "make a run or a model version again and say how far it is the same"),
+    "roles": ("access", "list roles, and keep roles of your own"),
     "rollback": ("models", "make the champion before this one champion again"),
     "run": ("run", "run a loop or a pipeline once"),
     "runs": ("runs", "list runs with their parameters and metrics"),
@@ -44,7 +46,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "server": ("server", "serve tracking and registry over HTTP, to MLflow's clients and our own"),
     "store": ("store", "back up the metadata database, and prove that it is whole"),
     "timeline": ("timeline", "tell what happened, in order"),
+    "tokens": ("access", "make, list and revoke tokens"),
     "up": ("up", "keep a loop running: prediction server and scheduler in one go"),
+    "users": ("access", "keep users, their roles and passwords"),
     "why": ("why", "explain one prediction: request, model, run, data, approver"),
 }
 

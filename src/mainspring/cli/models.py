@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
+from mainspring.access.users import check_holds
 from mainspring.cli.output import json_option, print_fields, print_json, print_table, when
 from mainspring.deploy.promotion import move_alias
 from mainspring.deploy.rollout import roll_back_champion
@@ -266,6 +267,7 @@ def approve_command(reference: str, approver: str | None, role: str, comment: st
     with Workspace() as workspace:
         version = find_version(workspace.store, reference)
         who = (approver or workspace.actor).strip()
+        check_holds(workspace.store, who, role)
         approve(workspace.store, version, approver=who, role=role, comment=comment, at=workspace.clock.now())
         click.echo(f"{who} approved {version.reference} as {role}. It serves at the loop's next look.")
 

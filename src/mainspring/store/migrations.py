@@ -430,6 +430,25 @@ def m0014_reshape_tracking(transaction: Transaction) -> None:
     )
 
 
+def m0015_add_access(transaction: Transaction) -> None:
+    """Users, their tokens, and the roles that people wrote; owned by `access`."""
+    transaction.execute(
+        """CREATE TABLE users (
+            name TEXT PRIMARY KEY, password TEXT NOT NULL, roles TEXT NOT NULL, is_sso INTEGER NOT NULL,
+            is_active INTEGER NOT NULL, created_at TEXT NOT NULL, created_by TEXT NOT NULL)"""
+    )
+    transaction.execute(
+        """CREATE TABLE tokens (
+            token_id TEXT PRIMARY KEY, owner TEXT NOT NULL, name TEXT NOT NULL, digest TEXT NOT NULL,
+            scope TEXT NOT NULL, created_at TEXT NOT NULL, created_by TEXT NOT NULL, expires_at TEXT,
+            revoked_at TEXT)"""
+    )
+    transaction.execute(
+        """CREATE TABLE roles (
+            name TEXT PRIMARY KEY, grants TEXT NOT NULL, made_by TEXT NOT NULL, made_at TEXT NOT NULL)"""
+    )
+
+
 #: Append only. A released migration is never edited: add another.
 MIGRATIONS: tuple[Migration, ...] = (
     m0001_add_events,
@@ -446,4 +465,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     m0012_add_provenance,
     m0013_widen_registry,
     m0014_reshape_tracking,
+    m0015_add_access,
 )
