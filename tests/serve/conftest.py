@@ -17,7 +17,7 @@ from sklearn.preprocessing import OneHotEncoder
 from mainspring.bundle.format import write_bundle
 from mainspring.domain.signature import Column, Signature
 from mainspring.predictions.journal import journals, read_frames
-from mainspring.predictions.records import Record, decode_record
+from mainspring.predictions.records import BatchRecord, PredictionRecord, Record, decode_record
 from mainspring.serve.client import PredictionClient
 from mainspring.serve.process import ServerProcess
 from mainspring.serve.routes import Role, Route, RouteTable, write_routes
@@ -88,6 +88,30 @@ def table(bundles: dict[int, Path], revision: int, *routes: tuple[int, Role, flo
     )
 
 
+def one_by_one(record: Record) -> Iterator[Record]:
+    """Give a batch as the requests it answered."""
+    if not isinstance(record, BatchRecord):
+        yield record
+        return
+    start = 0
+    for number, n_rows in enumerate(record.rows):
+        end = start + n_rows
+        yield PredictionRecord(
+            model=record.model,
+            version=record.version,
+            route=record.route,
+            at=record.event_at[number] or record.received_at,
+            received_at=record.received_at,
+            request_id=record.request_ids[number],
+            ids=record.ids[start:end],
+            columns={name: list(values[start:end]) for name, values in record.columns.items()},
+            scores=record.scores[start:end],
+            latency_ms=record.latency_ms[number],
+            warnings=record.warnings[number],
+        )
+        start = end
+
+
 class Site:
     """The folders of one server, and what is written in them."""
 
@@ -108,7 +132,10 @@ class Site:
 
     def records(self) -> list[Record]:
         return [
-            decode_record(payload) for journal in journals(self.journals) for payload, _ in read_frames(journal.path)
+            record
+            for journal in journals(self.journals)
+            for payload, _ in read_frames(journal.path)
+            for record in one_by_one(decode_record(payload))
         ]
 
 

@@ -16,6 +16,7 @@ __all__ = [
     "born_at_ms",
     "id_floor",
     "new_id",
+    "new_ids",
 ]
 
 RunId = NewType("RunId", str)
@@ -41,6 +42,24 @@ def new_id() -> str:
     milliseconds, counter = stamp >> 12, stamp & 0xFFF
     tail = int.from_bytes(os.urandom(8), "big") & ((1 << 62) - 1)
     return f"{(milliseconds << 80) | (0x7 << 76) | (counter << 64) | (0b10 << 62) | tail:032x}"
+
+
+def new_ids(count: int) -> list[str]:
+    """Return `count` new UUIDv7 in hex, in order, as `new_id` makes them, at a fraction of its price for each."""
+    global _last
+    now = time.time_ns() // 1_000_000
+    with _lock:
+        first = max(now << 12, _last + 1)
+        _last = first + count - 1
+    random = os.urandom(8 * count).hex()
+    return [
+        f"{stamp >> 12:012x}7{stamp & 0xFFF:03x}{_VARIANT[random[at]]}{random[at + 1 : at + 16]}"
+        for stamp, at in zip(range(first, first + count), range(0, 16 * count, 16), strict=True)
+    ]
+
+
+#: A random hex digit to one whose two upper bits are the variant of RFC 9562, section 4.1.
+_VARIANT = {f"{digit:x}": f"{0b1000 | digit & 0b11:x}" for digit in range(16)}
 
 
 def born_at_ms(identifier: str) -> int:

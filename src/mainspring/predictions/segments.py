@@ -25,7 +25,7 @@ from mainspring.errors import Corrupt, NotFound
 from mainspring.predictions._merge import merge_small
 from mainspring.predictions._table import Kind, Segment, insert, segments, traffic, write_parquet
 from mainspring.predictions.journal import JournalFile, journals, read_frames
-from mainspring.predictions.records import LabelRecord, PredictionRecord, decode_record
+from mainspring.predictions.records import BatchRecord, LabelRecord, PredictionRecord, decode_record
 from mainspring.store.protocol import Store, Transaction
 
 __all__ = ["FEATURE", "Segment", "SignatureOf", "seal", "segments", "traffic"]
@@ -75,6 +75,8 @@ def _seal_journal(store: Store, journal: JournalFile, folder: Path, signature_of
                 record = decode_record(payload, where=f"{path} byte {offset}")
                 key: tuple[Kind, str, int] = ("labels", record.model, 0)
                 if isinstance(record, PredictionRecord):
+                    record = record.as_batch()
+                if isinstance(record, BatchRecord):
                     key = ("predictions", record.model, record.version)
                 if record.ids:
                     batch.setdefault(key, []).append(record)
@@ -122,7 +124,7 @@ def _commit(store: Store, journal: str, offset: int, made: list[Segment], at: da
 
 def _write_segment(
     folder: Path, kind: Kind, model: str, version: int, records: list[Any], signature_of: SignatureOf
-) -> Segment:  # records: all PredictionRecord or all LabelRecord
+) -> Segment:  # records: all BatchRecord or all LabelRecord
     if kind == "predictions":
         columns = _prediction_columns(records, _columns_of(model, version, records, signature_of))
     else:
@@ -143,9 +145,7 @@ def _write_segment(
 _SQL_TYPES = {"O": "VARCHAR", "f": "DOUBLE", "i": "BIGINT", "M": "TIMESTAMP"}
 
 
-def _columns_of(
-    model: str, version: int, records: list[PredictionRecord], signature_of: SignatureOf
-) -> tuple[Column, ...]:
+def _columns_of(model: str, version: int, records: list[BatchRecord], signature_of: SignatureOf) -> tuple[Column, ...]:
     """Return the columns of a version, or of what was asked where the registry does not know the version."""
     try:
         return signature_of(model, version).columns
@@ -154,26 +154,29 @@ def _columns_of(
         return tuple(Column(name, _type_of(name, records), nullable=True) for name in names)
 
 
-def _type_of(name: str, records: list[PredictionRecord]) -> ColumnType:
+def _type_of(name: str, records: list[BatchRecord]) -> ColumnType:
     values = (value for record in records for value in record.columns.get(name, ()))
     return "number" if all(value is None or isinstance(value, int | float) for value in values) else "string"
 
 
-def _prediction_columns(records: list[PredictionRecord], features: tuple[Column, ...]) -> dict[str, NDArray[Any]]:
-    sizes = [len(record.ids) for record in records]
+def _prediction_columns(records: list[BatchRecord], features: tuple[Column, ...]) -> dict[str, NDArray[Any]]:
+    sizes = [rows for record in records for rows in record.rows]
 
-    def spread(values: Iterable[object], dtype: Any = object) -> NDArray[Any]:  # one value a record -> one a row
-        array = np.empty(len(records), dtype=dtype)
-        array[:] = list(values)
+    def spread(values: Iterable[Iterable[object]], dtype: Any = object) -> NDArray[Any]:  # one a request -> one a row
+        array = np.empty(len(sizes), dtype=dtype)
+        array[:] = [value for some in values for value in some]
         return np.repeat(array, sizes)
+
+    def same(values: Callable[[BatchRecord], object], dtype: Any = object) -> NDArray[Any]:  # one a record -> one a row
+        return spread(([values(record)] * len(record.rows) for record in records), dtype)
 
     columns = {
         "id": _flat(record.ids for record in records),
-        "at": spread(record.at for record in records),
-        "received_at": spread(record.received_at for record in records),
-        "version": spread((record.version for record in records), np.int64),
-        "route": spread(record.route for record in records),
-        "request_id": spread(record.request_id for record in records),
+        "at": spread([at or record.received_at for at in record.event_at] for record in records),
+        "received_at": same(lambda record: record.received_at),
+        "version": same(lambda record: record.version, np.int64),
+        "route": same(lambda record: record.route),
+        "request_id": spread(record.request_ids for record in records),
         "latency_ms": spread((record.latency_ms for record in records), np.float64),
     }
     scores = np.array([score for record in records for score in record.scores], dtype=np.float64)

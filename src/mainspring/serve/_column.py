@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mainspring.domain.signature import Column, ColumnType
 
-__all__ = ["ColumnReader", "Surprise"]
+__all__ = ["ColumnReader", "Surprise", "moment_of"]
 
 Surprise = Literal["missing_value", "unknown_category", "out_of_range"]
 
@@ -58,7 +58,7 @@ class ColumnReader:
             array[:] = values
             return array
         if self._column.type == "timestamp":
-            moments = [None if value is None else _moment(value) for value in values]
+            moments = [None if value is None else moment_of(value) for value in values]
             fitting = all(moment is not None or value is None for moment, value in zip(moments, values, strict=True))
             return np.array(moments, dtype="datetime64[us]") if fitting else None
         numbers = [math.nan if value is None else value for value in values] if _NONE in kinds else values
@@ -129,7 +129,7 @@ def _shown(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _moment(value: object) -> datetime | None:
+def moment_of(value: object) -> datetime | None:
     """Read ISO 8601 text as a naive moment in UTC; text without a zone is in UTC already. None when it is no moment."""
     try:
         moment = datetime.fromisoformat(str(value))

@@ -17,7 +17,7 @@ from mainspring.serve.problems import InvalidRows, Place
 from mainspring.serve.wire import Answer, Feedback, InferAnswer, Label, OutputTensor, Prediction, WantedOutput
 
 if TYPE_CHECKING:
-    from mainspring.serve.service import Scored
+    from mainspring.serve.asking import Ask
 
 __all__ = ["check_outputs", "infer_answer", "label_record", "labels_of", "predict_answer"]
 
@@ -42,40 +42,53 @@ def labels_of(manifest: BundleManifest, scores: _Scores) -> list[str] | None:
     ]
 
 
-def predict_answer(model: str, scored: "Scored") -> Answer:
+def predict_answer(ask: "Ask") -> Answer:
     """Return the body of a predict answer."""
-    scores: _Scores = scored.scores.tolist()
-    labels = labels_of(scored.loaded.predictor.manifest, scores)
-    predictions = [
-        Prediction(identifier, score, labels[at] if labels else None)
-        for at, (identifier, score) in enumerate(zip(scored.ids, scores, strict=True))
-    ]
+    scores = _scores(ask)
+    labels = labels_of(ask.loaded.predictor.manifest, scores)
+    predictions = (
+        [Prediction(identifier, score) for identifier, score in zip(ask.ids, scores, strict=True)]
+        if labels is None
+        else list(map(Prediction, ask.ids, scores, labels))
+    )
     return Answer(
-        model, scored.route.version, scored.route.role, predictions, scored.decoded.warnings, scored.asked.request_id
+        model=ask.received.model,
+        version=ask.route.version,
+        route=ask.route.role,
+        predictions=predictions,
+        trace_id=ask.trace_id,
+        warnings=ask.warnings,
+        id=ask.question.request_id,
     )
 
 
-def infer_answer(model: str, scored: "Scored") -> InferAnswer:
+def infer_answer(ask: "Ask") -> InferAnswer:
     """Return the body of an Open Inference answer, with the outputs that were asked for, or all."""
-    wanted = scored.asked.outputs
-    scores: _Scores = scored.scores.tolist()
-    outputs = {
-        "score": OutputTensor("score", "FP64", list(scored.scores.shape), scored.scores.ravel().tolist()),
-    }
-    labels = labels_of(scored.loaded.predictor.manifest, scores)
+    wanted = ask.question.wanted
+    assert ask.scores is not None
+    scores = _scores(ask)
+    outputs = {"score": OutputTensor("score", "FP64", list(ask.scores.shape), ask.scores.ravel().tolist())}
+    labels = labels_of(ask.loaded.predictor.manifest, scores)
     if labels is not None:
         outputs["label"] = OutputTensor("label", "BYTES", [len(labels)], list(labels))
     return InferAnswer(
-        model_name=model,
-        model_version=str(scored.route.version),
+        model_name=ask.received.model,
+        model_version=str(ask.route.version),
         outputs=list(outputs.values()) if wanted is None else [outputs[each.name] for each in wanted],
         parameters={
-            "prediction_ids": scored.ids,
-            "route": scored.route.role,
-            "warnings": scored.decoded.warnings,
+            "prediction_ids": ask.ids,
+            "trace_id": ask.trace_id,
+            "route": ask.route.role,
+            "warnings": ask.warnings,
         },
-        id=scored.asked.request_id,
+        id=ask.question.request_id,
     )
+
+
+def _scores(ask: "Ask") -> _Scores:
+    assert ask.scores is not None
+    scores: _Scores = ask.scores.tolist()
+    return scores
 
 
 def check_outputs(signature: Signature, wanted: Sequence[WantedOutput] | None) -> None:

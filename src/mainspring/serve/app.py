@@ -10,18 +10,20 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
-from mainspring.errors import MainspringError, Unavailable, nearest
+from mainspring.errors import MainspringError, nearest
 from mainspring.serve import bodies
+from mainspring.serve.asking import Received
 from mainspring.serve.endpoint import Endpoints
 from mainspring.serve.metadata import gauges, index, model_metadata, server_metadata
 from mainspring.serve.metrics import ServerMetrics
-from mainspring.serve.problems import HttpRefusal, problem_of
-from mainspring.serve.service import PredictionService, Received
+from mainspring.serve.paths import PREDICTION_PATHS, PredictionPaths
+from mainspring.serve.problems import HttpRefusal, reply_of
+from mainspring.serve.reply import Reply
+from mainspring.serve.service import PredictionService
 
-__all__ = ["PredictionApp", "Response"]
+__all__ = ["PredictionApp"]
 
 _log = logging.getLogger(__name__)
-_JSON = b"application/json"
 #: So many times the allowed size is read before the connection is simply closed.
 _PATIENCE = 4
 # Any: the ASGI interface gives and takes untyped dictionaries.
@@ -30,56 +32,39 @@ _Receive = Callable[[], Awaitable[_Message]]
 _Send = Callable[[_Message], Awaitable[None]]
 
 
-class Response(NamedTuple):
-    """What is sent back."""
-
-    body: bytes
-    status: int = 200
-    content_type: bytes = _JSON
-    headers: tuple[tuple[bytes, bytes], ...] = ()
-
-
 class _Request(NamedTuple):
     """What an endpoint function is given: the names in its path, the headers, the body."""
 
     names: dict[str, str]
     headers: dict[bytes, bytes]
     body: bytes
-    started: float
-
-    def received(self) -> Received:
-        """Return what the service wants to know beside the body."""
-        return Received(
-            self.names["model"],
-            self.names.get("version"),
-            _text(self.headers.get(b"x-event-at")),
-            _text(self.headers.get(b"x-route-key")),
-            self.started,
-        )
 
 
 class _Path(NamedTuple):
     method: str
     parts: tuple[str, ...]
-    answer: Callable[[_Request], Awaitable[Response]]
+    answer: Callable[[_Request], Awaitable[Reply]]
 
 
 class PredictionApp:
     """The ASGI application of one server."""
 
     def __init__(
-        self, service: PredictionService, endpoints: Endpoints, metrics: ServerMetrics, *, version: str, body_limit: int
+        self,
+        service: PredictionService,
+        endpoints: Endpoints,
+        metrics: ServerMetrics,
+        *,
+        version: str,
+        body_limit: int,
     ) -> None:
         self._service = service
         self._endpoints = endpoints
         self._metrics = metrics
         self._version = version
         self._body_limit = body_limit
+        self.prediction_paths = PredictionPaths()
         listed = [
-            ("POST", "/models/{model}/predict", self._predict),
-            ("POST", "/models/{model}/versions/{version}/predict", self._predict),
-            ("POST", "/v2/models/{model}/infer", self._infer),
-            ("POST", "/v2/models/{model}/versions/{version}/infer", self._infer),
             ("POST", "/feedback", self._feedback),
             ("GET", "/metrics", self._metrics_text),
             ("GET", "/v2/health/live", self._live),
@@ -92,7 +77,9 @@ class PredictionApp:
             ("GET", "/", self._index),
         ]
         self._paths = [_Path(method, tuple(path.strip("/").split("/")), answer) for method, path, answer in listed]
-        self._help = [f"{method} {path}" for method, path, _ in listed]
+        self._paths += [_Path("POST", tuple(path.strip("/").split("/")), self._unreached) for path in PREDICTION_PATHS]
+        self._help = [f"POST {path}" for path in PREDICTION_PATHS]
+        self._help += [f"{method} {path}" for method, path, _ in listed]
 
     async def __call__(self, scope: _Message, receive: _Receive, send: _Send) -> None:
         """Answer one HTTP request."""
@@ -103,11 +90,11 @@ class PredictionApp:
         except _GoneError:
             return
         except MainspringError as error:
-            response = _problem(error)
+            response = reply_of(error)
         except Exception:
             # The edge of the process: whatever was not foreseen becomes a 500, and the server goes on.
             _log.exception("%s %s failed", scope["method"], scope["path"])
-            response = _problem(MainspringError("The server failed", next_step="the server's log has the trace"))
+            response = reply_of(MainspringError("The server failed", next_step="the server's log has the trace"))
         headers = [
             (b"content-type", response.content_type),
             (b"content-length", str(len(response.body)).encode()),
@@ -116,13 +103,20 @@ class PredictionApp:
         await send({"type": "http.response.start", "status": response.status, "headers": headers})
         await send({"type": "http.response.body", "body": response.body})
 
-    async def _respond(self, scope: _Message, receive: _Receive) -> Response:
+    async def _respond(self, scope: _Message, receive: _Receive) -> Reply:
         headers: dict[bytes, bytes] = dict(scope["headers"])
+        if scope["method"] == "POST":
+            target = self.prediction_paths.find(scope["raw_path"] + b"?" + scope["query_string"])
+            if target is not None:
+                body = await self._read(headers, receive)
+                dialect, model, version, query = target
+                received = Received(model, version, headers, time.perf_counter(), query)
+                return await self._service.answer(received, dialect, body)
         answer, names = self._find(scope["method"], scope["path"])
         body = await self._read(headers, receive)
-        return await answer(_Request(names, headers, body, time.perf_counter()))
+        return await answer(_Request(names, headers, body))
 
-    def _find(self, method: str, path: str) -> tuple[Callable[[_Request], Awaitable[Response]], dict[str, str]]:
+    def _find(self, method: str, path: str) -> tuple[Callable[[_Request], Awaitable[Reply]], dict[str, str]]:
         parts = path.strip("/").split("/")
         allowed: list[str] = []
         for each in self._paths:
@@ -167,43 +161,40 @@ class PredictionApp:
             )
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
-    async def _predict(self, request: _Request) -> Response:
-        return Response(bodies.encode(await self._service.predict(request.received(), request.body)))
+    async def _unreached(self, request: _Request) -> Reply:
+        raise AssertionError("prediction paths are found before the others")
 
-    async def _infer(self, request: _Request) -> Response:
-        return Response(bodies.encode(await self._service.infer(request.received(), request.body)))
+    async def _feedback(self, request: _Request) -> Reply:
+        return Reply(bodies.encode(self._service.feedback(request.body)), HTTPStatus.ACCEPTED)
 
-    async def _feedback(self, request: _Request) -> Response:
-        return Response(bodies.encode(self._service.feedback(request.body)), HTTPStatus.ACCEPTED)
-
-    async def _metrics_text(self, request: _Request) -> Response:
+    async def _metrics_text(self, request: _Request) -> Reply:
         text = self._metrics.text(gauges(self._endpoints))
-        return Response(text.encode(), content_type=b"text/plain; version=0.0.4; charset=utf-8")
+        return Reply(text.encode(), content_type=b"text/plain; version=0.0.4; charset=utf-8")
 
-    async def _live(self, request: _Request) -> Response:
-        return Response(bodies.encode({"live": True}))
+    async def _live(self, request: _Request) -> Reply:
+        return Reply(bodies.encode({"live": True}))
 
-    async def _ready(self, request: _Request) -> Response:
+    async def _ready(self, request: _Request) -> Reply:
         ready = self._endpoints.is_ready
         waiting = [endpoint.model for endpoint in self._endpoints.all() if endpoint.active is None]
         status = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
-        return Response(bodies.encode({"ready": ready, "waiting_for": waiting}), status)
+        return Reply(bodies.encode({"ready": ready, "waiting_for": waiting}), status)
 
-    async def _model_ready(self, request: _Request) -> Response:
+    async def _model_ready(self, request: _Request) -> Reply:
         endpoint = self._endpoints.find(request.names["model"])
         endpoint.serving()
         model_metadata(endpoint, request.names.get("version"))
-        return Response(bodies.encode({"name": endpoint.model, "ready": True}))
+        return Reply(bodies.encode({"name": endpoint.model, "ready": True}))
 
-    async def _model(self, request: _Request) -> Response:
+    async def _model(self, request: _Request) -> Reply:
         endpoint = self._endpoints.find(request.names["model"])
-        return Response(bodies.encode(model_metadata(endpoint, request.names.get("version"))))
+        return Reply(bodies.encode(model_metadata(endpoint, request.names.get("version"))))
 
-    async def _server(self, request: _Request) -> Response:
-        return Response(bodies.encode(server_metadata(self._version)))
+    async def _server(self, request: _Request) -> Reply:
+        return Reply(bodies.encode(server_metadata(self._version)))
 
-    async def _index(self, request: _Request) -> Response:
-        return Response(bodies.encode(index(self._endpoints, self._help)))
+    async def _index(self, request: _Request) -> Reply:
+        return Reply(bodies.encode(index(self._endpoints, self._help)))
 
 
 class _GoneError(Exception):
@@ -220,17 +211,3 @@ def _match(pattern: tuple[str, ...], parts: list[str]) -> dict[str, str] | None:
         elif wanted != part:
             return None
     return names
-
-
-def _problem(error: MainspringError) -> Response:
-    problem = problem_of(error)
-    headers: tuple[tuple[bytes, bytes], ...] = ()
-    if isinstance(error, Unavailable):
-        headers = ((b"retry-after", b"1"),)
-    elif problem.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-        headers = ((b"connection", b"close"),)  # the rest of the body is still on its way, and nobody will read it
-    return Response(bodies.encode(problem), problem.status, b"application/problem+json", headers)
-
-
-def _text(header: bytes | None) -> str | None:
-    return None if header is None else header.decode("latin-1")

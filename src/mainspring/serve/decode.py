@@ -7,7 +7,7 @@ value, to say where. Nothing is coerced: a number in quotes is text, and a truth
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from mainspring.domain.signature import ColumnType, Signature
 from mainspring.errors import nearest
 from mainspring.serve._column import ColumnReader
 from mainspring.serve.problems import InvalidRows, Place
+from mainspring.serve.typed import RowValues
 from mainspring.serve.wire import Row, Tensor, Warn
 
 __all__ = ["DATATYPES", "MOST_PLACES", "Decoded", "RowDecoder"]
@@ -39,16 +40,16 @@ _Where = Callable[[str, int], str]
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """A request as the model takes it (`columns`) and as it came (`values`, one list a column).
-
-    `warnings` lists the first ones; `warning_counts` counts all of them by kind.
-    """
+    """A request as the model takes it (`columns`) and as it came (`values`, one list a column)."""
 
     n_rows: int
     columns: dict[str, NDArray[Any]]  # Any: the element type differs from column to column
     values: dict[str, list[object]]
-    warnings: list[Warn] = field(default_factory=list)
-    warning_counts: Counter[str] = field(default_factory=Counter)
+    where: _Where
+
+    def rows(self) -> list[RowValues]:
+        """Return the values row by row."""
+        return list(zip(*self.values.values(), strict=True))
 
 
 class RowDecoder:
@@ -108,9 +109,27 @@ class RowDecoder:
         ordered = {name: values[name] for name in self._names}
         return self._read(n_rows, ordered, lambda name, row: f"inputs[{position[name]}].data[{row}]")
 
+    def warnings(self, values: Sequence[Sequence[object]], where: _Where) -> tuple[list[Warn], Counter[str]]:
+        """Return what training never saw the like of in rows that fit, by columns in the signature's order.
+
+        The first ones are listed with their place; all of them are counted by kind.
+        """
+        listed: list[Warn] = []
+        counts: Counter[str] = Counter()
+        for (name, reader), column in zip(self._readers.items(), values, strict=True):
+            array = reader.read(column)
+            surprises = None if array is None else reader.surprises(column, array)
+            if surprises is not None:
+                kind, rows = surprises
+                counts[kind] += len(rows)
+                listed.extend(
+                    Warn(kind, where(name, row), reader.surprise(column[row]))
+                    for row in rows[: MOST_PLACES - len(listed)]
+                )
+        return listed, counts
+
     def _read(self, n_rows: int, values: dict[str, list[object]], where: _Where) -> Decoded:
         columns: dict[str, NDArray[Any]] = {}
-        decoded = Decoded(n_rows, columns, values)
         failed: list[str] = []
         for name, reader in self._readers.items():
             array = reader.read(values[name])
@@ -118,21 +137,13 @@ class RowDecoder:
                 failed.append(name)
                 continue
             columns[name] = array
-            surprises = reader.surprises(values[name], array)
-            if surprises is not None:
-                kind, rows = surprises
-                decoded.warning_counts[kind] += len(rows)
-                decoded.warnings.extend(
-                    Warn(kind, where(name, row), reader.surprise(values[name][row]))
-                    for row in rows[: MOST_PLACES - len(decoded.warnings)]
-                )
         if failed:
             raise _invalid(
                 (row, Place(where(name, row), what))
                 for name in failed
                 for row, what in itertools.islice(self._readers[name].faults(values[name]), MOST_PLACES + 1)
             )
-        return decoded
+        return Decoded(n_rows, columns, values, where)
 
     def _shape_fault(self, rows: Sequence[Row]) -> InvalidRows:
         """Return every missing and unknown column, and every wrong value beside them."""

@@ -12,38 +12,63 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mainspring.bundle.format import digest_of
 from mainspring.bundle.predictor import Predictor, load_bundle
 from mainspring.domain.ids import Digest
 from mainspring.errors import Corrupt, MainspringError, NotFound, Unavailable, nearest
+from mainspring.serve.batching import BatchQueue, Durations
 from mainspring.serve.decode import RowDecoder
 from mainspring.serve.metrics import ServerMetrics
 from mainspring.serve.routes import Route, RouteTable, read_routes
+from mainspring.serve.typed import TypedRows
+
+if TYPE_CHECKING:
+    from mainspring.serve.asking import Ask
+    from mainspring.serve.scoring import Outcome
 
 __all__ = ["Active", "Endpoint", "Endpoints", "LoadedVersion"]
 
 _log = logging.getLogger(__name__)
 _POLL_SECONDS = 0.2
+#: Rows of the batches from which a version's pace is learnt before its first request.
+_WARM_UPS = (1, 64)
 _FIRST_RETRY_SECONDS, _LAST_RETRY_SECONDS = 1.0, 60.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class LoadedVersion:
-    """A version that is ready to score."""
+    """A version that is ready to score: read by `typed` and, where that gives up, by `decoder`.
+
+    `queue` and `shadow_queue` are where requests wait for it; the service makes them when the first one comes.
+    """
 
     version: int
     digest: Digest
     predictor: Predictor
     decoder: RowDecoder
+    typed: TypedRows
+    durations: Durations
+    queue: "BatchQueue[Ask, Outcome] | None" = None
+    shadow_queue: "BatchQueue[Ask, Outcome] | None" = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Active:
     """A table and every version it names, loaded. Requests hold on to the one they began with."""
 
     table: RouteTable
     loaded: Mapping[int, LoadedVersion]
+    champion: Route
+    has_canary: bool
+    has_shadow: bool
+
+    @classmethod
+    def of(cls, table: RouteTable, loaded: Mapping[int, LoadedVersion]) -> "Active":
+        """Put a table and its versions together."""
+        roles = {route.role for route in table.routes}
+        return cls(table, loaded, table.champion, "canary" in roles, "shadow" in roles)
 
 
 @dataclass(slots=True)
@@ -104,6 +129,10 @@ class Endpoints:
     def all(self) -> list[Endpoint]:
         """Return every endpoint, by name."""
         return [self._endpoints[name] for name in sorted(self._endpoints)]
+
+    def knows(self, model: str) -> bool:
+        """Tell whether a model of this name is served here, well or not."""
+        return model in self._endpoints
 
     def find(self, model: str) -> Endpoint:
         """Return the endpoint of `model`.
@@ -198,7 +227,7 @@ class Endpoints:
             route.version: await loop.run_in_executor(self._loader, _load_route, route, known.get(route.version))
             for route in table.routes
         }
-        return Active(table, loaded)
+        return Active.of(table, loaded)
 
 
 def _load_route(route: Route, known: LoadedVersion | None) -> LoadedVersion:
@@ -211,8 +240,14 @@ def _load_route(route: Route, known: LoadedVersion | None) -> LoadedVersion:
         predictor = load_bundle(folder)
         decoder = RowDecoder(predictor.signature)
         example = predictor.signature.example
+        durations = Durations()
         if example:
             predictor.predict(decoder.rows([example]).columns)
+            for n_rows in _WARM_UPS:
+                columns = decoder.rows([example] * n_rows).columns
+                started = time.perf_counter()
+                predictor.predict(columns)
+                durations.learn(n_rows, time.perf_counter() - started)
     except MainspringError:
         raise
     except Exception as error:
@@ -222,7 +257,7 @@ def _load_route(route: Route, known: LoadedVersion | None) -> LoadedVersion:
             where=route.bundle,
             next_step="write the bundle anew from a model that scores its example",
         ) from error
-    return LoadedVersion(route.version, digest, predictor, decoder)
+    return LoadedVersion(route.version, digest, predictor, decoder, TypedRows(predictor.signature), durations)
 
 
 def _route_files(folder: Path) -> dict[Path, tuple[int, ...]]:

@@ -29,6 +29,7 @@ from mainspring.errors import Invalid, MainspringError, Unavailable, outcome_of
 from mainspring.predictions.journal import JournalWriter
 from mainspring.serve.app import PredictionApp
 from mainspring.serve.endpoint import Endpoints
+from mainspring.serve.lane import Lane, lane_protocol, sweep
 from mainspring.serve.metrics import ServerMetrics
 from mainspring.serve.process import ReadyFile
 from mainspring.serve.routes import Route, RouteTable
@@ -43,6 +44,7 @@ _KEEP_ALIVE_SECONDS = 75
 _GRACE_SECONDS = 20
 _STARTED_POLL_SECONDS = 0.005
 _PARENT_POLL_SECONDS = 0.5
+_SWEEP_SECONDS = 1.0
 
 
 class Options(NamedTuple):
@@ -57,6 +59,8 @@ class Options(NamedTuple):
     exit_with_parent: bool
     rotate_bytes: int
     body_limit: int
+    longest_wait_seconds: float
+    answer_unlogged: bool
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -86,6 +90,8 @@ def options_of(arguments: Sequence[str]) -> Options:
     parser.add_argument("--exit-with-parent", action="store_true", help="end when standard input closes")
     parser.add_argument("--rotate-bytes", type=int, default=64 << 20, help="size of a finished journal")
     parser.add_argument("--body-limit", type=int, default=_BODY_LIMIT, help="largest request body in bytes")
+    parser.add_argument("--longest-wait", type=float, default=5.0, help="seconds in the queue that are refused")
+    parser.add_argument("--answer-unlogged", action="store_true", help="answer even when the journal cannot be written")
     given = parser.parse_args(arguments)
     options = Options(
         journals=given.journals,
@@ -97,6 +103,8 @@ def options_of(arguments: Sequence[str]) -> Options:
         exit_with_parent=given.exit_with_parent,
         rotate_bytes=given.rotate_bytes,
         body_limit=given.body_limit,
+        longest_wait_seconds=given.longest_wait,
+        answer_unlogged=given.answer_unlogged,
     )
     if options.endpoints is None and not options.bundles:
         raise Invalid("There is nothing to serve", next_step="give bundle folders, or --endpoints with route files")
@@ -143,11 +151,20 @@ async def _serve(options: Options) -> int:
     metrics = ServerMetrics()
     endpoints = Endpoints(options.endpoints, metrics, [_fixed_table(folder) for folder in options.bundles])
     with JournalWriter(options.journals, name=_JOURNAL_NAME, rotate_bytes=options.rotate_bytes) as journal:
-        service = PredictionService(endpoints, journal, metrics, SystemClock())
+        service = PredictionService(
+            endpoints,
+            journal,
+            metrics,
+            SystemClock(),
+            longest_wait_seconds=options.longest_wait_seconds,
+            answer_unlogged=options.answer_unlogged,
+        )
         version = metadata.version("mainspring")
         app = PredictionApp(service, endpoints, metrics, version=version, body_limit=options.body_limit)
+        lane = Lane(service, app.prediction_paths.find, body_limit=options.body_limit, idle_seconds=_KEEP_ALIVE_SECONDS)
         config = uvicorn.Config(
             app,
+            http=lane_protocol(lane),
             lifespan="off",
             ws="none",
             log_config=None,
@@ -162,11 +179,13 @@ async def _serve(options: Options) -> int:
         if options.exit_with_parent:
             _end_with_parent(server)
         following = asyncio.create_task(_follow(endpoints, server, listener, options.ready_file))
+        sweeping = asyncio.create_task(_sweep(server, lane))
         try:
             await server.serve([listener])
         finally:
             following.cancel()
-            await asyncio.wait([following])
+            sweeping.cancel()
+            await asyncio.wait([following, sweeping])
             endpoints.close()
             await service.close()
             listener.close()
@@ -204,6 +223,12 @@ async def _follow(
         building.write_bytes(msgspec.json.encode(ReadyFile(os.getpid(), port, url)))
         building.replace(ready_file)
     await endpoints.follow()
+
+
+async def _sweep(server: uvicorn.Server, lane: Lane) -> None:
+    while True:
+        await asyncio.sleep(_SWEEP_SECONDS)
+        sweep(server.server_state, lane)
 
 
 def _fixed_table(folder: Path) -> RouteTable:

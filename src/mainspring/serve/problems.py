@@ -4,13 +4,15 @@ Server and client share these shapes: what `problem_of` writes, `error_of` turns
 caller of the client sees the same classes as a caller of the library.
 """
 
+import math
 from http import HTTPStatus
 
 import msgspec
 
 from mainspring.errors import Invalid, MainspringError, NotFound, Refused, Unavailable, outcome_of
+from mainspring.serve.reply import Reply
 
-__all__ = ["HttpRefusal", "InvalidRows", "Place", "Problem", "error_of", "problem_of"]
+__all__ = ["HttpRefusal", "InvalidRows", "Overloaded", "Place", "Problem", "error_of", "problem_of", "reply_of"]
 
 
 #: Codes of our own, because the phrases of HTTPStatus change with the version of Python.
@@ -19,9 +21,17 @@ _CODES = {
     HTTPStatus.NOT_FOUND: "no_such_path",
     HTTPStatus.METHOD_NOT_ALLOWED: "method_not_allowed",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "too_large",
+    HTTPStatus.TOO_MANY_REQUESTS: "overloaded",
+    HTTPStatus.GATEWAY_TIMEOUT: "too_late",
 }
 #: The kinds of error that a status means where its code is not one of the library's.
-_BY_STATUS: dict[int, type[MainspringError]] = {404: NotFound, 409: Refused, 429: Unavailable, 503: Unavailable}
+_BY_STATUS: dict[int, type[MainspringError]] = {
+    404: NotFound,
+    409: Refused,
+    429: Unavailable,
+    503: Unavailable,
+    504: Unavailable,
+}
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -60,6 +70,32 @@ class HttpRefusal(MainspringError):
         super().__init__(what, where=where, next_step=next_step)
         self.status = status
         self.code = _CODES[status]
+
+
+class Overloaded(HttpRefusal):
+    """A request that would wait too long; `wait_seconds` is when to ask again."""
+
+    def __init__(self, wait_seconds: float) -> None:
+        super().__init__(
+            HTTPStatus.TOO_MANY_REQUESTS,
+            f"The answer would wait {wait_seconds:.2f} seconds for its model",
+            where="queue",
+            next_step="ask again after the time in the header retry-after",
+        )
+        self.wait_seconds = wait_seconds
+
+
+def reply_of(error: MainspringError) -> Reply:
+    """Return the reply that tells `error` to a client, with the headers it needs."""
+    problem = problem_of(error)
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    if isinstance(error, Overloaded):
+        headers = ((b"retry-after", str(max(1, math.ceil(error.wait_seconds))).encode()),)
+    elif isinstance(error, Unavailable):
+        headers = ((b"retry-after", b"1"),)
+    elif problem.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        headers = ((b"connection", b"close"),)  # the rest of the body is still on its way, and nobody will read it
+    return Reply(msgspec.json.encode(problem), problem.status, b"application/problem+json", headers)
 
 
 def problem_of(error: MainspringError) -> Problem:

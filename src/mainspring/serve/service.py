@@ -1,99 +1,89 @@
-"""One request, from its body to its answer; knows nothing of HTTP.
+"""A request from its body to its answer; knows nothing of HTTP.
 
-The order never changes: choose the route, decode, score, write to the journal, answer. An answer that could not be
-written down is not given, so that whatever a client was told can be explained, labelled and replayed later.
+The order never changes: choose the route, decode, wait for the model, score, write to the journal, answer. An answer
+that could not be written down is not given, so that whatever a client was told can be explained, labelled and replayed
+later. Everything runs in the event loop but a slow model's own work, and a shadow's.
 """
 
 import asyncio
 import logging
+import math
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from http import HTTPStatus
+from itertools import groupby
+from weakref import WeakSet
 
-import numpy as np
-from numpy.typing import NDArray
-
-from mainspring.domain.ids import new_id
+from mainspring.domain.ids import new_ids
 from mainspring.domain.moments import Clock, from_iso, to_iso
 from mainspring.errors import Invalid, MainspringError, NotFound, Unavailable
 from mainspring.predictions.journal import JournalWriter
-from mainspring.predictions.records import PredictionRecord, encode_record
+from mainspring.predictions.records import BatchRecord, encode_record
 from mainspring.serve import bodies
-from mainspring.serve.answers import check_outputs, infer_answer, label_record, predict_answer
-from mainspring.serve.decode import Decoded, RowDecoder
+from mainspring.serve.answers import label_record
+from mainspring.serve.asking import Ask, Dialect, Received
+from mainspring.serve.batching import BatchQueue
 from mainspring.serve.endpoint import Active, Endpoints, LoadedVersion
+from mainspring.serve.limits import check_size
 from mainspring.serve.metrics import ServerMetrics
-from mainspring.serve.problems import HttpRefusal, problem_of
+from mainspring.serve.problems import reply_of
+from mainspring.serve.reply import Reply, Tell
 from mainspring.serve.routes import Route, choose, is_chosen, route_for
-from mainspring.serve.wire import Answer, FeedbackAnswer, InferAnswer, WantedOutput
+from mainspring.serve.scoring import Outcome, ScoredBlock, score
+from mainspring.serve.wire import FeedbackAnswer
 
-__all__ = ["MOST_ROWS", "Asked", "PredictionService", "Received", "Scored"]
+__all__ = ["PredictionService"]
 
 _log = logging.getLogger(__name__)
-#: Rows of one request; more belong into a batch job.
-MOST_ROWS = 10_000
 #: Requests that may wait for a shadow; behind that it sees none, so that it can never slow the answers down.
 _MOST_SHADOWED = 64
-_Decode = Callable[[RowDecoder], Decoded]
-
-
-@dataclass(frozen=True, slots=True)
-class Received:
-    """What came beside the body: the path's model and version, the two headers, and when the last byte was here."""
-
-    model: str
-    version: str | None
-    event_at: str | None
-    route_key: str | None
-    started: float
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What the body asks for, with its values not looked at yet."""
-
-    request_id: str | None
-    decode: _Decode
-    outputs: Sequence[WantedOutput] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """A request that was decoded, scored and written down."""
-
-    route: Route
-    loaded: LoadedVersion
-    decoded: Decoded
-    ids: list[str]
-    scores: NDArray[np.float64]
-    asked: Asked
+_CLOSE_POLL_SECONDS = 0.005
+_Queue = BatchQueue[Ask, Outcome]
 
 
 class PredictionService:
-    """Answers predictions and takes labels. Its methods run in the event loop, the models in one worker thread."""
+    """Answers predictions and takes labels. Its methods belong to the event loop."""
 
-    def __init__(self, endpoints: Endpoints, journal: JournalWriter, metrics: ServerMetrics, clock: Clock) -> None:
+    def __init__(
+        self,
+        endpoints: Endpoints,
+        journal: JournalWriter,
+        metrics: ServerMetrics,
+        clock: Clock,
+        *,
+        longest_wait_seconds: float = 5.0,
+        answer_unlogged: bool = False,
+    ) -> None:
+        """`longest_wait_seconds` is the wait from which on requests are turned away.
+
+        `answer_unlogged` gives answers that the journal did not take, and counts them, instead of withholding them.
+        """
         self._endpoints = endpoints
         self._journal = journal
         self._metrics = metrics
         self._clock = clock
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="predict")
-        self._shadow_worker = ThreadPoolExecutor(1, thread_name_prefix="shadow")
-        self._shadowing: set[asyncio.Task[None]] = set()
+        self._longest_wait = longest_wait_seconds
+        self._answer_unlogged = answer_unlogged
+        self._queues: WeakSet[_Queue] = WeakSet()  # a queue goes with its version
 
-    async def predict(self, received: Received, body: bytes) -> Answer:
-        """Answer rows.
+    def submit(self, received: Received, dialect: Dialect, body: bytes, tell: Tell) -> None:
+        """Take a request; `tell` is called with its reply, now or later, and in any case."""
+        route = None
+        try:
+            active = self._endpoints.find(received.model).serving()
+            route, ids = _chosen(active, received, dialect, body)
+            ask = _asked(active, route, ids, received, dialect, body, tell)
+            (ask.loaded.queue or self._queue(ask.loaded)).submit(ask, ask.deadline)
+        except MainspringError as error:
+            self._refuse(received, route, error, tell)
+        except Exception:
+            # The edge of the process: whatever was not foreseen becomes a 500, and the server goes on.
+            _log.exception("a request for %s failed", received.model)
+            self._refuse(received, route, _failed(), tell)
 
-        Raises:
-            MainspringError: nothing was answered and nothing written; the error says why and where.
-        """
-        return predict_answer(received.model, await self._answered(received, lambda: _rows_of(body)))
-
-    async def infer(self, received: Received, body: bytes) -> InferAnswer:
-        """Answer Open Inference tensors; raises as `predict` does."""
-        return infer_answer(received.model, await self._answered(received, lambda: _tensors_of(body)))
+    async def answer(self, received: Received, dialect: Dialect, body: bytes) -> Reply:
+        """Return the reply to a request, an error's too."""
+        told: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self.submit(received, dialect, body, lambda reply: None if told.done() else told.set_result(reply))
+        return await told
 
     def feedback(self, body: bytes) -> FeedbackAnswer:
         """Write labels down.
@@ -102,126 +92,224 @@ class PredictionService:
             MainspringError: none of them was written; the error says why and where.
         """
         feedback = bodies.decode_feedback(body)
-        _check_size(len(feedback.labels), "labels")
+        check_size(len(feedback.labels), "labels")
         active = self._endpoints.find(feedback.model).serving()
         signature = active.loaded[active.table.champion.version].predictor.signature
         at = _moment(feedback.at, "at") or to_iso(self._clock.now())
         record = label_record(feedback, signature, at)
-        self._write(encode_record(record), feedback.model)
+        try:
+            self._journal.append(encode_record(record))
+        except Unavailable:
+            self._metrics.count("prediction_log_dropped_total", feedback.model)
+            raise
         self._metrics.count("model_feedback_labels_total", feedback.model, by=len(record.ids))
         return FeedbackAnswer(len(record.ids))
 
+    def running_seconds(self) -> float:
+        """Return how long the longest batch under way has been running."""
+        return max((queue.running_seconds for queue in self._queues), default=0.0)
+
     async def close(self) -> None:
-        """Wait for the shadows that are under way."""
-        if self._shadowing:
-            await asyncio.wait(self._shadowing)
-        self._worker.shutdown()
-        self._shadow_worker.shutdown()
+        """Wait for what is under way, the shadows too."""
+        while not all(queue.is_idle for queue in self._queues):
+            await asyncio.sleep(_CLOSE_POLL_SECONDS)
+        for queue in self._queues:
+            queue.close()
 
-    async def _answered(self, received: Received, read: Callable[[], Asked]) -> Scored:
-        """Score and write down, and count how it went."""
-        model, version, role = "", "", ""
-        try:
-            active = self._endpoints.find(received.model).serving()
-            model = received.model
-            asked = read()
-            first_id = new_id()
-            key = received.route_key or asked.request_id or first_id
-            route = _route_of(active, received.version, key)
-            version, role = str(route.version), route.role
-            event_at = _moment(received.event_at, "header x-event-at")
-            scored = await self._scored(active, route, asked, first_id)
-            self._record(received, scored, event_at)
-        except MainspringError as error:
-            self._metrics.count("model_requests_total", model, version, role, str(problem_of(error).status))
-            raise
-        self._metrics.count("model_requests_total", model, version, role, "200")
-        self._metrics.count("model_rows_total", model, version, role, by=scored.decoded.n_rows)
-        for kind, count in scored.decoded.warning_counts.items():
-            self._metrics.count("model_warnings_total", model, kind, by=count)
-        self._metrics.observe(model, version, time.perf_counter() - received.started)
-        self._shadow(active, received, scored, event_at, key)
-        return scored
-
-    async def _scored(self, active: Active, route: Route, asked: Asked, first_id: str) -> Scored:
-        loaded = active.loaded[route.version]
-        decoded = asked.decode(loaded.decoder)
-        scores = await self._run(self._worker, active.table.model, loaded, decoded)
-        ids = [first_id, *(new_id() for _ in range(decoded.n_rows - 1))]
-        return Scored(route, loaded, decoded, ids, scores, asked)
-
-    async def _run(
-        self, worker: ThreadPoolExecutor, model: str, loaded: LoadedVersion, decoded: Decoded
-    ) -> NDArray[np.float64]:
-        loop = asyncio.get_running_loop()
-        try:
-            scores = await loop.run_in_executor(worker, loaded.predictor.predict, decoded.columns)
-        except Exception as error:
-            # The model's own code may fail in any way; its request fails with it, and no other one.
-            _log.exception("version %d of %s failed", loaded.version, model)
-            raise MainspringError(
-                f"Version {loaded.version} of `{model}` failed: {type(error).__name__}: {error}",
-                where=f"models/{model}/versions/{loaded.version}",
-                next_step="the server's log has the trace; roll the version back if it goes on",
-            ) from error
-        if len(scores) != decoded.n_rows or not np.isfinite(scores).all():
-            raise MainspringError(
-                f"Version {loaded.version} of `{model}` gave scores that are missing or not finite",
-                where=f"models/{model}/versions/{loaded.version}",
-                next_step="roll the version back, and test it on these rows",
-            )
-        return scores
-
-    def _record(self, received: Received, scored: Scored, event_at: str | None) -> None:
-        now = to_iso(self._clock.now())
-        record = PredictionRecord(
-            model=received.model,
-            version=scored.route.version,
-            route=scored.route.role,
-            at=event_at or now,
-            received_at=now,
-            request_id=scored.asked.request_id,
-            ids=scored.ids,
-            columns=scored.decoded.values,
-            scores=scored.scores.tolist(),
-            latency_ms=round(1000 * (time.perf_counter() - received.started), 3),
-            warnings=scored.decoded.warning_counts.total(),
+    def _queue(self, loaded: LoadedVersion) -> _Queue:
+        queue = loaded.queue = BatchQueue(
+            score, self._finish, longest_wait_seconds=self._longest_wait, durations=loaded.durations
         )
-        self._write(encode_record(record), received.model)
+        self._queues.add(queue)
+        return queue
 
-    def _write(self, payload: bytes, model: str) -> None:
+    def _finish(self, asks: list[Ask], outcome: Outcome) -> None:
+        for ask, error in outcome.failed:
+            self._refuse(ask.received, ask.route, error, ask.tell)
+        for scored in outcome.scored:
+            self._settle(scored)
+        model, version = asks[0].received.model, str(asks[0].loaded.version)
+        self._metrics.observe("model_queue_seconds", [outcome.began - asks[0].received.started], model, version)
+        self._metrics.observe("model_batch_seconds", [outcome.ended - outcome.began], model, version)
+
+    def _settle(self, scored: ScoredBlock) -> None:
+        """Write down what was scored, then answer."""
+        _share(scored)
         try:
-            self._journal.append(payload)
+            self._record(scored)
+        except MainspringError as error:
+            if not self._answer_unlogged:
+                for ask in scored.asks:
+                    self._refuse(ask.received, ask.route, error, ask.tell)
+                return
+        for ask in scored.asks:
+            try:
+                reply = ask.dialect.answer(ask)
+            except Exception:
+                # The edge of one request in a batch: the others are still to be answered.
+                _log.exception("an answer of %s could not be put together", ask.received.model)
+                reply = reply_of(_failed())
+            ask.tell(reply)
+        self._count(scored)
+        for ask in scored.asks:
+            if ask.active.has_shadow:
+                self._shadow(ask)
+
+    def _record(self, scored: ScoredBlock) -> None:
+        asks = scored.asks
+        if len({ask.route.role for ask in asks}) == 1:
+            self._write(scored)
+            return
+        # The version's role changed while these waited. Rare, so each is written down by itself.
+        start = 0
+        for ask in asks:
+            end = start + ask.n_rows
+            values = [column[start:end] for column in scored.block.values]
+            block = scored.block._replace(n_rows=ask.n_rows, values=values)
+            self._write(ScoredBlock([ask], block, scored.scores[start:end]))
+            start = end
+
+    def _write(self, scored: ScoredBlock) -> None:
+        asks, now = scored.asks, time.perf_counter()
+        first = asks[0]
+        record = BatchRecord(
+            model=first.received.model,
+            version=first.route.version,
+            route=first.route.role,
+            received_at=to_iso(self._clock.now()),
+            rows=[ask.n_rows for ask in asks],
+            event_at=[ask.event_at for ask in asks],
+            request_ids=[ask.question.request_id for ask in asks],
+            trace_ids=[ask.client_trace for ask in asks],
+            latency_ms=[round(1000 * (now - ask.received.started), 3) for ask in asks],
+            warnings=[sum(ask.warning_counts.values()) if ask.warnings else 0 for ask in asks],
+            ids=[identifier for ask in asks for identifier in ask.ids],
+            columns=dict(zip(first.loaded.typed.names, scored.block.values, strict=True)),
+            scores=scored.scores.tolist(),
+        )
+        try:
+            self._journal.append(encode_record(record))
         except Unavailable:
-            self._metrics.count("prediction_log_dropped_total", model)
+            self._metrics.count("prediction_log_dropped_total", first.received.model, by=len(asks))
             raise
 
-    def _shadow(self, active: Active, received: Received, scored: Scored, event_at: str | None, key: str) -> None:
-        """Let the shadows see the request, after its answer is settled and beside it."""
-        for route in active.table.routes:
-            if route.role != "shadow" or not is_chosen(route, active.table.model, key):
-                continue
-            if len(self._shadowing) >= _MOST_SHADOWED:
-                self._metrics.count("shadow_dropped_total", active.table.model)
-                continue
-            task = asyncio.create_task(self._shadow_one(active, route, received, scored, event_at))
-            self._shadowing.add(task)
-            task.add_done_callback(self._shadowing.discard)
+    def _count(self, scored: ScoredBlock) -> None:
+        now, metrics = time.perf_counter(), self._metrics
+        for role, group in groupby(scored.asks, lambda ask: ask.route.role):
+            asks = list(group)
+            model, version = asks[0].received.model, str(asks[0].route.version)
+            metrics.count("model_requests_total", model, version, role, "200", by=len(asks))
+            metrics.count("model_rows_total", model, version, role, by=sum(ask.n_rows for ask in asks))
+            metrics.observe(
+                "model_request_duration_seconds", [now - ask.received.started for ask in asks], model, version
+            )
+        metrics.observe("model_batch_rows", [scored.block.n_rows], model, version)
+        if scored.block.surprising is not None:
+            for ask in scored.asks:
+                for kind, count in ask.warning_counts.items():
+                    metrics.count("model_warnings_total", model, kind, by=count)
 
-    async def _shadow_one(
-        self, active: Active, route: Route, received: Received, scored: Scored, event_at: str | None
-    ) -> None:
-        model, loaded = active.table.model, active.loaded[route.version]
-        started, status = time.perf_counter(), 200
+    def _refuse(self, received: Received, route: Route | None, error: MainspringError, tell: Tell) -> None:
+        reply = reply_of(error)
+        version, role = (str(route.version), route.role) if route else ("", "")
+        # A name that is not served here is no label: anybody could make as many as they like.
+        model = received.model if self._endpoints.knows(received.model) else ""
+        self._metrics.count("model_requests_total", model, version, role, str(reply.status))
+        tell(reply)
+
+    def _shadow(self, ask: Ask) -> None:
+        """Let the shadows see a request, after its answer is settled and beside it."""
+        key = ask.received.header(b"x-route-key") or ask.question.request_id or ask.ids[0]
+        for route in ask.active.table.routes:
+            if route.role == "shadow" and is_chosen(route, ask.received.model, key):
+                self._shadow_one(route, ask.active.loaded[route.version], ask)
+
+    def _shadow_one(self, route: Route, loaded: LoadedVersion, ask: Ask) -> None:
+        model = ask.received.model
+        queue = loaded.shadow_queue
+        if queue is None:
+            queue = loaded.shadow_queue = BatchQueue(
+                score, self._finish_shadow, longest_wait_seconds=math.inf, durations=loaded.durations, inline=False
+            )
+            self._queues.add(queue)
+        if queue.n_waiting >= _MOST_SHADOWED:
+            self._metrics.count("shadow_dropped_total", model)
+            return
+        beside = ask.received._replace(started=time.perf_counter())
         try:
-            decoded = scored.asked.decode(loaded.decoder)  # its signature may be another
-            scores = await self._run(self._shadow_worker, model, loaded, decoded)
-            seen = Scored(route, loaded, decoded, scored.ids, scores, scored.asked)
-            beside = Received(model, None, received.event_at, received.route_key, started)
-            self._record(beside, seen, event_at)
+            question = ask.question
+            if loaded.decoder.signature.columns != ask.loaded.decoder.signature.columns:
+                question = ask.dialect.read(loaded, ask.received, ask.body)  # its signature is another
         except MainspringError as error:
-            status = problem_of(error).status
-        self._metrics.count("model_requests_total", model, str(route.version), route.role, str(status))
+            self._refuse(beside, route, error, _tell_nobody)
+            return
+        active, at, n_rows = ask.active, ask.event_at, ask.n_rows
+        queue.submit(
+            Ask(beside, ask.dialect, b"", question, active, route, loaded, _tell_nobody, at, math.inf, n_rows, ask.ids)
+        )
+
+    def _finish_shadow(self, asks: list[Ask], outcome: Outcome) -> None:
+        for ask, error in outcome.failed:
+            self._refuse(ask.received, ask.route, error, _tell_nobody)
+        for scored in outcome.scored:
+            _share(scored)
+            try:
+                self._record(scored)
+            except MainspringError:
+                continue  # counted where it was written
+            first = scored.asks[0]
+            labels = first.received.model, str(first.route.version), "shadow", "200"
+            self._metrics.count("model_requests_total", *labels, by=len(scored.asks))
+
+
+def _chosen(active: Active, received: Received, dialect: Dialect, body: bytes) -> tuple[Route, list[str]]:
+    """Return the route that answers, and the request's first id where that decided."""
+    if received.version is not None:
+        return _route_of(active, received.version), []
+    if not active.has_canary:
+        return active.champion, []
+    key = received.header(b"x-route-key") or dialect.request_id(body)
+    ids = [] if key is not None else new_ids(1)
+    return choose(active.table, key or ids[0]), ids
+
+
+def _asked(
+    active: Active, route: Route, ids: list[str], received: Received, dialect: Dialect, body: bytes, tell: Tell
+) -> Ask:
+    loaded = active.loaded[route.version]
+    question = dialect.read(loaded, received, body)
+    headers, n_rows = received.headers, question.n_rows
+    event_at = _moment(received.header(b"x-event-at"), "header x-event-at") if b"x-event-at" in headers else None
+    deadline = _deadline(received) if b"x-timeout-ms" in headers else math.inf
+    if ids:
+        ids += new_ids(n_rows - 1)
+    return Ask(received, dialect, body, question, active, route, loaded, tell, event_at, deadline, n_rows, ids)
+
+
+def _share(scored: ScoredBlock) -> None:
+    """Give each request its part of what was scored, and its warnings."""
+    unnamed = [ask for ask in scored.asks if not ask.ids]
+    ids = new_ids(sum(ask.n_rows for ask in unnamed))
+    start = 0
+    for ask in unnamed:
+        ask.ids = ids[start : start + ask.n_rows]
+        start += ask.n_rows
+    surprising, start = scored.block.surprising, 0
+    for ask in scored.asks:
+        end = start + ask.n_rows
+        ask.scores = scored.scores[start:end]
+        if surprising is not None and surprising[start:end].any():
+            values = [column[start:end] for column in scored.block.values]
+            ask.warnings, ask.warning_counts = ask.loaded.decoder.warnings(values, ask.question.where)
+        start = end
+
+
+def _tell_nobody(reply: Reply) -> None:
+    """Be the client of a shadow."""
+
+
+def _failed() -> MainspringError:
+    return MainspringError("The server failed", next_step="the server's log has the trace")
 
 
 def _moment(text: str | None, where: str) -> str | None:
@@ -233,36 +321,14 @@ def _moment(text: str | None, where: str) -> str | None:
         raise Invalid(error.what, where=where, next_step=error.next_step) from error
 
 
-def _rows_of(body: bytes) -> Asked:
-    request = bodies.decode_predict(body)
-    _check_size(len(request.rows), "rows")
-    return Asked(request.id, lambda decoder: decoder.rows(request.rows))
+def _deadline(received: Received) -> float:
+    text = received.header(b"x-timeout-ms") or ""
+    if not (text.isascii() and text.isdigit() and 0 < len(text) < 10):
+        raise Invalid(f"`{text}` is no time to wait", where="header x-timeout-ms", next_step="whole milliseconds: 250")
+    return received.started + int(text) / 1000
 
 
-def _tensors_of(body: bytes) -> Asked:
-    request = bodies.decode_infer(body)
-    _check_size(max((len(tensor.data) for tensor in request.inputs), default=0), "rows")
-
-    def decode(decoder: RowDecoder) -> Decoded:
-        check_outputs(decoder.signature, request.outputs)
-        return decoder.tensors(request.inputs)
-
-    return Asked(request.id, decode, request.outputs)
-
-
-def _check_size(count: int, what: str) -> None:
-    if count > MOST_ROWS:
-        raise HttpRefusal(
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-            f"{count} {what} in one request; at most {MOST_ROWS} are taken",
-            where=what,
-            next_step="send them in several requests, or score files with `mainspring predict`",
-        )
-
-
-def _route_of(active: Active, version: str | None, key: str) -> Route:
-    if version is None:
-        return choose(active.table, key)
+def _route_of(active: Active, version: str) -> Route:
     is_number = version.isascii() and version.isdigit() and len(version) < 10
     route = route_for(active.table, int(version)) if is_number else None
     if route is None or route.role == "shadow":

@@ -53,13 +53,17 @@ class Warn(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """The answer to a predict request; `warnings` lists the first ones."""
+    """The answer to a predict request; `warnings` lists the first ones.
+
+    `trace_id` is the client's (W3C Trace Context), or the id of the first prediction.
+    """
 
     model: str
     version: int
     route: Literal["champion", "canary", "shadow"]
     predictions: list[Prediction]
-    warnings: list[Warn] = []
+    trace_id: str = ""
+    warnings: Sequence[Warn] = ()
     id: str | None = None
 
 
