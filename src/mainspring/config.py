@@ -35,6 +35,7 @@ SETTINGS: tuple[Setting, ...] = (
         "executor", "", "where steps run: in-process, processes:N, ray:ADDRESS, dask:ADDRESS", "MAINSPRING_EXECUTOR"
     ),
     Setting("actor", "", "who acts, in the audit log (default: the login name)", "MAINSPRING_ACTOR"),
+    Setting("login", "off", "on: the control server asks everybody for a login", "MAINSPRING_LOGIN"),
     Setting("oidc_issuer", "", "address of the OpenID Connect issuer whose logins are taken", "MAINSPRING_OIDC_ISSUER"),
     Setting("oidc_audience", "", "the audience that the issuer's tokens for us name", "MAINSPRING_OIDC_AUDIENCE"),
     Setting(

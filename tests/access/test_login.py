@@ -123,14 +123,14 @@ def test_a_token_ends_when_it_is_revoked_or_its_owner_is_switched_off(login: Log
 
 
 def test_a_scope_narrows_what_the_owner_may(login: Login, store) -> None:
-    _, text = create_token(store, "bot", scope=["read", "create:runs"], actor="ada", at=NOW)
+    _, text = create_token(store, "bot", scope=["read", "write:runs"], actor="ada", at=NOW)
     actor = login.who(f"Bearer {text}", HERE)
     assert login.may(actor, "read", Resource("models", "m"))
-    assert login.may(actor, "create", Resource("runs"))
-    assert not login.may(actor, "create", Resource("experiments"))
+    assert login.may(actor, "write", Resource("runs"))
+    assert not login.may(actor, "write", Resource("experiments"))
     assert not login.may(actor, "read", Resource("users"))
-    assert parse_scope(["create+update:runs/a*"])[0].resources == ("runs/a*",)
-    for wrong in ("reed", "read:modles", "read+:runs", ""):
+    assert parse_scope(["write+delete:models/a*"])[0].resources == ("models/a*",)
+    for wrong in ("reed", "read:modles", "read+:runs", "read:runs/7", ""):
         with pytest.raises(Invalid):
             create_token(store, "bot", scope=[wrong], actor="ada", at=NOW)
     for lasts in (timedelta(0), timedelta(days=-1), timedelta(days=99999)):

@@ -23,7 +23,7 @@ NOW = datetime(2026, 5, 1, tzinfo=UTC)
 #: verb, resource -> the built-in roles that may
 ALLOWED = [
     ("read", Resource("models", "churn"), {"viewer", "data-scientist", "reviewer", "operator", "admin"}),
-    ("create", Resource("runs", ""), {"data-scientist", "operator", "admin"}),
+    ("write", Resource("runs", ""), {"data-scientist", "operator", "admin"}),
     ("delete", Resource("experiments", "7"), {"data-scientist", "operator", "admin"}),
     ("delete", Resource("models", "churn"), {"operator", "admin"}),
     ("move", Resource("models", "churn", alias="champion"), {"reviewer", "operator", "admin"}),
@@ -31,8 +31,8 @@ ALLOWED = [
     ("approve", Resource("models", "churn"), {"reviewer", "admin"}),
     ("override", Resource("models", "churn"), {"operator", "admin"}),
     ("read", Resource("audit"), {"reviewer", "operator", "admin"}),
-    ("create", Resource("users", "x"), {"admin"}),
-    ("create", Resource("webhooks"), {"operator", "admin"}),
+    ("write", Resource("users", "x"), {"admin"}),
+    ("write", Resource("webhooks"), {"operator", "admin"}),
 ]
 
 
@@ -75,6 +75,7 @@ def test_conditions_on_tags_and_aliases_narrow_a_grant() -> None:
         ({"X": [{"allow": "read", "resources": "*"}]}, "not a role"),
         ({"x": [{"allow": "reed", "resources": "*"}]}, "Did you mean `read`"),
         ({"x": [{"allow": "read", "resources": "modles/*"}]}, "Did you mean `models`"),
+        ({"x": [{"allow": "read", "resources": "runs/7*"}]}, "Only models are told apart"),
         ({"x": [{"allow": "read"}]}, r"x\[0\].resources"),
         ({"x": [{"allow": "read", "resources": "*", "when": 1}]}, r"x\[0\]"),
         ({"x": [{"allow": [1], "resources": "*"}]}, r"x\[0\].allow"),

@@ -27,10 +27,10 @@ class Answer(NamedTuple):
 class Server:
     """One control server over the workspace `home`."""
 
-    def __init__(self, home: Path, **environment: str) -> None:
+    def __init__(self, home: Path, *options: str, **environment: str) -> None:
         self.home = home
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "mainspring", "server", "--port", "0"],
+            [sys.executable, "-m", "mainspring", "server", "--port", "0", *options],
             env={**os.environ, "MAINSPRING_HOME": str(home), "MAINSPRING_ACTOR": "ada", **environment},
             stdout=subprocess.PIPE,
             text=True,

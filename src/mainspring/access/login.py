@@ -101,6 +101,18 @@ class Login:
         self._store.change(Event("access.denied", str(resource), details, actor.name), lambda _: None)
         raise Denied(f"`{actor.name}` may not {verb} {resource}", next_step="ask an admin for a role that allows it")
 
+    def authorise_some(self, actor: Actor, verb: str, kind: str) -> None:
+        """Make sure that an actor may do this to anything of a kind at all; of the thing itself it is asked later.
+
+        Raises:
+            Denied: there is nothing of the kind that the actor may do this to.
+        """
+        if actor.roles is None:
+            return
+        in_scope = not actor.scope or any(grant.may_fit(verb, kind) for grant in parse_scope(actor.scope))
+        if not in_scope or not any(grant.may_fit(verb, kind) for grant in find_grants(self._store, actor.roles)):
+            self.authorise(actor, verb, Resource(kind))  # says no, and writes it down
+
     def may(self, actor: Actor, verb: str, resource: Resource) -> bool:
         """Whether an actor may do this; asks without a trace."""
         if actor.roles is None:

@@ -5,7 +5,7 @@ data of the same shape as the roles that people write in a file:
 
     steward:
       - {allow: [read], resources: ["*"]}
-      - {allow: [update, move], resources: ["models/*"], tags: {team: risk}, aliases: [staging]}
+      - {allow: [write, move], resources: ["models/*"], tags: {team: risk}, aliases: [staging]}
 """
 
 import json
@@ -28,6 +28,7 @@ __all__ = [
     "Grant",
     "Resource",
     "Role",
+    "check_pattern",
     "check_roles",
     "decide",
     "find_grants",
@@ -37,8 +38,9 @@ __all__ = [
     "set_role",
 ]
 
-#: What can be done. `move` points an alias or a stage; `override` goes past missing gates and approvals.
-VERBS = ("read", "create", "update", "delete", "move", "approve", "comment", "override")
+#: What can be done. `write` makes and changes, `move` points an alias or a stage; `override` goes past missing gates
+#: and approvals.
+VERBS = ("read", "write", "delete", "move", "approve", "comment", "override")
 #: What it can be done to; a resource is written ``kind/name``.
 KINDS = (
     "artifacts",
@@ -82,6 +84,12 @@ class Grant:
     tags: Mapping[str, str] = field(default_factory=dict)
     aliases: tuple[str, ...] = ()
 
+    def may_fit(self, verb: str, kind: str) -> bool:
+        """Whether this grant could allow the verb on some resource of the kind."""
+        return (verb in self.allow or "*" in self.allow) and any(
+            each == "*" or each.startswith(f"{kind}/") for each in self.resources
+        )
+
     def fits(self, verb: str, resource: Resource) -> bool:
         """Whether this grant allows the verb on the resource."""
         if verb not in self.allow and "*" not in self.allow:
@@ -113,8 +121,8 @@ _WORK = tuple(f"{kind}/*" for kind in ("artifacts", "data", "experiments", "runs
 _READ = Grant(("read",), _SEEN)
 _LEARN = (
     _READ,
-    Grant(("create", "update", "delete"), _WORK),
-    Grant(("create", "update", "comment"), ("models/*",)),
+    Grant(("write", "delete"), _WORK),
+    Grant(("write", "comment"), ("models/*",)),
 )
 #: The roles that are always there. A data scientist moves every alias but the one that serves.
 BUILT_IN: dict[str, Role] = {
@@ -132,7 +140,7 @@ BUILT_IN: dict[str, Role] = {
             (
                 *_LEARN,
                 Grant(("delete", "move", "override"), ("models/*",)),
-                Grant(("update",), ("incidents/*",)),
+                Grant(("write",), ("incidents/*",)),
                 Grant(("*",), ("webhooks/*",)),
                 Grant(("read",), ("audit/*",)),
             ),
@@ -174,21 +182,32 @@ def _grant(document: object, where: str) -> Grant:
     if not isinstance(document, Mapping) or not set(document) <= {"allow", "resources", "tags", "aliases"}:
         raise Invalid("A grant has allow, resources, and perhaps tags and aliases", where=where)
     allow = _words(document.get("allow"), f"{where}.allow")
-    resources = _words(document.get("resources"), f"{where}.resources")
+    named = _words(document.get("resources"), f"{where}.resources")
+    resources = tuple(check_pattern(each, f"{where}.resources") for each in named)
     for verb in allow:
         if verb not in (*VERBS, "*"):
             raise Invalid(f"`{verb}` is no verb", where=f"{where}.allow", next_step=nearest(verb, VERBS))
-    for pattern in resources:
-        kind = pattern.partition("/")[0]
-        if kind not in KINDS and "*" not in kind:
-            raise Invalid(
-                f"`{kind}` is no kind of resource", where=f"{where}.resources", next_step=nearest(kind, KINDS)
-            )
     tags = document.get("tags", {})
     if not isinstance(tags, Mapping):
         raise Invalid("tags is a mapping of keys to patterns", where=f"{where}.tags")
     aliases = _words(document["aliases"], f"{where}.aliases") if "aliases" in document else ()
     return Grant(allow, resources, {str(key): str(value) for key, value in tags.items()}, aliases)
+
+
+def check_pattern(pattern: str, where: str) -> str:
+    """Return what fits the resources that somebody names: ``*``, a kind, or ``models/`` with a pattern of names.
+
+    Raises:
+        Invalid: there is no such kind, or its resources are not told apart by name.
+    """
+    kind, _, names = pattern.partition("/")
+    if kind == "*" and names in ("", "*"):
+        return "*"
+    if kind not in KINDS:
+        raise Invalid(f"`{kind}` is no kind of resource", where=where, next_step=nearest(kind, KINDS))
+    if kind != "models" and names not in ("", "*"):
+        raise Invalid(f"Only models are told apart by name, and not {kind}", where=where, next_step=f"write {kind}/*")
+    return f"{kind}/{names or '*'}"
 
 
 def _words(value: object, where: str) -> tuple[str, ...]:

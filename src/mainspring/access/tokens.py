@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from mainspring.access.roles import KINDS, VERBS, Grant
+from mainspring.access.roles import VERBS, Grant, check_pattern
 from mainspring.access.users import find_user
 from mainspring.domain.moments import to_iso
 from mainspring.errors import Invalid, NotFound, nearest
@@ -75,8 +75,8 @@ def create_token(
 def parse_scope(scope: Sequence[str]) -> list[Grant]:
     """Read a scope: verbs joined by ``+``, and after a colon what they are good for.
 
-    >>> parse_scope(["read", "create+update:runs/*"])[1]
-    Grant(allow=('create', 'update'), resources=('runs/*',), tags={}, aliases=())
+    >>> parse_scope(["read", "write+delete:runs"])[1]
+    Grant(allow=('write', 'delete'), resources=('runs/*',), tags={}, aliases=())
 
     Raises:
         Invalid: a verb or a kind is not known.
@@ -87,11 +87,7 @@ def parse_scope(scope: Sequence[str]) -> list[Grant]:
         for verb in verbs.split("+"):
             if verb not in (*VERBS, "*"):
                 raise Invalid(f"`{verb}` is no verb", where="scope", next_step=nearest(verb, VERBS))
-        kind = (pattern or "*").partition("/")[0]
-        if kind not in KINDS and "*" not in kind:
-            raise Invalid(f"`{kind}` is no kind of resource", where="scope", next_step=nearest(kind, KINDS))
-        whole = f"{kind}/*" if "/" not in pattern else pattern
-        grants.append(Grant(tuple(verbs.split("+")), (whole,)))
+        grants.append(Grant(tuple(verbs.split("+")), (check_pattern(pattern or "*", "scope"),)))
     return grants
 
 

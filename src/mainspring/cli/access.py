@@ -104,7 +104,7 @@ def tokens_command() -> None:
 
     \b
     Example:
-      mainspring tokens create --for ci --scope read --scope create+update:runs --expires 90d
+      mainspring tokens create --for ci --scope read --scope write:runs --expires 90d
     """
 
 

@@ -2,6 +2,7 @@
 
 import click
 
+from mainspring.config import value_of
 from mainspring.server.main import run_server
 from mainspring.workspace import Workspace
 
@@ -11,15 +12,21 @@ __all__ = ["server_command"]
 @click.command("server")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
 @click.option("--port", default=5000, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
-def server_command(host: str, port: int) -> None:
+@click.option("--login/--no-login", default=None, help="Ask everybody for a login; needed to listen beyond loopback.")
+def server_command(host: str, port: int, login: bool | None) -> None:
     """Serve tracking and registry over HTTP, on MLflow's REST paths and the native API, until Ctrl-C.
 
     \b
     Example:
       mainspring server --port 5000
       MLFLOW_TRACKING_URI=http://127.0.0.1:5000 python train.py
+      mainspring server --host 0.0.0.0 --login
     """
     with Workspace() as workspace:
         run_server(
-            workspace, host=host, port=port, ready=lambda url: click.echo(f"Control server at {url}. Ctrl-C ends it.")
+            workspace,
+            host=host,
+            port=port,
+            ready=lambda url: click.echo(f"Control server at {url}. Ctrl-C ends it."),
+            needs_login=login if login is not None else value_of("login") == "on",
         )

@@ -111,11 +111,11 @@ def options_of(arguments: Sequence[str]) -> Options:
     return options
 
 
-def listening_socket(host: str, port: int) -> socket.socket:
-    """Return a socket that listens on this machine alone; port 0 takes a free one.
+def listening_socket(host: str, port: int, *, is_guarded: bool = False) -> socket.socket:
+    """Return a socket that listens on this machine alone, or anywhere when logins guard it; port 0 takes a free one.
 
     Raises:
-        Invalid: the host is reachable from outside.
+        Invalid: the host is reachable from outside, and nobody would ask who asks.
         Unavailable: the port is taken.
     """
     if host == "localhost":
@@ -124,7 +124,7 @@ def listening_socket(host: str, port: int) -> socket.socket:
         address = ipaddress.ip_address(host)
     except ValueError as error:
         raise Invalid(f"`{host}` is not an address", where="--host", next_step="use 127.0.0.1 or ::1") from error
-    if not address.is_loopback:
+    if not address.is_loopback and not is_guarded:
         raise Invalid(
             f"The server would listen on {host}, where anybody could ask it",
             where="--host",

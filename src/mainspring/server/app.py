@@ -7,13 +7,16 @@ and a framework's request objects would cost more than the work behind them.
 import logging
 import re
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 
 import msgspec
 
-from mainspring.errors import MainspringError
+from mainspring.access.login import Login
+from mainspring.errors import MainspringError, Throttled, Unauthenticated
 from mainspring.serve.problems import problem_of
+from mainspring.server.admission import admit
 from mainspring.server.call import Call, Gone, Message, NoRoute, Receive, Reply, Route, Send, TooLarge
 from mainspring.server.mlflow import MLFLOW_ROUTES
 from mainspring.server.mlflow.errors import mlflow_error
@@ -31,8 +34,9 @@ _encode = msgspec.json.Encoder().encode
 class ControlApp:
     """The application over one workspace."""
 
-    def __init__(self, workspace: Workspace) -> None:
+    def __init__(self, workspace: Workspace, login: Login) -> None:
         self._workspace = workspace
+        self._login = login
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="reader")
         self._fixed: dict[tuple[str, str], Route] = {}
         self._open: list[tuple[str, re.Pattern[str], Route]] = []
@@ -71,9 +75,11 @@ class ControlApp:
             query_string=scope["query_string"],
             headers=dict(scope["headers"]),
             receive=receive,
-            actor=self._workspace.actor,
+            login=self._login,
+            address=(scope.get("client") or ("",))[0],
         )
         route = self._find(call)
+        call.who = await admit(call, route)
         answer = await route.answer(call)
         return answer if isinstance(answer, Reply) else Reply(_encode(answer))
 
@@ -95,6 +101,15 @@ def _pattern(path: str) -> re.Pattern[str]:
 
 
 def _told(path: str, error: MainspringError) -> Reply:
+    reply = _told_in_its_words(path, error)
+    if isinstance(error, Unauthenticated):
+        return replace(reply, headers=(*reply.headers, ("www-authenticate", 'Basic realm="mainspring"')))
+    if isinstance(error, Throttled):
+        return replace(reply, headers=(*reply.headers, ("retry-after", "5")))
+    return reply
+
+
+def _told_in_its_words(path: str, error: MainspringError) -> Reply:
     if path.startswith(("/api/mainspring", "/ajax-api/mainspring")) or not path.startswith(("/api/", "/ajax-api/")):
         problem = problem_of(error)
         return Reply(_encode(problem), problem.status, "application/problem+json")

@@ -14,7 +14,11 @@ from urllib.parse import parse_qs
 
 import msgspec
 
+from mainspring.access.login import Actor, Login
+from mainspring.access.roles import Resource
+from mainspring.access.users import roles_held
 from mainspring.errors import Invalid, NotFound
+from mainspring.registry.control import Mover
 from mainspring.store.protocol import EventOf, Store, Transaction
 from mainspring.workspace import Workspace
 
@@ -55,7 +59,7 @@ class Reply:
 class Route(NamedTuple):
     """A method and a path (``{name}`` stands for one part, ``{name...}`` for the rest) and what answers.
 
-    `needs` is the verb that the caller must be allowed, such as ``runs.write``; empty where anybody may ask.
+    `needs` is what the caller must be allowed, as kind and verb of `access` (``runs.write``); empty: anybody may ask.
     """
 
     method: str
@@ -75,8 +79,29 @@ class Call:
     query_string: bytes
     headers: dict[bytes, bytes]
     receive: Receive
+    login: Login
+    address: str = ""
     names: dict[str, str] = field(default_factory=dict)
-    actor: str = ""
+    who: Actor = field(default=Actor("", ()))
+
+    @property
+    def actor(self) -> str:
+        """The name of who asks, for the audit log."""
+        return self.who.name
+
+    @property
+    def mover(self) -> Mover:
+        """Who asks, as the rules of aliases see it. Reads the database where nobody has logged in."""
+        roles = self.who.roles
+        return Mover(self.actor, roles_held(self.store, self.actor) if roles is None else roles)
+
+    def allow(self, verb: str, resource: Resource) -> None:
+        """Make sure that who asks may do this to that; reads the database, so a thread asks it.
+
+        Raises:
+            Denied: no role allows it.
+        """
+        self.login.authorise(self.who, verb, resource)
 
     @property
     def store(self) -> Store:

@@ -6,6 +6,11 @@ from collections.abc import Callable
 
 import uvicorn
 
+from mainspring.access.login import Login
+from mainspring.access.oidc import Issuer
+from mainspring.access.users import list_users
+from mainspring.config import value_of
+from mainspring.errors import Invalid
 from mainspring.serve.main import listening_socket
 from mainspring.server.app import ControlApp
 from mainspring.workspace import Workspace
@@ -16,16 +21,19 @@ _KEEP_ALIVE_SECONDS = 75
 _GRACE_SECONDS = 20
 
 
-def run_server(workspace: Workspace, *, host: str, port: int, ready: Callable[[str], None]) -> None:
+def run_server(
+    workspace: Workspace, *, host: str, port: int, ready: Callable[[str], None], needs_login: bool = False
+) -> None:
     """Serve until SIGTERM or SIGINT; requests under way are answered. `ready` is told the URL once it listens.
 
     Raises:
-        Invalid: the host is reachable from outside.
+        Invalid: the host is reachable from outside and no login is asked for, or nobody could log in.
         Unavailable: the port is taken.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    listener = listening_socket(host, port)
-    app = ControlApp(workspace)
+    login = login_of(workspace, needs_login=needs_login)
+    listener = listening_socket(host, port, is_guarded=needs_login)
+    app = ControlApp(workspace, login)
     config = uvicorn.Config(
         app,
         lifespan="off",
@@ -39,10 +47,32 @@ def run_server(workspace: Workspace, *, host: str, port: int, ready: Callable[[s
     )
     server = uvicorn.Server(config)
     address, number = listener.getsockname()[:2]
-    _ = workspace.store  # tables are made or mended before anybody can ask
     ready(f"http://[{address}]:{number}" if ":" in address else f"http://{address}:{number}")
     try:
         server.run(sockets=[listener])
     finally:
         app.close()
         listener.close()
+
+
+def login_of(workspace: Workspace, *, needs_login: bool) -> Login:
+    """Return what lets requests into a workspace; its tables are made or mended before anybody can ask.
+
+    Raises:
+        Invalid: a login is asked for, and there is nobody who could.
+    """
+    issuer = None
+    if url := value_of("oidc_issuer"):
+        issuer = Issuer(
+            url,
+            audience=value_of("oidc_audience"),
+            name_claim=value_of("oidc_name_claim"),
+            roles_claim=value_of("oidc_roles_claim"),
+        )
+    if needs_login and issuer is None and not list_users(workspace.store):
+        raise Invalid(
+            "A login would be asked for, and there is no user yet",
+            where="--login",
+            next_step="mainspring users create NAME --role admin",
+        )
+    return Login(workspace.store, owner=workspace.actor, is_required=needs_login, issuer=issuer, clock=workspace.clock)

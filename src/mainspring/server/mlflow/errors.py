@@ -11,6 +11,8 @@ from mainspring.errors import (
     MainspringError,
     NotFound,
     Refused,
+    Throttled,
+    Unauthenticated,
     Unavailable,
 )
 from mainspring.server.call import NoRoute
@@ -29,8 +31,10 @@ _CODES: tuple[tuple[type[MainspringError], str, int], ...] = (
     (InvalidState, "INVALID_STATE", 500),
     (Invalid, "INVALID_PARAMETER_VALUE", 400),
     (Conflict, "RESOURCE_ALREADY_EXISTS", 400),
+    (Unauthenticated, "UNAUTHENTICATED", 401),
     (Denied, "PERMISSION_DENIED", 403),
     (Refused, "PERMISSION_DENIED", 403),
+    (Throttled, "REQUEST_LIMIT_EXCEEDED", 429),
     (Unavailable, "TEMPORARILY_UNAVAILABLE", 503),
     (Corrupt, "DATA_LOSS", 500),
 )
