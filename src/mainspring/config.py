@@ -31,6 +31,7 @@ SETTINGS: tuple[Setting, ...] = (
         "MAINSPRING_STORE",
     ),
     Setting("artifacts", "", "folder for content-addressed bytes (default: in the workspace)", "MAINSPRING_ARTIFACTS"),
+    Setting("retention", "30d", "how long deleted runs can be restored, before gc erases them", "MAINSPRING_RETENTION"),
     Setting(
         "executor", "", "where steps run: in-process, processes:N, ray:ADDRESS, dask:ADDRESS", "MAINSPRING_EXECUTOR"
     ),

@@ -160,10 +160,10 @@ def test_a_missing_noun_and_a_missing_table_are_found(
 ) -> None:
     glossary = (ROOT / "docs" / "glossary.md").read_text()
     write("tests/glossary_nouns.txt", "alias\nflux\n")
-    write("docs/glossary.md", glossary.replace("`metric_points`", "points"))
+    write("docs/glossary.md", glossary.replace("`run_provenance`", "provenance"))
     assert told(tree.check_glossary(tmp_path)) == [
         "docs/glossary.md: no line for `flux`",
-        "docs/glossary.md: no line names the table `metric_points` of m0003_add_tracking",
+        "docs/glossary.md: no line names the table `run_provenance` of m0012_add_provenance",
     ]
 
 

@@ -14,6 +14,7 @@ import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
@@ -153,16 +154,49 @@ class LocalArtifactStore:
                 if is_digest(shelf.name + path.name):
                     yield Digest(shelf.name + path.name)
 
+    def claim(self, digest: Digest) -> bool:
+        """Whether the object is there; if so its time becomes now, and `remove` leaves it alone."""
+        place = self._place_of(digest)
+        try:
+            with self._lock(shared=True):
+                os.utime(place)
+        except OSError:  # not there, or not ours to claim: then it is put anew
+            return False
+        return True
+
+    def put_at(self, digest: Digest) -> datetime:
+        """Return when the object was put, for the last time where it was put again."""
+        return datetime.fromtimestamp(self.path_of(digest).stat().st_mtime, UTC)
+
+    def remove(self, digest: Digest, *, unless_put_since: datetime) -> bool:
+        """Remove an object that is there and that nobody has put since that moment; say whether that was so."""
+        place = self._place_of(digest)
+        try:
+            with self._lock(shared=False):
+                if place.stat().st_mtime >= unless_put_since.timestamp():
+                    return False
+                place.unlink()
+                return True
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise _outage(error, self.root) from error
+
     def _place_of(self, digest: str) -> Path:
         require_digest(digest)
         return self._objects / digest[:2] / digest[2:]
 
     def _holds(self, digest: Digest, size: int) -> bool:
         """Whether a put may be skipped; a file of the wrong size is a torn object, and the put must heal it."""
-        try:
-            return self._place_of(digest).stat().st_size == size
-        except FileNotFoundError:
-            return False
+        return self.claim(digest) and self._place_of(digest).stat().st_size == size
+
+    @contextlib.contextmanager
+    def _lock(self, *, shared: bool) -> Iterator[None]:
+        """Keep `remove` from coming between a put's look at an object and its claim on it."""
+        with (self.root / "remove.lock").open("ab") as stream:
+            if sys.platform != "win32":
+                fcntl.flock(stream, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+            yield
 
     def _write(self, fill: Callable[[BinaryIO], Digest]) -> Digest:
         """Let `fill` write a temporary file, then move it to the place its digest names."""

@@ -5,6 +5,7 @@ a reader can always tell whether it got what was put. The store knows nothing of
 """
 
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -56,6 +57,18 @@ class ArtifactStore(Protocol):
 
     def verify(self, digest: Digest) -> None:
         """Read the whole object and raise `Corrupt` if it is not what was put."""
+
+    def claim(self, digest: Digest) -> bool:
+        """Whether the object is there; if so it counts as put now, though nobody has its bytes at hand."""
+
+    def put_at(self, digest: Digest) -> datetime:
+        """Return when the object was put, for the last time where it was put again."""
+
+    def remove(self, digest: Digest, *, unless_put_since: datetime) -> bool:
+        """Remove an object that is there and was not put since that moment, and say whether that was so.
+
+        Safe beside writers: a put that returned after that moment finds, or makes, an object that stays.
+        """
 
     def digests(self) -> Iterator[Digest]:
         """Yield the digest of every object, in no particular order."""

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -22,7 +23,7 @@ from mainspring.errors import Conflict, Invalid, NotFound, nearest
 from mainspring.store.events import Event
 from mainspring.store.protocol import Row, Store, Transaction
 
-__all__ = ["DatasetVersion", "add_dataset", "checkout_dataset", "find_dataset", "list_datasets"]
+__all__ = ["DatasetVersion", "add_dataset", "artifact_roots", "checkout_dataset", "find_dataset", "list_datasets"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,12 @@ class DatasetVersion:
 
 
 _COLUMNS = "name, version, digest, file_name, size_bytes, n_rows, columns, source, created_at"
+
+
+def artifact_roots(snapshot: Transaction) -> Iterator[Digest]:
+    """Yield the objects of every dataset version."""
+    for (digest,) in snapshot.execute("SELECT digest FROM dataset_versions"):
+        yield Digest(digest)
 
 
 def add_dataset(

@@ -281,7 +281,7 @@ class Jobs:
         """Whether what a worker kept can be read here: a folder of the same name on another machine is another one."""
         if done.stored is None:
             return True
-        return all(self._context.artifacts.exists(each) for each in objects_in(done.stored.document))
+        return all(self._context.artifacts.claim(each) for each in objects_in(done.stored.document))
 
     def _done(self, job: Job, done: Done, value: object) -> Ended:
         self._seconds[job.call.step.name] = done.cpu_seconds

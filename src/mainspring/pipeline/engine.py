@@ -264,7 +264,7 @@ class _Run:
         changed = first_changed(result.reads, self._stamps)
         if changed is not None:
             return f"{changed.kind} `{changed.path}` changed"
-        if not all(self._context.artifacts.exists(each) for each in objects_in(result.stored.document)):
+        if not all(self._context.artifacts.claim(each) for each in objects_in(result.stored.document)):
             return "the kept result is gone from the artifact store"
         return ""
 

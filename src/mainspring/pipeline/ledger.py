@@ -5,10 +5,11 @@ files it read. A small value lives in its row; a large document is an artifact, 
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
+from mainspring.artifacts.collect import digests_in
 from mainspring.artifacts.digests import digest_of_bytes
 from mainspring.artifacts.protocol import ArtifactStore
 from mainspring.domain.ids import Digest, RunId, new_id
@@ -19,7 +20,18 @@ from mainspring.pipeline.reads import Read, Stamp
 from mainspring.store.events import Event
 from mainspring.store.protocol import Store, Transaction
 
-__all__ = ["CacheEntry", "Former", "KeptResult", "Ledger", "Result", "StepRow", "StepStatus", "steps_of"]
+__all__ = [
+    "CacheEntry",
+    "Former",
+    "KeptResult",
+    "Ledger",
+    "Result",
+    "StepRow",
+    "StepStatus",
+    "artifact_roots",
+    "forget_run",
+    "steps_of",
+]
 
 StepStatus = Literal["running", "finished", "failed"]
 
@@ -307,6 +319,19 @@ class Ledger:
         values = [(path, *stamp, digest) for path, (stamp, digest) in learned.items()]
         if values:
             self._store.record(lambda transaction: transaction.execute_many(_PUT_STAMP, values))
+
+
+def artifact_roots(snapshot: Transaction) -> Iterator[Digest]:
+    """Yield the objects that kept results, the steps of runs and their logs need."""
+    for texts in snapshot.execute("SELECT output, output_digest, recall FROM step_results"):
+        yield from (digest for text in texts for digest in digests_in(text))
+    for texts in snapshot.execute("SELECT output_digest, log FROM run_steps"):
+        yield from (digest for text in texts for digest in digests_in(text))
+
+
+def forget_run(transaction: Transaction, run_id: str) -> None:
+    """Drop the steps of a run that is erased; the results they made stay in the cache, for other runs."""
+    transaction.execute("DELETE FROM run_steps WHERE run_id = ?", (run_id,))
 
 
 def steps_of(store: Store, run_id: RunId) -> list[StepRow]:

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mainspring.artifacts.digests import digest_of_bytes
+from mainspring.artifacts.collect import digests_in
 from mainspring.artifacts.protocol import ArtifactStore
 from mainspring.domain.ids import Digest, RunId
 from mainspring.errors import Invalid, MainspringError, NotFound
@@ -30,7 +30,16 @@ from mainspring.store.protocol import Store, Transaction
 if TYPE_CHECKING:
     from mainspring.pipeline.step import Pipeline
 
-__all__ = ["Address", "Input", "Provenance", "ProvenanceRecorder", "pipeline_at", "provenance_of"]
+__all__ = [
+    "Address",
+    "Input",
+    "Provenance",
+    "ProvenanceRecorder",
+    "artifact_roots",
+    "forget_provenance",
+    "pipeline_at",
+    "provenance_of",
+]
 
 _FORMAT = 1
 # Larger files, and more than this together, are kept as dataset versions or not at all.
@@ -95,7 +104,11 @@ class ProvenanceRecorder:
         found = distributions()
         installed = json.dumps([[each.name, each.version, each.is_local] for each in found]).encode()
         is_local = any(each.name == "mainspring" and each.is_local for each in found)
-        locks = {str(each): self._put(each.read_bytes()) for each in lock_files(folder) if os.access(each, os.R_OK)}
+        locks = {
+            str(each): self.artifacts.put_bytes(each.read_bytes())
+            for each in lock_files(folder)
+            if os.access(each, os.R_OK)
+        }
         self._document = {
             "format": _FORMAT,
             "entry": asdict(entry) if entry is not None else None,
@@ -104,7 +117,7 @@ class ProvenanceRecorder:
             "path": _project_path(),
             "arguments": kept,
             "lost": lost,
-            "installed": self._put(installed),
+            "installed": self.artifacts.put_bytes(installed),
             "locks": locks,
             "machine": machine() | ({"own_code": own_code()} if is_local else {}),
         }
@@ -130,7 +143,7 @@ class ProvenanceRecorder:
         for file in files:
             if file not in self._code and file.endswith(".py"):
                 try:
-                    self._code[file] = self._put(Path(file).read_bytes())
+                    self._code[file] = self.artifacts.put_bytes(Path(file).read_bytes())
                 except OSError:  # gone since it was imported: what is left of it is in the fingerprints
                     continue
 
@@ -143,10 +156,6 @@ class ProvenanceRecorder:
                 lost[name] = error.what
         return kept, lost
 
-    def _put(self, data: bytes) -> Digest:
-        digest = digest_of_bytes(data)
-        return digest if self.artifacts.exists(digest) else self.artifacts.put_bytes(data)
-
     def _write(self) -> None:
         text = json.dumps({**self._document, "code": self._code})
 
@@ -158,6 +167,17 @@ class ProvenanceRecorder:
             )
 
         self.store.record(write)
+
+
+def artifact_roots(snapshot: Transaction) -> Iterator[Digest]:
+    """Yield the objects that runs need to be made again: code, arguments, inputs, the list of packages."""
+    for (document,) in snapshot.execute("SELECT document FROM run_provenance"):
+        yield from digests_in(document)
+
+
+def forget_provenance(transaction: Transaction, run_id: str) -> None:
+    """Drop what was kept of a run that is erased."""
+    transaction.execute("DELETE FROM run_provenance WHERE run_id = ?", (run_id,))
 
 
 def provenance_of(store: Store, artifacts: ArtifactStore, run_id: RunId) -> Provenance:
@@ -234,7 +254,7 @@ class _Inputs:
         except OSError:
             return Input(path, digest)
         has_room = self._bytes + stat.st_size <= _MOST_BYTES and self._count < _MOST_FILES
-        if has_room and stat.st_size <= _MOST_FILE_BYTES and not self.artifacts.exists(digest):
+        if has_room and stat.st_size <= _MOST_FILE_BYTES and not self.artifacts.claim(digest):
             with contextlib.suppress(MainspringError):  # gone or closed to us meanwhile: its digest is known
                 self.artifacts.put_file(Path(path))
             self._bytes, self._count = self._bytes + stat.st_size, self._count + 1

@@ -5,7 +5,7 @@ is found by a filter in `search.py`.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from mainspring.domain.ids import Digest
@@ -26,6 +26,7 @@ from mainspring.store.events import Event
 from mainspring.store.protocol import Row, Store, Transaction
 
 __all__ = [
+    "artifact_roots",
     "create_version",
     "delete_version",
     "describe_version",
@@ -45,6 +46,12 @@ VERSION_COLUMNS = (
     " source, location, run_link, logged_model, description, stage, updated_at"
 )
 _INSERT = f"INSERT INTO model_versions ({VERSION_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'None', ?)"
+
+
+def artifact_roots(snapshot: Transaction) -> Iterator[Digest]:
+    """Yield the bundle of every version."""
+    for (bundle,) in snapshot.execute("SELECT bundle FROM model_versions WHERE bundle IS NOT NULL"):
+        yield Digest(bundle)
 
 
 def register_version(

@@ -87,13 +87,29 @@ class PostgresStore:
 
     def read(self, sql: str, parameters: Sequence[Value] = ()) -> list[Row]:
         """Return the rows of a query, on a connection of the pool."""
+        return self._look(lambda connection: connection.execute(to_postgres(sql), parameters or None).fetchall())
+
+    def snapshot(self, look: Callable[[Transaction], T]) -> T:
+        """Return what `look` finds in the facts of one instant."""
+
+        def together(connection: "psycopg.Connection[Row]") -> T:
+            connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+            try:
+                return look(_PostgresTransaction(connection))
+            finally:
+                if not connection.closed:
+                    connection.execute("ROLLBACK")
+
+        return self._look(together)
+
+    def _look(self, use: "Callable[[psycopg.Connection[Row]], T]") -> T:
         with self._turn:
             while True:
                 self._group.check_open()
                 idled = bool(self._idle)
                 connection = self._idle.pop() if idled else self._connect(read_only=True)
                 try:
-                    return connection.execute(to_postgres(sql), parameters or None).fetchall()
+                    return use(connection)
                 except self._psycopg.Error as error:
                     # one that died while it idled says nothing about the server, and a query may be asked again
                     if not (connection.closed and idled):

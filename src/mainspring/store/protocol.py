@@ -40,6 +40,12 @@ class Store(Protocol):
     def read(self, sql: str, parameters: Sequence[Value] = ()) -> list[Row]:
         """Return the rows of a query; it sees every write that was acknowledged before the call."""
 
+    def snapshot(self, look: Callable[[Transaction], T]) -> T:
+        """Return what `look` finds; all its queries see the facts of one instant, and hold up no writer.
+
+        It cannot write, and may be run again where a connection was lost.
+        """
+
     def record(self, write: Callable[[Transaction], T]) -> T:
         """Write facts that were observed (metrics, step results, log segments): durable at return, not audited."""
 

@@ -100,11 +100,26 @@ class SqliteStore:
 
     def read(self, sql: str, parameters: Sequence[Value] = ()) -> list[Row]:
         """Return the rows of a query on this thread's own connection."""
+        return self._look(lambda connection: connection.execute(sql, parameters).fetchall())
+
+    def snapshot(self, look: Callable[[Transaction], T]) -> T:
+        """Return what `look` finds in the facts of one instant."""
+
+        def together(connection: sqlite3.Connection) -> T:
+            connection.execute("BEGIN")
+            try:
+                return look(_SqliteTransaction(connection))
+            finally:
+                connection.execute("ROLLBACK")
+
+        return self._look(together)
+
+    def _look(self, use: Callable[[sqlite3.Connection], T]) -> T:
         try:
             reader = self._reader()
             with reader.lock:
                 self._group.check_open()
-                return reader.connection.execute(sql, parameters).fetchall()
+                return use(reader.connection)
         except sqlite3.Error as error:
             if _is_trouble(error):
                 raise _told(self.path, error) from error

@@ -9,6 +9,7 @@ says how in `damage`, and then corruption is tested too.
 """
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NoReturn
 
@@ -75,11 +76,30 @@ class ArtifactStoreSuite:
         put = {store.put_bytes(str(number).encode()) for number in range(50)}
         assert set(store.digests()) == put
 
+    def test_an_object_is_removed_unless_it_was_put_since(self, store: ArtifactStore) -> None:
+        old, again, claimed = (store.put_bytes(each) for each in (b"old", b"again", b"claimed"))
+        moment = max(store.put_at(each) for each in (old, again, claimed)) + timedelta(milliseconds=1)
+        while datetime.now(UTC) <= moment + timedelta(seconds=1):  # some keep whole seconds
+            pass
+        assert store.put_bytes(b"again") == again
+        assert store.claim(claimed)
+        assert not store.claim(_ABSENT)
+        assert [store.remove(each, unless_put_since=moment) for each in (old, again, claimed, _ABSENT)] == [
+            True,
+            False,
+            False,
+            False,
+        ]
+        assert set(store.digests()) == {again, claimed}
+        assert not store.exists(old)
+        assert store.put_bytes(b"old") == old
+        assert store.read_bytes(old) == b"old"
+
     def test_empty_store_has_no_objects(self, store: ArtifactStore) -> None:
         assert list(store.digests()) == []
         assert not store.exists(_ABSENT)
 
-    @pytest.mark.parametrize("method", ["open", "read_bytes", "path_of", "size_bytes", "verify"])
+    @pytest.mark.parametrize("method", ["open", "read_bytes", "path_of", "size_bytes", "verify", "put_at"])
     def test_absent_object_is_not_found(self, store: ArtifactStore, method: str) -> None:
         with pytest.raises(NotFound):
             getattr(store, method)(_ABSENT)

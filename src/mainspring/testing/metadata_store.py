@@ -273,6 +273,24 @@ class MetadataStoreSuite:
             store.read("INSERT INTO journal_offsets (journal, offset_bytes, ended) VALUES ('a', 1, 0)")
         assert store.read("SELECT * FROM journal_offsets") == []
 
+    def test_a_snapshot_sees_one_instant_while_others_write(self, store: Store) -> None:
+        store.record(partial(_insert, 1))
+
+        def look(transaction: Transaction) -> list[int]:
+            counts = []
+            for number in (2, 3):
+                counts.append(transaction.execute("SELECT count(*) FROM journal_offsets")[0][0])
+                _at_once([partial(store.record, partial(_insert, number))])
+            return counts
+
+        assert store.snapshot(look) == [1, 1]
+        assert store.snapshot(look_at := lambda t: t.execute("SELECT count(*) FROM journal_offsets")) == [(3,)]
+        with pytest.raises(Exception, match=r"read.?only"):
+            store.snapshot(partial(_insert, 4))
+        with pytest.raises(LookupError):
+            store.snapshot(_fail)
+        assert store.snapshot(look_at) == [(3,)]
+
     def test_every_migration_is_recorded_and_opening_again_runs_none(
         self, store: Store, tmp_path: Path, clock: SimulatedClock
     ) -> None:
@@ -320,6 +338,10 @@ class MetadataStoreSuite:
 
 def _insert(number: int, transaction: Transaction) -> None:
     transaction.execute(_INSERT, (str(number), number))
+
+
+def _fail(_: Transaction) -> None:
+    raise LookupError
 
 
 def _insert_and_count(number: int, transaction: Transaction) -> int:

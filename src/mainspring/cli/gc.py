@@ -1,0 +1,60 @@
+"""`mainspring gc`: delete for good what was deleted, and free the bytes that nothing names."""
+
+import click
+
+from mainspring.cli.output import json_option, print_json
+from mainspring.config import value_of
+from mainspring.domain.moments import parse_duration
+from mainspring.govern.collect import Freed, collect_garbage
+from mainspring.workspace import Workspace
+
+__all__ = ["gc_command"]
+
+
+@click.command("gc")
+@click.option("--dry-run", is_flag=True, help="Say what would be freed, and change nothing.")
+@click.option(
+    "--grace",
+    default="1d",
+    show_default=True,
+    metavar="DURATION",
+    help="Leave objects that were put within it; not below what the longest step takes.",
+)
+@click.option(
+    "--retention", default="", metavar="DURATION", help="Erase what was deleted longer ago [default: the setting]."
+)
+@json_option
+def gc_command(dry_run: bool, grace: str, retention: str, as_json: bool) -> None:
+    """Erase deleted runs and experiments past their retention, and free the bytes that nothing names.
+
+    It is safe beside running writers: bytes that were put within the grace stay, and so does all that a run, a kept
+    result, a dataset version or a model version names.
+
+    \b
+    Example:
+      mainspring gc --dry-run
+    """
+    with Workspace() as workspace:
+        freed = collect_garbage(
+            workspace.store,
+            workspace.artifacts,
+            bundles=workspace.home / "bundles",
+            now=workspace.clock.now(),
+            grace=parse_duration(grace),
+            retention=parse_duration(retention or value_of("retention")),
+            dry_run=dry_run,
+        )
+    if as_json:
+        print_json({"dry_run": dry_run, **freed._asdict()})
+    else:
+        _print(freed, dry_run)
+
+
+def _print(freed: Freed, dry_run: bool) -> None:
+    would = "Would free" if dry_run else "Freed"
+    click.echo(f"{would} {freed.size_bytes:,} bytes: {freed.objects:,} objects that nothing names.")
+    if freed.runs:
+        click.echo(f"{'Would erase' if dry_run else 'Erased'} {freed.runs:,} deleted runs.")
+    if freed.bundle_folders:
+        click.echo(f"{'Would remove' if dry_run else 'Removed'} {freed.bundle_folders:,} bundles laid out for serving.")
+    click.echo(f"{freed.kept:,} objects are named and stay; {freed.young:,} are too young to tell.")

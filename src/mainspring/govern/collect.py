@@ -1,0 +1,93 @@
+"""Deleting for good: deleted runs past their retention, and the bytes that nothing names any more.
+
+The rooms say what they need (`ROOTS`) and erase what they know of a run (`FORGET`); nothing here reads their tables.
+"""
+
+import shutil
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+from mainspring.artifacts.collect import collect
+from mainspring.artifacts.protocol import ArtifactStore
+from mainspring.data import versions as datasets
+from mainspring.domain.ids import Digest
+from mainspring.pipeline import ledger, provenance
+from mainspring.registry import versions as models
+from mainspring.store.events import Event
+from mainspring.store.protocol import Store, Transaction
+from mainspring.tracking.purge import count_deleted, purge_deleted
+
+__all__ = ["FORGET", "ROOTS", "Freed", "collect_garbage"]
+
+#: What each room needs of the artifact store. A room that writes down digests adds its function here; bytes that none
+#: of these names are removed.
+ROOTS: tuple[Callable[[Transaction], Iterable[Digest]], ...] = (
+    datasets.artifact_roots,
+    ledger.artifact_roots,
+    provenance.artifact_roots,
+    models.artifact_roots,
+)
+#: What each room erases of a run, beside `tracking`, which owns it.
+FORGET: tuple[Callable[[Transaction, str], None], ...] = (ledger.forget_run, provenance.forget_provenance)
+
+
+class Freed(NamedTuple):
+    """What a collection came to. `young` objects are named by nothing, and were put within the grace."""
+
+    runs: int
+    objects: int
+    size_bytes: int
+    bundle_folders: int
+    kept: int
+    young: int
+
+
+def collect_garbage(
+    store: Store,
+    artifacts: ArtifactStore,
+    *,
+    bundles: Path,
+    now: datetime,
+    grace: timedelta,
+    retention: timedelta,
+    dry_run: bool = False,
+) -> Freed:
+    """Erase runs that have been deleted for `retention`, then remove the objects that nothing names.
+
+    Objects put within the last `grace` stay: whoever put them may not have written down their digest yet. `bundles`
+    holds laid-out copies of bundles; those of versions that are gone go too. A dry run changes nothing; what the runs
+    it counts would let go of is not in its bytes.
+
+    Raises:
+        Unavailable: something that stays cannot be read. Nothing has been removed from the artifacts.
+    """
+    before = now - retention
+    runs = count_deleted(store, before) if dry_run else len(purge_deleted(store, before, _forget))
+    roots, served = store.snapshot(_look)
+    done = collect(artifacts, roots, put_before=now - grace, dry_run=dry_run)
+    folders = [each for each in _unserved(bundles, served) if each.stat().st_mtime < (now - grace).timestamp()]
+    if not dry_run:
+        for folder in folders:
+            shutil.rmtree(folder)
+        if done.removed or folders:
+            details = {"objects": done.removed, "size_bytes": done.removed_bytes, "bundle_folders": len(folders)}
+            store.change(Event("artifacts.collected", "artifacts", details), lambda _: None)
+    return Freed(runs, done.removed, done.removed_bytes, len(folders), done.kept, done.young)
+
+
+def _forget(transaction: Transaction, run_id: str) -> None:
+    for forget in FORGET:
+        forget(transaction, run_id)
+
+
+def _look(snapshot: Transaction) -> tuple[list[Digest], set[Digest]]:
+    """Return all roots, and those of them that are bundles of versions."""
+    return [digest for roots in ROOTS for digest in roots(snapshot)], set(models.artifact_roots(snapshot))
+
+
+def _unserved(bundles: Path, served: set[Digest]) -> list[Path]:
+    if not bundles.is_dir():
+        return []
+    return [each for each in bundles.iterdir() if not any(digest.startswith(each.name) for digest in served)]
