@@ -10,7 +10,7 @@ FORBIDDEN = {"registry", "pipeline", "ui", "store", "loop", "server", "cli", "wo
 
 SERVER = """
 import json, sys
-import mainspring.serve.main
+import mainspring.serve.server
 print(json.dumps(sorted(sys.modules)))
 """
 
@@ -20,7 +20,7 @@ from pathlib import Path
 from mainspring.domain.moments import SystemClock
 from mainspring.predictions.journal import JournalWriter
 from mainspring.serve.endpoint import Endpoints
-from mainspring.serve.main import _fixed_table
+from mainspring.serve.server import _fixed_table
 from mainspring.serve.metrics import ServerMetrics
 from mainspring.serve.asking import Received
 from mainspring.serve.dialects import PredictDialect
@@ -68,6 +68,14 @@ def test_answering_imports_the_models_own_library_and_nothing_else(regression: o
     assert "sklearn" in modules
     assert not rooms(modules) & FORBIDDEN
     assert "starlette" not in modules  # joblib imports all of dask, and what dask imports, if installed
+
+
+def test_the_supervisor_imports_neither_models_nor_http() -> None:
+    modules = modules_after(
+        "import json, sys\nimport mainspring.serve.supervisor\nprint(json.dumps(sorted(sys.modules)))"
+    )
+    assert not {"numpy", "uvicorn", "asyncio", "httptools"} & modules
+    assert rooms(modules) <= {"domain", "errors", "serve"}
 
 
 def test_a_rooms_front_door_is_cheap() -> None:

@@ -19,7 +19,8 @@ import pytest
 from mainspring.errors import Invalid, MainspringError, Unavailable
 from mainspring.predictions.journal import journals
 from mainspring.serve.client import PredictionClient
-from mainspring.serve.main import listening_socket, options_of
+from mainspring.serve.listening import listening_sockets
+from mainspring.serve.options import options_of
 from mainspring.serve.process import ServerProcess
 
 Eventually = Callable[[Callable[[], Any]], Any]
@@ -161,9 +162,9 @@ def test_a_server_that_cannot_start_says_why(site: Any, tmp_path: Path) -> None:
 def test_the_host_must_be_this_machine() -> None:
     for host in ("0.0.0.0", "::", "10.0.0.1", "example.org"):
         with pytest.raises(Invalid):
-            listening_socket(host, 0)
+            listening_sockets(host, 0)
     for host in ("127.0.0.1", "localhost", "127.0.0.2"):
-        with listening_socket(host, 0) as listener:
+        with listening_sockets(host, 0)[0] as listener:
             assert listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
 
 

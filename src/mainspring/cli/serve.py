@@ -21,8 +21,21 @@ __all__ = ["serve_command"]
 @click.argument("models", nargs=-1, required=True)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at; this machine only.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Processes on the one port.")
+@click.option("--worker-memory", type=click.IntRange(1), help="MiB of memory at which a worker is replaced.")
+@click.option("--longest-wait", type=click.FloatRange(0), help="Seconds in the queue that are refused; 5 by default.")
+@click.option("--answer-unlogged", is_flag=True, help="Answer even when the journal cannot be written, and count it.")
 @click.option("--ready-file", type=click.Path(path_type=Path), help="Written with pid, port and url when it answers.")
-def serve_command(models: tuple[str, ...], host: str, port: int, ready_file: Path | None) -> int:
+def serve_command(
+    models: tuple[str, ...],
+    host: str,
+    port: int,
+    workers: int,
+    worker_memory: int | None,
+    longest_wait: float | None,
+    answer_unlogged: bool,
+    ready_file: Path | None,
+) -> int:
     """Answer predictions for MODELS: name (follows promotions and canaries), name@alias, name/3, or a bundle's folder.
 
     \b
@@ -30,7 +43,10 @@ def serve_command(models: tuple[str, ...], host: str, port: int, ready_file: Pat
       mainspring serve late-flights
       curl -s localhost:8000/v2/models/late-flights
     """
-    command = [sys.executable, "-m", "mainspring.serve", "--host", host, "--port", str(port)]
+    command = [sys.executable, "-m", "mainspring.serve", "--host", host, "--port", str(port), "--workers", str(workers)]
+    command += ["--worker-memory", str(worker_memory)] if worker_memory else []
+    command += ["--longest-wait", str(longest_wait)] if longest_wait is not None else []
+    command += ["--answer-unlogged"] if answer_unlogged else []
     with Workspace() as workspace, tempfile.TemporaryDirectory(prefix="mainspring-endpoints-") as scratch:
         endpoints, bundles = Path(scratch), []
         for model in models:

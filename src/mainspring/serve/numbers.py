@@ -8,8 +8,9 @@ for each series, and beside it stands a file with the names of the series, one J
 import fcntl
 import mmap
 import os
+import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,10 +18,11 @@ import msgspec
 
 from mainspring.domain.ids import new_id
 
-__all__ = ["Numbers", "Series", "fold", "totals"]
+__all__ = ["HEARTBEAT", "Numbers", "Series", "fold", "last_beat", "totals"]
 
 #: A name, and the values of its labels.
 Series = tuple[str, ...]
+HEARTBEAT: Series = ("heartbeat",)
 #: Series of one process. More than any server needs; the file is sparse.
 _MOST = 1 << 16
 _NUMBERS, _NAMES, _LOCK = ".numbers", ".names", ".lock"
@@ -43,6 +45,12 @@ class Numbers:
                 file.truncate(8 * _MOST)
                 memory = mmap.mmap(file.fileno(), 8 * _MOST)
         self.view = memoryview(memory).cast("d")
+        self._heart = self.slot(HEARTBEAT)
+        self.beat()
+
+    def beat(self, busy_seconds: float = 0.0) -> None:
+        """Show a sign of life, as of the moment at which the work under way began."""
+        self.view[self._heart] = time.monotonic() - busy_seconds
 
     def slot(self, series: Series) -> int:
         """Return the place of a series in `view`, making it if need be."""
@@ -62,6 +70,12 @@ class Numbers:
         return totals(self.path.parent)
 
 
+def last_beat(folder: Path, pid: int) -> float | None:
+    """Return when a process last showed a sign of life, by the machine's monotonic clock; None when it has no file."""
+    beats = [dict(_read(path)).get(HEARTBEAT) for path in folder.glob(f"{pid}-*{_NUMBERS}")]
+    return max((beat for beat in beats if beat is not None), default=None)
+
+
 def totals(folder: Path) -> dict[Series, float]:
     """Return the sum of every series over the files in `folder`."""
     sums: defaultdict[Series, float] = defaultdict(float)
@@ -72,18 +86,13 @@ def totals(folder: Path) -> dict[Series, float]:
     return dict(sums)
 
 
-def fold(folder: Path, gone: Iterable[Path]) -> None:
-    """Put the files of processes that are gone into one."""
+def fold(folder: Path, pid: int, into: Numbers) -> None:
+    """Add the numbers of a process that is gone to `into`, and remove its files."""
     with _locked(folder, fcntl.LOCK_EX):
-        sums: defaultdict[Series, float] = defaultdict(float)
-        paths = [path for path in gone if path.exists()]
-        for path in paths:
+        for path in folder.glob(f"{pid}-*{_NUMBERS}"):
             for series, value in _read(path):
-                sums[series] += value
-        whole = Numbers(folder)
-        for series, value in sums.items():
-            whole.view[whole.slot(series)] = value
-        for path in paths:
+                if series != HEARTBEAT:
+                    into.view[into.slot(series)] += value
             path.unlink()
             path.with_suffix(_NAMES).unlink()
 

@@ -3,23 +3,28 @@
 The child ends when its standard input closes, and the kernel closes that when this process ends, even by a kill -9.
 """
 
+import contextlib
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from urllib.parse import urlsplit
 
 import msgspec
 
-from mainspring.errors import Unavailable
+from mainspring.errors import Unavailable, outcome_of
 
-__all__ = ["ReadyFile", "ServerProcess"]
+__all__ = ["ReadyFile", "ServerProcess", "end_with_parent", "write_ready"]
 
 _POLL_SECONDS = 0.01
+_PARENT_POLL_SECONDS = 0.5
 _STOP_SECONDS = 30.0
 _TAIL_BYTES = 4000
 
@@ -30,6 +35,39 @@ class ReadyFile(msgspec.Struct, frozen=True):
     pid: int
     port: int
     url: str
+
+
+def write_ready(path: Path, url: str) -> None:
+    """Tell in one piece that the server of this process answers at `url`."""
+    building = path.with_name(f".{path.name}.{os.getpid()}")
+    building.write_bytes(msgspec.json.encode(ReadyFile(os.getpid(), urlsplit(url).port or 0, url)))
+    building.replace(path)
+
+
+def end_with_parent(end: Callable[[], object], grace_seconds: float) -> None:
+    """Call `end` when standard input closes, which the kernel does when the parent dies in any way.
+
+    A sibling may have inherited the other end and keep it open, so the parent's id is watched too.
+    """
+    parent = os.getppid()
+    gone = threading.Event()
+
+    def read_to_end() -> None:
+        with contextlib.suppress(OSError):  # closed from the start: nobody holds the other end
+            while os.read(0, 4096):
+                pass
+        gone.set()
+
+    def watch() -> None:
+        while not gone.wait(_PARENT_POLL_SECONDS) and os.getppid() == parent:
+            pass
+        end()
+        # This thread dies with the process. Where the process hangs, nobody is left who could end it.
+        time.sleep(grace_seconds)
+        os._exit(outcome_of(Unavailable("")).exit_code)
+
+    for target in (read_to_end, watch):
+        threading.Thread(target=target, daemon=True).start()
 
 
 class ServerProcess:

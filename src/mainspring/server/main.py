@@ -11,7 +11,7 @@ from mainspring.access.oidc import Issuer
 from mainspring.access.users import list_users
 from mainspring.config import value_of
 from mainspring.errors import Invalid
-from mainspring.serve.main import listening_socket
+from mainspring.serve.listening import listening_sockets
 from mainspring.server.app import ControlApp
 from mainspring.workspace import Workspace
 
@@ -32,7 +32,7 @@ def run_server(
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     login = login_of(workspace, needs_login=needs_login)
-    listener = listening_socket(host, port, is_guarded=needs_login)
+    (listener,) = listening_sockets(host, port, is_guarded=needs_login)
     app = ControlApp(workspace, login)
     config = uvicorn.Config(
         app,

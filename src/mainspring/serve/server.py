@@ -1,0 +1,155 @@
+"""The prediction server's process: parts to a server, and an orderly end.
+
+It ends at SIGTERM or SIGINT, or with its parent when it was told to: requests under way are answered, shadows are
+finished, the journal is closed. `supervisor` runs several of them on one port, `process` starts it from elsewhere.
+"""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+
+import uvicorn
+
+from mainspring.bundle.format import read_manifest
+from mainspring.domain.moments import SystemClock
+from mainspring.predictions.journal import JournalWriter
+from mainspring.serve.app import PredictionApp
+from mainspring.serve.endpoint import Endpoints
+from mainspring.serve.lane import Lane, lane_protocol, sweep
+from mainspring.serve.listening import listening_sockets, url_of
+from mainspring.serve.metrics import ServerMetrics
+from mainspring.serve.numbers import Numbers
+from mainspring.serve.options import Options
+from mainspring.serve.process import end_with_parent, write_ready
+from mainspring.serve.routes import Route, RouteTable
+from mainspring.serve.service import PredictionService
+
+__all__ = ["run_server"]
+
+_JOURNAL_NAME = "predictions"
+#: An idle client is kept this long. Behind most proxies' minute, so that they hang up first and lose no request.
+_KEEP_ALIVE_SECONDS = 75
+_GRACE_SECONDS = 20
+_STARTED_POLL_SECONDS = 0.005
+_SWEEP_SECONDS = 0.5
+
+
+def run_server(options: Options) -> int:
+    """Serve until told to end; return the exit code.
+
+    Raises:
+        MainspringError: it could not start.
+    """
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(_serve(options))
+
+
+async def _serve(options: Options) -> int:
+    if options.listen_fd is None:
+        (listener,) = listening_sockets(options.host, options.port)
+    else:
+        listener = socket.socket(fileno=options.listen_fd)
+    numbers = Numbers(options.numbers)
+    metrics = ServerMetrics(numbers)
+    endpoints = Endpoints(options.endpoints, metrics, [_fixed_table(folder) for folder in options.bundles])
+    with JournalWriter(options.journals, name=_JOURNAL_NAME, rotate_bytes=options.rotate_bytes) as journal:
+        service = PredictionService(
+            endpoints,
+            journal,
+            metrics,
+            SystemClock(),
+            longest_wait_seconds=options.longest_wait_seconds,
+            answer_unlogged=options.answer_unlogged,
+        )
+        version = metadata.version("mainspring")
+        app = PredictionApp(service, endpoints, metrics, version=version, body_limit=options.body_limit)
+        lane = Lane(service, app.prediction_paths.find, body_limit=options.body_limit, idle_seconds=_KEEP_ALIVE_SECONDS)
+        config = uvicorn.Config(
+            app,
+            http=lane_protocol(lane),
+            lifespan="off",
+            ws="none",
+            log_config=None,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=_GRACE_SECONDS,
+        )
+        server = uvicorn.Server(config)
+        _end_at_signals(server)
+        if options.exit_with_parent:
+            end_with_parent(lambda: setattr(server, "should_exit", True), 2 * _GRACE_SECONDS)
+        if options.listen_fd is not None:
+            # A worker's connections wait at its socket, so it takes none before it can answer.
+            await endpoints.load_fixed()
+            await endpoints.look()
+        following = asyncio.create_task(_follow(endpoints, server, listener, options.ready_file))
+        sweeping = asyncio.create_task(_sweep(server, lane, service, numbers))
+        try:
+            await server.serve([listener])
+        finally:
+            following.cancel()
+            sweeping.cancel()
+            await asyncio.wait([following, sweeping])
+            endpoints.close()
+            await service.close()
+            listener.close()
+    with contextlib.suppress(asyncio.CancelledError):
+        following.result()  # why it ended by itself, if it did
+    return 0
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop  # compiled, and not to be had on every system
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
+
+
+async def _follow(
+    endpoints: Endpoints, server: uvicorn.Server, listener: socket.socket, ready_file: Path | None
+) -> None:
+    """Load what there is, say that the server is ready, and follow the routes from then on."""
+    try:
+        if not endpoints.has_looked:
+            await endpoints.load_fixed()
+            await endpoints.look()
+    except BaseException:
+        server.should_exit = True
+        raise
+    while not server.started and not server.should_exit:
+        await asyncio.sleep(_STARTED_POLL_SECONDS)  # uvicorn has no event for it
+    logging.getLogger(__name__).info("serving at %s", url_of(listener))
+    if ready_file is not None:
+        write_ready(ready_file, url_of(listener))
+    await endpoints.follow()
+
+
+async def _sweep(server: uvicorn.Server, lane: Lane, service: PredictionService, numbers: Numbers) -> None:
+    """Close slow connections, and show signs of life."""
+    while True:
+        numbers.beat(service.running_seconds())
+        await asyncio.sleep(_SWEEP_SECONDS)
+        sweep(server.server_state, lane)
+
+
+def _fixed_table(folder: Path) -> RouteTable:
+    manifest = read_manifest(folder)
+    return RouteTable(manifest.name, 1, (Route(1, str(folder.absolute()), "champion", 100.0),))
+
+
+def _end_at_signals(server: uvicorn.Server) -> None:
+    # uvicorn takes these over while it serves and raises them once more behind it; then and before, they land here.
+    def end(number: int, frame: object) -> None:
+        server.should_exit = True
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
