@@ -5,11 +5,13 @@ from pathlib import Path
 import click
 
 from mainspring.cli.output import json_option, print_fields, print_json, print_table, when
+from mainspring.data.checks import check_table
 from mainspring.data.profile import profile
-from mainspring.data.schema import infer_schema, read_schema, violations, write_schema
-from mainspring.data.table import n_rows, read_columns
+from mainspring.data.schema import infer_schema
+from mainspring.data.schema_file import read_schema, write_schema
+from mainspring.data.table import Columns, n_rows, read_columns
 from mainspring.data.versions import add_dataset, checkout_dataset, find_dataset, list_datasets
-from mainspring.errors import CheckFailed
+from mainspring.errors import CheckFailed, Invalid
 from mainspring.workspace import Workspace
 
 __all__ = ["data_command"]
@@ -85,18 +87,39 @@ def _schema(file: Path) -> None:
 @data_command.command("check")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.argument("schema", type=click.Path(path_type=Path))
+@click.option("--with", "others", multiple=True, metavar="NAME=FILE", help="A table that a found_in rule names.")
 @json_option
-def _check(file: Path, schema: Path, as_json: bool) -> None:
-    """Check FILE against a SCHEMA file; exit code 1 when it breaks a rule."""
-    columns = read_columns(file)
-    found = violations(columns, read_schema(schema))
+def _check(file: Path, schema: Path, others: tuple[str, ...], as_json: bool) -> None:
+    """Check FILE against a SCHEMA file; exit code 1 when it breaks a rule that does not only warn.
+
+    \b
+    Example:
+      mainspring data check flights.parquet flights.schema.yaml --with planes=planes.csv
+    """
+    found = check_table(file, read_schema(schema), tables=named_tables(others))
     if as_json:
-        print_json(found)
-    elif not found:
-        click.echo(f"{n_rows(columns):,} rows fit {schema.name}.")
-    if found:
-        listed = "\n  ".join(str(each) for each in found)
-        raise CheckFailed(f"{file.name} breaks {len(found)} rules:\n  {listed}", where=str(schema))
+        print_json(found.violations)
+    elif not found.violations:
+        click.echo(f"{found.n_rows:,} rows fit {schema.name}.")
+    warnings = [each for each in found.violations if each.severity == "warn"]
+    broken = [each for each in found.violations if each.severity != "warn"]
+    for each in warnings:
+        click.echo(f"Warning: {each}", err=True)
+    if broken:
+        listed = "\n  ".join(str(each) for each in broken)
+        raise CheckFailed(f"{file.name} breaks {len(broken)} rules:\n  {listed}", where=str(schema))
+
+
+def named_tables(words: tuple[str, ...]) -> dict[str, Columns | Path]:
+    """Read options of the form NAME=FILE.
+
+    Raises:
+        Invalid: one is not of that form.
+    """
+    for each in words:
+        if not all(each.partition("=")):
+            raise Invalid(f"`{each}` is not NAME=FILE", where="--with", next_step="write it as planes=planes.csv")
+    return {name: Path(path) for name, _, path in (each.partition("=") for each in words)}
 
 
 @data_command.command("profile")

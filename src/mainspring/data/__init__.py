@@ -8,18 +8,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mainspring.data.checks import Checked, check_table
     from mainspring.data.join import join_asof, join_lookup
     from mainspring.data.profile import Profile, profile
-    from mainspring.data.schema import Schema, Violation, infer_schema, read_schema
+    from mainspring.data.schema import Schema, Violation, infer_schema
+    from mainspring.data.schema_file import read_schema
     from mainspring.data.table import Columns, columns_of, frame_of, read_columns
     from mainspring.data.versions import DatasetVersion
 
 __all__ = [
+    "Checked",
     "Columns",
     "DatasetVersion",
     "Profile",
     "Schema",
     "Violation",
+    "check_table",
     "columns_of",
     "frame_of",
     "infer_schema",
@@ -31,11 +35,13 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Checked": "checks",
     "Columns": "table",
     "DatasetVersion": "versions",
     "Profile": "profile",
     "Schema": "schema",
     "Violation": "schema",
+    "check_table": "checks",
     "columns_of": "table",
     "frame_of": "table",
     "infer_schema": "schema",
@@ -43,7 +49,7 @@ _HOMES = {
     "join_lookup": "join",
     "profile": "profile",
     "read_columns": "table",
-    "read_schema": "schema",
+    "read_schema": "schema_file",
 }
 
 

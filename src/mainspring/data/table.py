@@ -9,6 +9,7 @@ import csv
 import gzip
 import math
 import os
+import re
 import threading
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Columns",
+    "cast_sql",
     "column_type",
     "columns_of",
     "connect",
@@ -39,6 +41,7 @@ __all__ = [
     "quoted_text",
     "read_columns",
     "scan_sql",
+    "settled_scan",
     "unreadable",
 ]
 
@@ -113,6 +116,26 @@ def scan_sql(path: Path, *, as_written: bool = False) -> str:
     if as_written and ending in (".csv", ".tsv"):
         return scan.replace("nullstr=['', 'NA']", "nullstr=['']").replace("sample_size=-1", "all_varchar=true")
     return scan
+
+
+def settled_scan(connection: "duckdb.DuckDBPyConnection", path: Path) -> tuple[str, list[tuple[str, str]]]:
+    """Return the table function that reads `path` with its types settled, and the names and types of its columns.
+
+    The types of a text file are told by all of its lines; settled once, they are not looked for again by each query.
+
+    Raises:
+        NotFound, Invalid: as `read_columns`.
+    """
+    sql = scan_sql(path)
+    try:
+        described = [(row[0], row[1]) for row in connection.execute(f"DESCRIBE SELECT * FROM {sql}").fetchall()]
+    except duckdb.Error as error:
+        raise unreadable(path, error) from error
+    if "sample_size=-1" in sql and described:
+        listed = ", ".join(f"{quoted_text(name)}: {quoted_text(kind)}" for name, kind in described)
+        sql = re.sub(r" auto_type_candidates=\[.*?\],", "", sql)
+        sql = sql.replace("sample_size=-1", f"auto_detect=false, columns={{{listed}}}")
+    return sql, described
 
 
 def _ending(path: Path) -> str:
@@ -205,7 +228,7 @@ def fetch_columns(connection: "duckdb.DuckDBPyConnection", query: str, parameter
     """Run `query` and return its result in this project's column convention."""
     bound = list(parameters)
     described = connection.execute(f"DESCRIBE {query}", bound).fetchall()
-    shown = ", ".join(_cast(name, kind) for name, kind, *_ in described)
+    shown = ", ".join(f"{cast_sql(name, kind)[0]} AS {quoted_name(name)}" for name, kind, *_ in described)
     arrays = connection.execute(f"SELECT {shown} FROM ({query})", bound).fetchnumpy()
     return {name: _settle(arrays[name]) for name, *_ in described}
 
@@ -215,19 +238,20 @@ _NUMERIC = ("BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "U
             "UBIGINT", "UHUGEINT", "FLOAT", "DOUBLE", "DECIMAL", "BIGNUM")  # fmt: skip
 
 
-def _cast(name: str, kind: str) -> str:
+def cast_sql(name: str, kind: str) -> tuple[str, str]:
+    """Return the SQL that gives a column of the engine's type `kind` in this project's convention, and what it is then.
+
+    It is a `number` (a double, NaN made missing), a `timestamp` or a `string`.
+    """
     quoted = quoted_name(name)
-    if kind.endswith("]"):
-        target = f"CAST({quoted} AS VARCHAR)"
-    elif kind.startswith("TIMESTAMP WITH"):
-        target = f"timezone('UTC', {quoted})"
-    elif kind.startswith(("TIMESTAMP", "DATE")):
-        target = f"CAST({quoted} AS TIMESTAMP)"
-    elif kind.startswith(_NUMERIC):
-        target = f"CAST({quoted} AS DOUBLE)"
-    else:
-        target = f"CAST({quoted} AS VARCHAR)"
-    return f"{target} AS {quoted}"
+    if kind.endswith("]") or not kind.startswith(("TIMESTAMP", "DATE", *_NUMERIC)):
+        return (quoted if kind == "VARCHAR" else f"CAST({quoted} AS VARCHAR)"), "string"
+    if kind.startswith("TIMESTAMP WITH"):
+        return f"timezone('UTC', {quoted})", "timestamp"
+    if kind.startswith(("TIMESTAMP", "DATE")):
+        return f"CAST({quoted} AS TIMESTAMP)", "timestamp"
+    number = f"CAST({quoted} AS DOUBLE)"
+    return (f"nullif({number}, CAST('nan' AS DOUBLE))" if kind in ("FLOAT", "DOUBLE") else number), "number"
 
 
 def _settle(array: Any) -> NDArray[Any]:  # NumPy array or masked array, as DuckDB hands it out

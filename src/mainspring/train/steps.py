@@ -5,6 +5,7 @@ Each is an ordinary step: lazy and cached in a pipeline, a plain function outsid
 """
 
 import dataclasses
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mainspring.data.checks import violations
 from mainspring.data.profile import profile
-from mainspring.data.schema import read_schema, violations
+from mainspring.data.schema_file import read_schema
 from mainspring.data.split import split_by_share, split_by_time
 from mainspring.data.table import Columns, columns_of, frame_of, n_rows
 from mainspring.domain.signature import Signature
@@ -32,19 +34,26 @@ if TYPE_CHECKING:
 
 __all__ = ["check", "evaluate", "fit", "split"]
 
+_log = logging.getLogger(__name__)
 #: How many rows the permutation importances look at; more changes the ranking little and costs a lot.
 _IMPORTANCE_ROWS = 2_000
 
 
 @step
 def check(table: "pd.DataFrame", schema: Path) -> "pd.DataFrame":
-    """Return `table` unchanged if it fits the schema file.
+    """Return `table` unchanged if it fits the schema file; rules that only warn are logged.
+
+    A row that a rule would set aside stops the run as well: clean the data first, so that the row is accounted for.
 
     Raises:
         CheckFailed: it does not; the message names each broken rule with rows and values.
         NotFound, Invalid: the schema file is missing or cannot be read.
     """
-    found = violations(columns_of(table), read_schema(Path(schema)))
+    told = violations(columns_of(table), read_schema(Path(schema)))
+    for each in told:
+        if each.severity == "warn":
+            _log.warning("%s: %s", Path(schema).name, each)
+    found = [each for each in told if each.severity != "warn"]
     if found:
         listed = "\n  ".join(str(each) for each in found[:10])
         more = f"\n  and {len(found) - 10} more" if len(found) > 10 else ""

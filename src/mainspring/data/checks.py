@@ -1,0 +1,268 @@
+"""Comparing a table with its schema: every rule in one scan of it, and one more for examples when a rule is broken.
+
+The table is a file, which is not loaded, or columns in memory. What each rule asks is written by `probes`.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import duckdb
+
+from mainspring.data.probes import Probe, Shape, expression_columns, other_join, probes_of
+from mainspring.data.schema import Rule, Schema, Violation
+from mainspring.data.table import (
+    Columns,
+    cast_sql,
+    connect,
+    quoted_name,
+    quoted_text,
+    settled_scan,
+    unreadable,
+)
+from mainspring.errors import Invalid, NotFound, nearest
+
+__all__ = ["Checked", "Scan", "check_table", "violations"]
+
+_EXAMPLES = 3
+_NO_TABLES: Mapping[str, "Columns | Path"] = MappingProxyType({})
+_ENDINGS = (".parquet", ".csv", ".tsv", ".jsonl", ".csv.gz")
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What a comparison found: how many rows there were, and each broken rule."""
+
+    n_rows: int
+    violations: tuple[Violation, ...]
+
+
+def violations(
+    table: "Columns | Path", schema: Schema, *, tables: Mapping[str, "Columns | Path"] = _NO_TABLES
+) -> list[Violation]:
+    """Return every rule of `schema` that the table breaks; an empty list means that it fits. See `check_table`."""
+    return list(check_table(table, schema, tables=tables).violations)
+
+
+def check_table(
+    table: "Columns | Path", schema: Schema, *, tables: Mapping[str, "Columns | Path"] = _NO_TABLES
+) -> Checked:
+    """Compare a table with a schema.
+
+    `tables` are the tables that `found_in` rules name; one that is not given is a file of that name beside the schema.
+    Linear in the rows, apart from unique rules; memory does not grow with a file's size.
+
+    Raises:
+        Invalid: the file cannot be read, or a rule names a column or function that does not exist.
+        NotFound: the file, or the other table of a rule, does not exist.
+    """
+    with Scan(table, schema, tables) as scan:
+        return scan.check()
+
+
+class Scan:
+    """One table under one schema, on a connection of its own. `base` is the table as `probes` describes it."""
+
+    def __init__(
+        self, table: "Columns | Path", schema: Schema, tables: Mapping[str, "Columns | Path"] = _NO_TABLES
+    ) -> None:
+        self.schema = schema
+        self._table = table
+        self._connection = connect()
+        try:
+            self.source, self.shape = _source(self._connection, table, "checked")
+            self.probes = tuple(probes_of(schema, self.shape, self._connection))
+            self._joins = "".join(self._join(number, rule, tables) for number, rule in enumerate(schema.rules))
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def __enter__(self) -> "Scan":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def check(self) -> Checked:
+        """Ask everything, and fetch examples of what is broken."""
+        listed = ", ".join(["count(*)", *(probe.figure for probe in self.probes)])
+        (rows, *figures) = self._ask(f"SELECT {listed} FROM {self.base()}")[0]
+        found = self._about_the_whole(rows)
+        if rows:
+            found += self._broken(figures)
+        return Checked(rows, tuple(found))
+
+    def broken_rows(self, probes: Iterable[Probe]) -> str:
+        """Return the SQL of the numbers of all rows that break one of `probes`, as `row` and the list `rules`."""
+        conditions = ", ".join(
+            f"CASE WHEN {probe.broken} THEN {quoted_text(f'{probe.column}.{probe.rule}'.strip('.'))} END"
+            for probe in probes
+        )
+        inner = f'SELECT "row", list_filter([{conditions}], x -> x IS NOT NULL) AS rules FROM {self.base(rows=True)}'
+        return f"SELECT * FROM ({inner}) WHERE len(rules) > 0"
+
+    def _about_the_whole(self, rows: int) -> list[Violation]:
+        found = []
+        schema = self.schema
+        if rows < schema.min_rows:
+            said = f"{rows} rows where at least {schema.min_rows} are wanted"
+            found.append(Violation("", "min_rows", said, 1))
+        if schema.max_rows is not None and rows > schema.max_rows:
+            said = f"{rows} rows where at most {schema.max_rows} are wanted"
+            found.append(Violation("", "max_rows", said, 1))
+        for name, rule in schema.columns.items():
+            if name not in self.shape:
+                said = f"the column is missing. {nearest(name, self.shape)}"
+                found.append(Violation(name, "present", said, rows, severity=rule.severity))
+        return found
+
+    def _broken(self, figures: list[Any]) -> list[Violation]:
+        found: list[tuple[Probe, Violation]] = []
+        told = set()
+        for probe, figure in zip(self.probes, figures, strict=True):
+            verdict = probe.judge(figure)
+            # of a column of the wrong type either some values are told, or all of them
+            if verdict is not None and (probe.column, probe.rule) not in told:
+                told.add((probe.column, probe.rule))
+                count, said = verdict
+                found.append((probe, Violation(probe.column, probe.rule, said, count, severity=probe.severity)))
+        shown = [(probe, violation) for probe, violation in found if probe.broken is not None]
+        if not shown:
+            return [violation for _, violation in found]
+        examples = dict(zip((violation for _, violation in shown), self._examples(shown), strict=True))
+        return [_hinted(probe, replace(violation, examples=examples.get(violation, ()))) for probe, violation in found]
+
+    def _examples(self, shown: list[tuple[Probe, Violation]]) -> list[tuple[tuple[int, object], ...]]:
+        asked = []
+        conditions = []
+        for place, (probe, _) in enumerate(shown):
+            conditions.append(f"{probe.broken} AS b{place}")
+            places = [f'"#{self.shape[name][0]}"' for name in probe.shown]
+            value = places[0] if probe.column else "[" + ", ".join(f"CAST({each} AS VARCHAR)" for each in places) + "]"
+            asked.append(
+                f"""arg_min([{{'row': "row", 'value': {value}}}], "row", {_EXAMPLES}) FILTER (WHERE b{place})"""
+            )
+        answer = self._ask(
+            f"SELECT {', '.join(asked)} FROM (SELECT *, {', '.join(conditions)} FROM {self.base(rows=True)})"
+            f" WHERE {' OR '.join(f'b{place}' for place in range(len(shown)))}"
+        )[0]
+        return [
+            tuple((found[0]["row"], _value(probe, found[0]["value"])) for found in each or ())
+            for (probe, _), each in zip(shown, answer, strict=True)
+        ]
+
+    def base(self, *, rows: bool = False) -> str:
+        """Return the table, with the other tables beside it and, if asked for, the row numbers from 0, as SQL."""
+        listed = [f'{expression} AS "#{number}"' for number, expression in enumerate(self.source.expressions)]
+        if rows:
+            listed.append(f'{self.source.row} AS "row"')
+        base = f"(SELECT {', '.join(listed)} FROM {self.source.numbered if rows else self.source.sql}) AS base"
+        named = [f'"#{self.shape[name][0]}" AS {quoted_name(name)}' for name in self._named()]
+        if named:
+            base = f"(SELECT *, {', '.join(named)} FROM {base}) AS base"
+        return base + self._joins
+
+    def _named(self) -> list[str]:
+        rules = [rule for rule in self.schema.rules if rule.kind in ("row", "table")]
+        return sorted({name for rule in rules for name in expression_columns(rule, self.shape, self._connection)})
+
+    def _join(self, number: int, rule: Rule, tables: Mapping[str, "Columns | Path"]) -> str:
+        if rule.kind != "found_in":
+            return ""
+        where = f"rules.{rule.name}"
+        other = tables[rule.other] if rule.other in tables else _beside(rule, self.schema.folder, where)
+        source, shape = _source(self._connection, other, f"other{number}")
+        for here, there in zip(rule.columns, rule.there, strict=True):
+            if there not in shape:
+                raise Invalid(f"`{rule.other}` has no column `{there}`", where=where, next_step=nearest(there, shape))
+            one, two = (kind.replace("written", "string") for kind in (self.shape[here][1], shape[there][1]))
+            if one != two:
+                said = f"`{here}` is a {one} and `{there}` of `{rule.other}` a {two}"
+                raise Invalid(said, where=where, next_step="give both the same type")
+        listed = ", ".join(f"{source.expressions[place]} AS {quoted_name(name)}" for name, (place, _) in shape.items())
+        return other_join(number, f"(SELECT {listed} FROM {source.sql})", rule, self.shape)
+
+    def _ask(self, query: str) -> list[Any]:
+        try:
+            return self._connection.execute(query).fetchall()
+        except (duckdb.BinderException, duckdb.CatalogException, duckdb.ConversionException) as error:
+            said = str(error).strip().splitlines()[0]
+            raise Invalid(f"A rule cannot be asked: {said}", where="the schema", next_step="mend the rule") from error
+        except duckdb.Error as error:
+            if isinstance(self._table, Path):
+                raise unreadable(self._table, error) from error
+            said = str(error).strip().splitlines()[0]
+            raise Invalid(f"A rule cannot be asked: {said}", where="the schema", next_step="mend the rule") from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What to select from, and for each column the expression that gives it in the convention of `table`."""
+
+    sql: str
+    expressions: tuple[str, ...]
+
+    @property
+    def numbered(self) -> str:
+        """What to select from when the row's number is wanted as well."""
+        return self.sql.removesuffix(")") + ", file_row_number=true)" if self._counts() else self.sql
+
+    @property
+    def row(self) -> str:
+        """The expression of a row's number, from 0."""
+        return "file_row_number" if self._counts() else "row_number() OVER () - 1"
+
+    def _counts(self) -> bool:
+        named = any("file_row_number" in each.lower() for each in self.expressions)
+        return self.sql.startswith("read_parquet(") and not named
+
+
+def _source(connection: "duckdb.DuckDBPyConnection", table: "Columns | Path", alias: str) -> tuple[_Source, Shape]:
+    if isinstance(table, Path):
+        sql, described = settled_scan(connection, table)
+        cast = [cast_sql(name, kind) for name, kind in described]
+        untyped = sql.startswith("read_csv")
+        kinds = ["written" if untyped and kind == "string" else kind for _, kind in cast]
+        shape = {name: (number, kinds[number]) for number, (name, _) in enumerate(described)}
+        return _Source(sql, tuple(expression for expression, _ in cast)), shape
+    if not table or not len(next(iter(table.values()))):  # the engine takes no empty arrays for a table
+        return _Source(f"(SELECT {', '.join(['1 AS a', *(f'NULL AS c{n}' for n in range(len(table)))])} LIMIT 0)",
+                       tuple(_EMPTY[array.dtype.kind] for array in table.values())), _shape(table)  # fmt: skip
+    connection.register(alias, {f"c{number}": array for number, array in enumerate(table.values())})
+    casts = {"O": "CAST({} AS VARCHAR)", "f": "{}", "M": "{}"}
+    expressions = tuple(casts[array.dtype.kind].format(f"c{number}") for number, array in enumerate(table.values()))
+    return _Source(alias, expressions), _shape(table)
+
+
+_EMPTY = {"O": "CAST(NULL AS VARCHAR)", "f": "CAST(NULL AS DOUBLE)", "M": "CAST(NULL AS TIMESTAMP)"}
+_KINDS = {"O": "string", "f": "number", "M": "timestamp"}
+
+
+def _shape(table: Columns) -> Shape:
+    return {name: (number, _KINDS[array.dtype.kind]) for number, (name, array) in enumerate(table.items())}
+
+
+def _beside(rule: Rule, folder: Path | None, where: str) -> Path:
+    if folder is not None and re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", rule.other):
+        for ending in _ENDINGS:
+            if (folder / f"{rule.other}{ending}").is_file():
+                return folder / f"{rule.other}{ending}"
+    raise NotFound(
+        f"There is no table `{rule.other}`",
+        where=where,
+        next_step=f"put {rule.other}.parquet or {rule.other}.csv beside the schema, or hand the table over by name",
+    )
+
+
+def _hinted(probe: Probe, violation: Violation) -> Violation:
+    if not probe.known or not violation.examples:
+        return violation
+    hint = nearest(str(violation.examples[0][1]), probe.known)
+    return replace(violation, message=f"{violation.message}. {hint}")
+
+
+def _value(probe: Probe, value: Any) -> object:  # what the engine gives for a cell
+    return value if probe.column else dict(zip(probe.shown, value, strict=True))

@@ -1,0 +1,214 @@
+"""What a schema asks of a table, as SQL: each rule becomes one figure of one aggregation, and `checks` runs it.
+
+The table stands under the name `base`; column number N is `"#N"` there, in the convention of `table` and with NaN made
+missing. Columns that expressions name stand there under their own names too.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+
+from mainspring.data.schema import ColumnRule, Rule, Schema, Severity
+from mainspring.data.table import quoted_name, quoted_text
+from mainspring.errors import Invalid, nearest
+
+__all__ = ["Probe", "Shape", "expression_columns", "other_join", "probes_of"]
+
+#: Of each column of the table its number and its kind: `number`, `timestamp`, `string`, or `written`, which is a text
+#: of a file that knows no types, so that a text of a number or of a truth value is one.
+Shape = Mapping[str, tuple[int, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One question to a table.
+
+    `figure` is an SQL aggregate and `judge` turns its value into (count, message), or None when all is well. A rule
+    about rows has in `broken` the SQL condition that they meet, and in `shown` the columns to show of them.
+    """
+
+    column: str
+    rule: str
+    severity: Severity
+    figure: str
+    judge: Callable[[Any], tuple[int, str] | None]
+    broken: str | None = None
+    shown: tuple[str, ...] = ()
+    known: tuple[str, ...] = ()
+
+
+def probes_of(schema: Schema, shape: Shape, connection: "duckdb.DuckDBPyConnection") -> Iterator[Probe]:
+    """Yield the questions that `schema` asks of a table of this shape; columns that are missing ask nothing."""
+    for name, rule in schema.columns.items():
+        if name in shape:
+            number, kind = shape[name]
+            yield from _column_probes(name, f'"#{number}"', kind, rule)
+    for number, each in enumerate(schema.rules):
+        yield _rule_probe(each, number, shape, connection)
+
+
+def _column_probes(name: str, value: str, kind: str, rule: ColumnRule) -> Iterator[Probe]:
+    def rows(word: str, broken: str, said: str, known: tuple[str, ...] = ()) -> Probe:
+        return Probe(name, word, rule.severity, f"count_if({broken})", _count(said), broken, (name,), known)
+
+    if rule.most_missing is not None:
+        most = rule.most_missing
+        figure = f"1 - count({value}) / count(*)"
+        yield Probe(name, "most_missing", rule.severity, figure, lambda share: _above(share, most))
+    elif not rule.nullable:
+        yield rows("nullable", f"{value} IS NULL", "missing where a value is wanted")
+    as_number = _NUMBERS.get(kind, "{}").format(value)
+    wanted = {"integer": "number", "boolean": "number"}.get(rule.type, rule.type)
+    texts = kind in ("string", "written")
+    said = f"{'string' if texts else kind} where {rule.type} is wanted"
+    if wanted == "number" and texts:  # the values that are to blame, when there are any
+        yield rows("type", f"{value} IS NOT NULL AND {as_number} IS NULL", said)
+    if not (kind == wanted or (kind == "written" and wanted != "timestamp")):
+        yield rows("type", f"{value} IS NOT NULL", said)
+    if rule.type == "integer" and kind != "timestamp":
+        yield rows("type", f"{as_number} <> floor({as_number})", "not a whole number")
+    if rule.type == "boolean" and kind != "timestamp":
+        yield rows("type", f"{as_number} NOT IN (0, 1)", "neither 0 nor 1")
+    if wanted == "number" and kind != "timestamp":
+        if rule.min is not None:
+            yield rows("min", f"{as_number} < {_number(rule.min)}", f"below {_figure(rule.min)}")
+        if rule.max is not None:
+            yield rows("max", f"{as_number} > {_number(rule.max)}", f"above {_figure(rule.max)}")
+    if texts and rule.type == "string":
+        if rule.categories is not None:
+            listed = ", ".join(f"{quoted_text(each)}: 1" for each in dict.fromkeys(rule.categories))
+            # a look into a map is made once for each entry of a column's dictionary, an IN once for each row
+            broken = f"NOT map_contains(MAP {{{listed}}}, {value})" if listed else f"{value} IS NOT NULL"
+            yield rows("categories", broken, "not a known category", rule.categories)
+        if rule.pattern is not None:
+            broken = f"NOT regexp_full_match({value}, {quoted_text(rule.pattern)})"
+            yield rows("pattern", broken, f"not of the form {rule.pattern}")
+    if rule.unique:
+        yield _unique(name, "unique", rule.severity, [value], (name,))
+
+
+def _rule_probe(rule: Rule, number: int, shape: Shape, connection: "duckdb.DuckDBPyConnection") -> Probe:
+    where = f"rules.{rule.name}"
+    if rule.kind in ("row", "table"):
+        names = expression_columns(rule, shape, connection)
+        if rule.kind == "table":
+            figure = f"CASE WHEN ({rule.expression}) IS FALSE THEN 1 ELSE 0 END"
+            return Probe("", rule.name, rule.severity, figure, _all_or(f"`{rule.expression}` does not hold"))
+        broken = f"({rule.expression}) IS FALSE"
+        figure, said = f"count_if({broken})", f"`{rule.expression}` does not hold"
+        return Probe("", rule.name, rule.severity, figure, _count(said), broken, names)
+    for name in rule.columns:
+        if name not in shape:
+            raise Invalid(f"The table has no column `{name}`", where=where, next_step=nearest(name, shape))
+    values = [f'"#{shape[name][0]}"' for name in rule.columns]
+    if rule.kind == "unique":
+        return _unique("", rule.name, rule.severity, values, rule.columns)
+    if rule.kind == "found_in":
+        broken = " AND ".join([*(f"{value} IS NOT NULL" for value in values), f"other{number}.found IS NULL"])
+        figure, said = f"count_if({broken})", f"not found in {rule.other}"
+        return Probe("", rule.name, rule.severity, figure, _count(said), broken, rule.columns)
+    return Probe("", rule.name, rule.severity, f"histogram({values[0]})", lambda counts: _differs(counts, rule))
+
+
+def expression_columns(rule: Rule, shape: Shape, connection: "duckdb.DuckDBPyConnection") -> tuple[str, ...]:
+    """Return the columns that an SQL expression names.
+
+    Raises:
+        Invalid: it is no single expression, it reads another table, or it names a column that the table has not.
+    """
+    where = f"rules.{rule.name}"
+    quoted = quoted_text(f"SELECT ({rule.expression})")
+    answer = connection.execute(f"SELECT json_serialize_sql({quoted})").fetchall()
+    parsed = json.loads(answer[0][0])
+    if parsed.get("error"):
+        raise Invalid(
+            f"`{rule.expression}` is no expression: {parsed['error_message']}",
+            where=where,
+            next_step="mend it; a name that is a word of SQL goes in double quotes",
+        )
+    select = parsed["statements"][0]["node"]
+    alone = len(parsed["statements"]) == 1 and select.get("type") == "SELECT_NODE"
+    if not alone or len(select["select_list"]) != 1 or select["from_table"]["type"] != "EMPTY":
+        raise Invalid(f"`{rule.expression}` is more than an expression", where=where, next_step="write a condition")
+    nodes = list(_nodes(select["select_list"]))
+    if any(node.get("class") in ("SUBQUERY", "STAR") for node in nodes):
+        raise Invalid(f"`{rule.expression}` reads a table", where=where, next_step="name columns, or use found_in")
+    folded: dict[str, list[str]] = {}
+    for name in shape:
+        folded.setdefault(name.lower(), []).append(name)
+    found: dict[str, None] = {}
+    for name in (node["column_names"][0] for node in nodes if node.get("class") == "COLUMN_REF"):
+        meant = folded.get(name.lower(), [])
+        if len(meant) != 1:
+            said = "The table has no column" if not meant else "More than one column could be"
+            raise Invalid(f"{said} `{name}`", where=where, next_step=nearest(name, meant or shape))
+        found[meant[0]] = None
+    return tuple(found)
+
+
+def _nodes(tree: object) -> Iterator[dict[str, Any]]:  # the engine's syntax tree, as JSON
+    if isinstance(tree, dict):
+        yield tree
+        for each in tree.values():
+            yield from _nodes(each)
+    elif isinstance(tree, list):
+        for each in tree:
+            yield from _nodes(each)
+
+
+def _unique(column: str, word: str, severity: Severity, values: Sequence[str], shown: tuple[str, ...]) -> Probe:
+    listed = ", ".join(values)
+    present = " AND ".join(f"{value} IS NOT NULL" for value in values)
+    key = values[0] if len(values) == 1 else f"row({listed})"
+    figure = f"count_if({present}) - count(DISTINCT {key}) FILTER (WHERE {present})"
+    broken = f'{present} AND row_number() OVER (PARTITION BY {listed} ORDER BY "row") > 1'
+    return Probe(column, word, severity, figure, _count("there already in a row above"), broken, shown)
+
+
+_NUMBERS = {
+    "string": "TRY_CAST({0} AS DOUBLE)",
+    "written": "CASE lower({0}) WHEN 'true' THEN 1 WHEN 'false' THEN 0 ELSE TRY_CAST({0} AS DOUBLE) END",
+}
+
+
+def _count(said: str) -> Callable[[Any], tuple[int, str] | None]:
+    return lambda count: (count, f"{count:,} x {said}") if count else None
+
+
+def _all_or(said: str) -> Callable[[Any], tuple[int, str] | None]:
+    return lambda broken: (1, said) if broken else None
+
+
+def _above(share: float, most: float) -> tuple[int, str] | None:
+    return (1, f"{share:.2%} missing where at most {most:.2%} may be") if share > most else None
+
+
+def _differs(counts: Mapping[str, int] | None, rule: Rule) -> tuple[int, str] | None:
+    """Compare a distribution with the one of the rule, by total variation distance: half the sum of differences."""
+    total = sum((counts or {}).values())
+    seen = {str(name): count / total for name, count in (counts or {}).items()}
+    gaps = {name: seen.get(name, 0.0) - rule.shares.get(name, 0.0) for name in {*seen, *rule.shares}}
+    distance = sum(abs(gap) for gap in gaps.values()) / 2
+    if distance <= rule.most:
+        return None
+    widest = max(sorted(gaps), key=lambda name: abs(gaps[name]))
+    said = f"`{widest}` has {seen.get(widest, 0):.1%} where {rule.shares.get(widest, 0):.1%} were"
+    return 1, f"{rule.columns[0]} is distributed otherwise: distance {distance:.3f}, at most {rule.most:g}; {said}"
+
+
+def _number(value: float) -> str:
+    return f"CAST('{value!r}' AS DOUBLE)"
+
+
+def _figure(value: float) -> str:
+    return str(int(value)) if float(value).is_integer() else repr(value)
+
+
+def other_join(number: int, source: str, rule: Rule, shape: Shape) -> str:
+    """Return the join by which rule `number` finds its rows in another table, each of them once at most."""
+    columns = ", ".join(f"{quoted_name(name)} AS k{place}" for place, name in enumerate(rule.there))
+    keys = " AND ".join(f'base."#{shape[name][0]}" = other{number}.k{place}' for place, name in enumerate(rule.columns))
+    return f" LEFT JOIN (SELECT DISTINCT {columns}, 1 AS found FROM {source}) AS other{number} ON {keys}"

@@ -1,0 +1,242 @@
+"""The file of a schema: short YAML that people read and review.
+
+columns:
+  distance: {type: number, min: 17, max: 4983}
+  carrier: {type: string, categories: [AA, B6, UA]}
+  temp: {type: number, nullable: true, most_missing: 0.1, severity: warn}
+rows: {min: 1}
+rules:
+  lands_later: {row: "arrived_at > departed_at", severity: quarantine}
+  known_plane: {columns: [tailnum], found_in: planes, severity: warn}
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast, get_args
+
+import yaml
+
+from mainspring.data.schema import ColumnRule, Rule, Schema, Severity
+from mainspring.domain.signature import ColumnType
+from mainspring.errors import Invalid, NotFound, nearest
+
+__all__ = ["read_schema", "write_schema"]
+
+_COLUMN_WORDS = (
+    "type", "nullable", "min", "max", "categories", "pattern", "unique", "most_missing", "severity"
+)  # fmt: skip
+#: Which words each kind of rule takes beside its own and `severity`.
+_RULE_WORDS: dict[str, tuple[str, ...]] = {
+    "row": (), "table": (), "unique": (), "found_in": ("columns", "there"), "shares": ("column", "most")
+}  # fmt: skip
+
+
+def read_schema(path: Path) -> Schema:
+    """Read a schema file.
+
+    Raises:
+        NotFound: there is no such file.
+        Invalid: it is not YAML, or a word in it is unknown (the message names line or column).
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise NotFound(
+            f"There is no schema `{path.name}`",
+            where=str(path),
+            next_step=f"write one from a good table: mainspring data schema TABLE > {path.name}",
+        ) from error
+    except (UnicodeDecodeError, IsADirectoryError) as error:
+        raise Invalid(f"`{path.name}` is no text", where=str(path), next_step="give a YAML file in UTF-8") from error
+    try:
+        # every word stays the text it is: a column named `no` and the country NO are not false
+        document = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506  # builds text, lists and mappings, no objects
+    except yaml.YAMLError as error:
+        raise Invalid(
+            f"`{path.name}` is not YAML: {error}", where=str(path), next_step="mend the line named"
+        ) from error
+    if not isinstance(document, dict) or not isinstance(document.get("columns"), dict):
+        raise Invalid(f"`{path.name}` has no `columns`", where=str(path), next_step="see docs/data.md for the form")
+    _only(document, ("columns", "rows", "rules"), path.name)
+    columns = {name: _column(words, f"{path.name}, columns.{name}") for name, words in document["columns"].items()}
+    rows = _mapping(document.get("rows", {}), f"{path.name}, rows", "{min: 1}")
+    _only(rows, ("min", "max"), f"{path.name}, rows")
+    fewest, most = (_float(rows, word, f"{path.name}, rows") for word in ("min", "max"))
+    rules = _mapping(document.get("rules", {}), f"{path.name}, rules", "{lands_later: {row: a < b}}")
+    return Schema(
+        columns,
+        int(fewest or 1),
+        None if most is None else int(most),
+        tuple(_rule(name, words, f"{path.name}, rules.{name}") for name, words in rules.items()),
+        path.resolve().parent,
+    )
+
+
+def _column(words: object, where: str) -> ColumnRule:
+    found = _mapping(words, where, "{type: number}")
+    _only(found, _COLUMN_WORDS, where)
+    kinds = get_args(ColumnType)
+    if found.get("type") not in kinds:
+        what = f"`{found['type']}` is not a type" if "type" in found else "The rule names no type"
+        raise Invalid(what, where=where, next_step=nearest(str(found.get("type")), kinds))
+    kind = cast("ColumnType", found["type"])
+    pattern = found.get("pattern")
+    if pattern is not None and kind != "string":
+        raise Invalid(f"A {kind} has no pattern", where=where, next_step="give a pattern to text columns only")
+    return ColumnRule(
+        type=kind,
+        nullable=_truth(found, "nullable", where),
+        min=_float(found, "min", where),
+        max=_float(found, "max", where),
+        categories=_texts(found["categories"], "categories", where) if "categories" in found else None,
+        pattern=None if pattern is None else str(pattern),
+        unique=_truth(found, "unique", where),
+        most_missing=_share(found, "most_missing", where),
+        severity=_severity(found, where, of_rows="most_missing" not in found),
+    )
+
+
+def _rule(name: str, words: object, where: str) -> Rule:
+    found = _mapping(words, where, "{row: a < b}")
+    kinds = [word for word in found if word in _RULE_WORDS]
+    if len(kinds) != 1:
+        said = f"The rule says {' and '.join(kinds)}" if kinds else "The rule does not say what it is"
+        raise Invalid(said, where=where, next_step=f"use one of {', '.join(_RULE_WORDS)}")
+    (kind,) = kinds
+    _only(found, (kind, "severity", *_RULE_WORDS[kind]), where)
+    severity = _severity(found, where, of_rows=kind in ("row", "unique", "found_in"))
+    if kind in ("row", "table"):
+        return Rule(name, cast("Any", kind), expression=str(found[kind]), severity=severity)
+    if kind == "unique":
+        return Rule(name, "unique", columns=_texts(found["unique"], "unique", where), severity=severity)
+    if kind == "found_in":
+        columns = _texts(found.get("columns"), "columns", where)
+        there = _texts(found["there"], "there", where) if "there" in found else columns
+        if len(there) != len(columns):
+            raise Invalid("columns and there differ in length", where=where, next_step="name as many of both")
+        other = str(found["found_in"])
+        return Rule(name, "found_in", columns=columns, other=other, there=there, severity=severity)
+    shares = _mapping(found["shares"], f"{where}.shares", "{AA: 0.4, B6: 0.6}")
+    told = {word: _share(shares, word, f"{where}.shares") or 0.0 for word in shares}
+    if not isinstance(found.get("column"), str):
+        raise Invalid("The rule names no column", where=where, next_step="write it as {column: carrier, shares: ...}")
+    if abs(sum(told.values()) - 1) > 0.01:
+        raise Invalid(f"The shares add up to {sum(told.values()):g}", where=where, next_step="make them add up to 1")
+    most = _share(found, "most", where)
+    return Rule(
+        name, "shares", columns=(str(found["column"]),), shares=told,
+        most=0.1 if most is None else most, severity=severity,
+    )  # fmt: skip
+
+
+def _mapping(words: object, where: str, example: str) -> dict[str, object]:
+    if not isinstance(words, dict):
+        raise Invalid(f"`{words}` is not a rule; it is not a mapping", where=where, next_step=f"write it as {example}")
+    return words
+
+
+def _texts(value: object, word: str, where: str) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value or not all(isinstance(each, str) for each in value):
+        raise Invalid(f"The {word} are no list", where=where, next_step="write them as [AA, B6]")
+    return tuple(value)
+
+
+def _truth(words: Mapping[str, object], name: str, where: str) -> bool:
+    text = words.get(name, "false")
+    if text not in ("true", "false"):
+        raise Invalid(f"{name} is `{text}`", where=where, next_step="write true or false")
+    return text == "true"
+
+
+def _severity(words: Mapping[str, object], where: str, *, of_rows: bool) -> Severity:
+    text = str(words.get("severity", "stop"))
+    if text not in get_args(Severity):
+        raise Invalid(f"severity is `{text}`", where=where, next_step=nearest(text, get_args(Severity)))
+    if text == "quarantine" and not of_rows:
+        raise Invalid(
+            "A rule about the whole table cannot set single rows aside", where=where, next_step="say warn or stop"
+        )
+    return cast("Severity", text)
+
+
+def _share(words: Mapping[str, object], name: str, where: str) -> float | None:
+    share = _float(words, name, where)
+    if share is not None and not 0 <= share <= 1:
+        raise Invalid(f"{name} is {share:g}", where=where, next_step="give a share between 0 and 1")
+    return share
+
+
+def _only(words: Mapping[str, object], allowed: Sequence[str], where: str) -> None:
+    for word in words:
+        if word not in allowed:
+            raise Invalid(f"`{word}` is not a rule", where=where, next_step=nearest(word, allowed))
+
+
+def _float(words: Mapping[str, object], name: str, where: str) -> float | None:
+    text = words.get(name)
+    if text is None:
+        return None
+    try:
+        return float(str(text).replace(".inf", "inf"))
+    except ValueError as error:
+        raise Invalid(f"{name} is `{text}`", where=where, next_step="give a number") from error
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes text with breaks or unusual blanks in double quotes: the other styles fold them."""
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    plain = all(char == " " or not char.isspace() for char in text) and text.isprintable()
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if plain else '"')
+
+
+_Dumper.add_representer(str, _text)
+
+
+def write_schema(schema: Schema) -> str:
+    """Return the schema as the text of its file."""
+    lines = ["columns:"]
+    for name, column in schema.columns.items():
+        lines += _entry(name, _column_words(column))
+    most = "" if schema.max_rows is None else f", max: {schema.max_rows}"
+    lines.append(f"rows: {{min: {schema.min_rows}{most}}}")
+    if schema.rules:
+        lines.append("rules:")
+        for rule in schema.rules:
+            lines += _entry(rule.name, _rule_words(rule))
+    return "\n".join([*lines, ""])
+
+
+def _entry(name: str, words: Mapping[str, object]) -> list[str]:
+    text = yaml.dump(
+        {name: words}, Dumper=_Dumper, default_flow_style=None, sort_keys=False, width=110, allow_unicode=True
+    )
+    return ["  " + line for line in text.rstrip().splitlines()]
+
+
+def _column_words(column: ColumnRule) -> dict[str, object]:
+    found: dict[str, object] = {"type": column.type}
+    for key in ("nullable", "min", "max", "categories", "pattern", "unique", "most_missing"):
+        value = getattr(column, key)
+        if value is None or value is False:
+            continue
+        whole = isinstance(value, float) and value.is_integer()
+        found[key] = int(value) if whole else list(value) if isinstance(value, tuple) else value
+    return found | _severity_words(column.severity)
+
+
+def _rule_words(rule: Rule) -> dict[str, object]:
+    if rule.kind in ("row", "table"):
+        found: dict[str, object] = {rule.kind: rule.expression}
+    elif rule.kind == "unique":
+        found = {"unique": list(rule.columns)}
+    elif rule.kind == "found_in":
+        found = {"columns": list(rule.columns), "found_in": rule.other, "there": list(rule.there)}
+    else:
+        found = {"column": rule.columns[0], "shares": rule.shares, "most": rule.most}
+    return found | _severity_words(rule.severity)
+
+
+def _severity_words(severity: Severity) -> dict[str, object]:
+    return {} if severity == "stop" else {"severity": severity}

@@ -1,0 +1,171 @@
+"""Checks: every rule is asked of files and of columns alike, in one scan, and shows the rows that break it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mainspring.data.checks import Scan, check_table, violations
+from mainspring.data.schema import ColumnRule, Rule, Schema
+from mainspring.data.schema_file import read_schema, write_schema
+from mainspring.data.table import columns_of, connect
+from mainspring.errors import Invalid, NotFound
+
+FLIGHTS = columns_of(
+    {
+        "tail": ["N1", "N2", "N2", None, "X9"],
+        "gone": [10, 20, 20, 30, 40],
+        "landed": [15, 15, 25, 31, None],
+        "carrier": ["AA", "AA", "B6", "B6", "B6"],
+    }
+)
+RULES = """
+columns:
+  tail: {type: string, nullable: true, pattern: "N[0-9]+", severity: quarantine}
+rows: {min: 1, max: 4}
+rules:
+  lands_later: {row: landed > gone, severity: quarantine}
+  early: {table: "avg(gone) < 20 and count(*) < 100"}
+  once: {unique: [tail, gone], severity: warn}
+  known: {columns: [tail], found_in: planes, there: [n]}
+  mix: {column: carrier, shares: {AA: 0.9, B6: 0.1}, most: 0.2, severity: warn}
+"""
+SAID = [
+    "max_rows: 5 rows where at most 4 are wanted",
+    "tail: 1 x not of the form N[0-9]+ (rows[4].tail = 'X9')",
+    "lands_later: 1 x `landed > gone` does not hold (rows[1] = {'landed': '15.0', 'gone': '20.0'})",
+    "early: `avg(gone) < 20 and count(*) < 100` does not hold",
+    "once: 1 x there already in a row above (rows[2] = {'tail': 'N2', 'gone': '20.0'})",
+    "known: 1 x not found in planes (rows[4] = {'tail': 'X9'})",
+    "mix: carrier is distributed otherwise: distance 0.500, at most 0.2; `AA` has 40.0% where 90.0% were",
+]
+
+
+@pytest.fixture
+def schema(tmp_path: Path) -> Schema:
+    (tmp_path / "s.yaml").write_text(RULES)
+    (tmp_path / "planes.csv").write_text("n,seats\nN1,2\nN2,3\nN2,3\n")  # a key twice multiplies no rows
+    return read_schema(tmp_path / "s.yaml")
+
+
+def test_every_kind_of_rule_shows_the_rows_that_break_it(schema: Schema) -> None:
+    found = violations(FLIGHTS, schema)
+    assert [str(each) for each in found] == SAID
+    assert [each.severity for each in found] == ["stop", "quarantine", "quarantine", "stop", "warn", "stop", "warn"]
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet", "jsonl"])
+def test_a_file_is_checked_as_its_columns_are(schema: Schema, tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"flights.{ending}"
+    with connect() as connection:
+        connection.register("t", FLIGHTS)
+        formats = {"csv": "csv", "parquet": "parquet", "jsonl": "json"}
+        connection.execute(f"COPY (FROM t) TO '{path}' (FORMAT {formats[ending]})")
+    found = check_table(path, schema)
+    assert (found.n_rows, [str(each) for each in found.violations]) == (5, SAID)
+
+
+def test_rules_are_written_back_as_they_were_read(schema: Schema, tmp_path: Path) -> None:
+    (tmp_path / "again.yaml").write_text(write_schema(schema))
+    assert read_schema(tmp_path / "again.yaml") == schema
+
+
+def test_the_other_table_can_be_handed_over(schema: Schema) -> None:
+    others = {"planes": columns_of({"n": ["N1", "N2", "X9"]})}
+    assert "known" not in {each.rule for each in violations(FLIGHTS, schema, tables=others)}
+    with pytest.raises(Invalid, match=r"no column `n`.*rules\.known"):
+        violations(FLIGHTS, schema, tables={"planes": columns_of({"m": ["N1"]})})
+    with pytest.raises(Invalid, match="`tail` is a string and `n` of `planes` a number"):
+        violations(FLIGHTS, schema, tables={"planes": columns_of({"n": [1]})})
+
+
+@pytest.mark.parametrize("name", ["nowhere", "../planes", "/etc/passwd", "a/b", ""])
+def test_another_table_lies_beside_the_schema_or_nowhere(tmp_path: Path, name: str) -> None:
+    (tmp_path / "planes.csv").write_text("n\nN1\n")
+    (tmp_path / "in").mkdir()
+    rule = Rule("known", "found_in", columns=("tail",), other=name, there=("n",))
+    with pytest.raises(NotFound, match=r"There is no table.*rules\.known"):
+        violations(FLIGHTS, Schema(rules=(rule,), folder=tmp_path / "in"))
+
+
+@pytest.mark.parametrize(
+    ("expression", "said"),
+    [
+        ("gonne > 3", "no column `gonne`.*\n.*Did you mean `gone`"),
+        ("gone > (select 3)", "reads a table"),
+        ("gone in (from read_text('/etc/passwd'))", "reads a table"),
+        ("count(*) > (1", "is no expression"),
+        ("1) FROM checked WHERE (1", "more than an expression"),
+        ("1); SELECT (2", "more than an expression"),
+        ("nosuch(gone)", "cannot be asked"),
+        ("tail + gone", "cannot be asked"),
+        ("", "cannot be asked"),
+    ],
+)
+def test_an_expression_reads_the_columns_of_its_table_and_nothing_else(expression: str, said: str) -> None:
+    with pytest.raises(Invalid, match=f"(?s){said}"):
+        violations(FLIGHTS, Schema(rules=(Rule("r", "row", expression=expression),)))
+
+
+def test_names_in_expressions_have_no_case_unless_two_columns_differ_by_it() -> None:
+    rule = Schema(rules=(Rule("r", "row", expression="GONE_ > 1"),))
+    assert violations(columns_of({"Gone_": [2]}), rule) == []
+    with pytest.raises(Invalid, match="More than one column could be `GONE_`"):
+        violations(columns_of({"Gone_": [2], "gone_": [2]}), rule)
+
+
+def test_missing_values_break_no_comparison_but_the_share_of_them_is_bounded() -> None:
+    table = columns_of({"x": [1, None, None, float("nan")]})
+    assert violations(table, Schema({"x": ColumnRule("number", nullable=True, min=0, max=2, unique=True)})) == []
+    assert violations(table, Schema({"x": ColumnRule("number", most_missing=0.75)})) == []
+    (found,) = violations(table, Schema({"x": ColumnRule("number", most_missing=0.5)}))
+    assert str(found) == "x: 75.00% missing where at most 50.00% may be"
+
+
+def test_truth_values_of_a_text_file_are_truth_values(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("ok,text\nTrue,1\nfalse,x\n")
+    assert violations(path, Schema({"ok": ColumnRule("boolean"), "text": ColumnRule("string")})) == []
+    path.write_text("ok\nTrue\nperhaps\n")
+    (found,) = violations(path, Schema({"ok": ColumnRule("boolean")}))
+    assert str(found) == "ok: 1 x string where boolean is wanted (rows[1].ok = 'perhaps')"
+
+
+def test_a_table_without_rows_asks_only_for_rows() -> None:
+    schema = Schema({"a": ColumnRule("number")}, rules=(Rule("r", "row", expression="a > 1"),))
+    (found,) = violations({"a": np.array([])}, schema)
+    assert found.rule == "min_rows"
+    assert violations({"a": np.array([])}, Schema({"a": ColumnRule("number")}, min_rows=0)) == []
+
+
+def test_all_rules_are_asked_in_one_scan(tmp_path: Path, schema: Schema, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    ask = Scan._ask
+    monkeypatch.setattr(Scan, "_ask", lambda scan, query: asked.append(query) or ask(scan, query))
+    violations(FLIGHTS, Schema({"gone": ColumnRule("number")}, rules=(Rule("r", "row", expression="gone > 1"),)))
+    assert len(asked) == 1
+    violations(FLIGHTS, schema)
+    assert len(asked) == 3  # one for the figures, one for the examples of all that is broken
+
+
+@pytest.mark.parametrize(
+    ("rules", "said"),
+    [
+        ("{r: {row: a < b, table: a}}", "says row and table"),
+        ("{r: {severity: warn}}", "does not say what it is"),
+        ("{r: {row: a < b, severity: loud}}", "severity is `loud`"),
+        ("{r: {table: a < b, severity: quarantine}}", "cannot set single rows aside"),
+        ("{r: {unique: a}}", "are no list"),
+        ("{r: {columns: [a], found_in: b, there: [c, d]}}", "differ in length"),
+        ("{r: {column: a, shares: {x: 0.5}}}", "add up to 0.5"),
+        ("{r: {column: a, shares: {x: 2}}}", "x is 2"),
+        ("{r: {shares: {x: 1}}}", "names no column"),
+        ("{r: {row: a, there: [b]}}", "`there` is not a rule"),
+        ("[r]", "not a mapping"),
+    ],
+)
+def test_a_rule_with_a_fault_is_refused_with_the_place(tmp_path: Path, rules: str, said: str) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text(f"columns: {{a: {{type: number}}}}\nrules: {rules}\n")
+    with pytest.raises(Invalid, match=f"(?s){said}.*rules"):
+        read_schema(path)
