@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mainspring.pipeline.mapped import map  # noqa: A004
     from mainspring.pipeline.partitions import Partition, partitions
     from mainspring.pipeline.step import pipeline, step
+    from mainspring.recording.run import log, start_run
     from mainspring.train.candidate import Candidate, Fitted, Parts
     from mainspring.train.steps import check, evaluate, fit, split
     from mainspring.workspace import Workspace
@@ -44,6 +45,7 @@ __all__ = [
     "evaluate",
     "fit",
     "latency",
+    "log",
     "map",
     "monitor",
     "partitions",
@@ -51,6 +53,7 @@ __all__ = [
     "replay",
     "retrain",
     "split",
+    "start_run",
     "step",
     "worst_slice",
 ]
@@ -73,6 +76,7 @@ _HOMES = {
     "mainspring.pipeline.mapped": ("map",),
     "mainspring.pipeline.partitions": ("Partition", "partitions"),
     "mainspring.pipeline.step": ("pipeline", "step"),
+    "mainspring.recording.run": ("log", "start_run"),
     "mainspring.train.candidate": ("Candidate", "Fitted", "Parts"),
     "mainspring.train.steps": ("check", "evaluate", "fit", "split"),
     "mainspring.workspace": ("Workspace",),

@@ -35,6 +35,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "executor", "", "where steps run: in-process, processes:N, ray:ADDRESS, dask:ADDRESS", "MAINSPRING_EXECUTOR"
     ),
+    Setting("url", "", "a control server that runs are sent to (default: the workspace)", "MAINSPRING_URL"),
+    Setting("token", "", "who sends, to that server", "MAINSPRING_TOKEN"),
     Setting("actor", "", "who acts, in the audit log (default: the login name)", "MAINSPRING_ACTOR"),
     Setting("login", "off", "on: the control server asks everybody for a login", "MAINSPRING_LOGIN"),
     Setting("oidc_issuer", "", "address of the OpenID Connect issuer whose logins are taken", "MAINSPRING_OIDC_ISSUER"),

@@ -17,6 +17,7 @@ from mainspring.pipeline import ledger, provenance
 from mainspring.registry import versions as models
 from mainspring.store.events import Event
 from mainspring.store.protocol import Store, Transaction
+from mainspring.tracking.batches import forget_journals
 from mainspring.tracking.purge import count_deleted, purge_deleted
 
 __all__ = ["FORGET", "ROOTS", "Freed", "collect_garbage"]
@@ -30,7 +31,11 @@ ROOTS: tuple[Callable[[Transaction], Iterable[Digest]], ...] = (
     models.artifact_roots,
 )
 #: What each room erases of a run, beside `tracking`, which owns it.
-FORGET: tuple[Callable[[Transaction, str], None], ...] = (ledger.forget_run, provenance.forget_provenance)
+FORGET: tuple[Callable[[Transaction, str], None], ...] = (
+    ledger.forget_run,
+    provenance.forget_provenance,
+    forget_journals,
+)
 
 
 class Freed(NamedTuple):

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import threading
 from collections.abc import Callable
 
 import uvicorn
@@ -10,7 +11,8 @@ from mainspring.access.login import Login
 from mainspring.access.oidc import Issuer
 from mainspring.access.users import list_users
 from mainspring.config import value_of
-from mainspring.errors import Invalid
+from mainspring.errors import Invalid, MainspringError
+from mainspring.recording.run import send_left_behind
 from mainspring.serve.listening import listening_sockets
 from mainspring.server.app import ControlApp
 from mainspring.workspace import Workspace
@@ -34,6 +36,7 @@ def run_server(
     login = login_of(workspace, needs_login=needs_login)
     (listener,) = listening_sockets(host, port, is_guarded=needs_login)
     app = ControlApp(workspace, login)
+    threading.Thread(target=_send_left_behind, args=(workspace,), name="run-log-rest", daemon=True).start()
     config = uvicorn.Config(
         app,
         lifespan="off",
@@ -53,6 +56,14 @@ def run_server(
     finally:
         app.close()
         listener.close()
+
+
+def _send_left_behind(workspace: Workspace) -> None:
+    """Keep what runs of this workspace logged and were killed before it was kept."""
+    try:
+        send_left_behind(workspace.home)
+    except MainspringError as error:
+        logging.getLogger(__name__).warning("What killed runs left behind stays for the next start: %s", error)
 
 
 def login_of(workspace: Workspace, *, needs_login: bool) -> Login:

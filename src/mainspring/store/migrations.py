@@ -449,6 +449,15 @@ def m0015_add_access(transaction: Transaction) -> None:
     )
 
 
+def m0016_add_log_journals(transaction: Transaction) -> None:
+    """How far the log journal of each run was kept; owned by `tracking.batches`."""
+    transaction.execute(
+        """CREATE TABLE log_journals (
+            journal TEXT PRIMARY KEY, run_id TEXT NOT NULL, offset_bytes INTEGER NOT NULL)"""
+    )
+    transaction.execute("CREATE INDEX log_journals_by_run ON log_journals (run_id)")
+
+
 #: Append only. A released migration is never edited: add another.
 MIGRATIONS: tuple[Migration, ...] = (
     m0001_add_events,
@@ -466,4 +475,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     m0013_widen_registry,
     m0014_reshape_tracking,
     m0015_add_access,
+    m0016_add_log_journals,
 )

@@ -4,7 +4,8 @@ Nouns: `Route` (of one endpoint), table (the routes of one group of endpoints, o
 """
 
 from mainspring.server.call import Route
+from mainspring.server.native import runs
 
 __all__ = ["NATIVE_ROUTES"]
 
-NATIVE_ROUTES: tuple[Route, ...] = ()
+NATIVE_ROUTES: tuple[Route, ...] = (*runs.ROUTES,)
