@@ -39,6 +39,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("token", "", "who sends, to that server", "MAINSPRING_TOKEN"),
     Setting("actor", "", "who acts, in the audit log (default: the login name)", "MAINSPRING_ACTOR"),
     Setting("login", "off", "on: the control server asks everybody for a login", "MAINSPRING_LOGIN"),
+    Setting(
+        "webhooks_private",
+        "off",
+        "on: webhooks may reach private addresses and plain http",
+        "MAINSPRING_WEBHOOKS_PRIVATE",
+    ),
     Setting("oidc_issuer", "", "address of the OpenID Connect issuer whose logins are taken", "MAINSPRING_OIDC_ISSUER"),
     Setting("oidc_audience", "", "the audience that the issuer's tokens for us name", "MAINSPRING_OIDC_AUDIENCE"),
     Setting(

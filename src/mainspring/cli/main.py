@@ -50,6 +50,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "tokens": ("access", "make, list and revoke tokens"),
     "up": ("up", "keep a loop running: prediction server and scheduler in one go"),
     "users": ("access", "keep users, their roles and passwords"),
+    "webhooks": ("webhooks", "tell other programs, chats and people what happens"),
     "why": ("why", "explain one prediction: request, model, run, data, approver"),
 }
 

@@ -12,6 +12,7 @@ from mainspring.access.oidc import Issuer
 from mainspring.access.users import list_users
 from mainspring.config import value_of
 from mainspring.errors import Invalid, MainspringError
+from mainspring.notify.courier import Courier
 from mainspring.recording.run import send_left_behind
 from mainspring.serve.listening import listening_sockets
 from mainspring.server.app import ControlApp
@@ -50,10 +51,13 @@ def run_server(
     )
     server = uvicorn.Server(config)
     address, number = listener.getsockname()[:2]
+    courier = Courier(workspace.store, workspace.clock, allow_private=value_of("webhooks_private") == "on")
+    courier.start()
     ready(f"http://[{address}]:{number}" if ":" in address else f"http://{address}:{number}")
     try:
         server.run(sockets=[listener])
     finally:
+        courier.stop()
         app.close()
         listener.close()
 

@@ -458,6 +458,31 @@ def m0016_add_log_journals(transaction: Transaction) -> None:
     transaction.execute("CREATE INDEX log_journals_by_run ON log_journals (run_id)")
 
 
+def m0017_add_webhooks(transaction: Transaction) -> None:
+    """News to tell, who is told, and what came of it; owned by `store.outbox` (news) and `notify`."""
+    transaction.execute(
+        "CREATE TABLE news (number INTEGER PRIMARY KEY, verb TEXT NOT NULL, data TEXT NOT NULL, at TEXT NOT NULL)"
+    )
+    transaction.execute("CREATE TABLE news_cursors (source TEXT PRIMARY KEY, number INTEGER NOT NULL)")
+    transaction.execute(
+        """CREATE TABLE webhooks (
+            webhook_id TEXT PRIMARY KEY, name TEXT NOT NULL, url TEXT NOT NULL, events TEXT NOT NULL,
+            description TEXT NOT NULL, status TEXT NOT NULL, threshold TEXT NOT NULL, since INTEGER NOT NULL,
+            secret TEXT NOT NULL, created_at TEXT NOT NULL, updated_at TEXT NOT NULL, created_by TEXT NOT NULL)"""
+    )
+    transaction.execute(
+        """CREATE TABLE deliveries (
+            delivery_id TEXT PRIMARY KEY, webhook_id TEXT NOT NULL, event TEXT NOT NULL, payload TEXT NOT NULL,
+            status TEXT NOT NULL, attempts INTEGER NOT NULL, created_at TEXT NOT NULL, next_at TEXT NOT NULL,
+            settled_at TEXT, response_status INTEGER, error TEXT NOT NULL)"""
+    )
+    transaction.execute("CREATE INDEX deliveries_by_due ON deliveries (status, next_at)")
+    transaction.execute("CREATE INDEX deliveries_by_webhook ON deliveries (webhook_id, created_at)")
+    transaction.execute(
+        "CREATE TABLE crossings (webhook_id TEXT NOT NULL, run_id TEXT NOT NULL, PRIMARY KEY (webhook_id, run_id))"
+    )
+
+
 #: Append only. A released migration is never edited: add another.
 MIGRATIONS: tuple[Migration, ...] = (
     m0001_add_events,
@@ -476,4 +501,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     m0014_reshape_tracking,
     m0015_add_access,
     m0016_add_log_journals,
+    m0017_add_webhooks,
 )

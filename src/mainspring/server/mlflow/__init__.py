@@ -7,11 +7,11 @@ Source: mlflow/protos/service.proto and mlflow/server/handlers.py, MLflow 3.17.
 """
 
 from mainspring.server.call import Route
-from mainspring.server.mlflow import experiments, runs, service
+from mainspring.server.mlflow import experiments, runs, service, webhooks
 
 __all__ = ["MLFLOW_ROUTES"]
 
-_TABLES = (experiments.ROUTES, runs.ROUTES)
+_TABLES = (experiments.ROUTES, runs.ROUTES, webhooks.ROUTES)
 
 MLFLOW_ROUTES: tuple[Route, ...] = (
     *service.ROUTES,

@@ -1,0 +1,269 @@
+"""What happens is told: once, signed, in order of time, again until it is taken, and not at all to who did not ask."""
+
+import base64
+import hashlib
+import hmac
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from mainspring.deploy.promotion import move_alias
+from mainspring.domain.ids import Digest, RunId
+from mainspring.domain.policy import by
+from mainspring.errors import GateFailed, Invalid, NotFound
+from mainspring.notify.courier import Courier, try_webhook
+from mainspring.notify.deliveries import list_deliveries, prune_deliveries, take_due
+from mainspring.notify.news import NEWS, example_of
+from mainspring.notify.webhooks import (
+    WebhookChange,
+    create_webhook,
+    delete_webhook,
+    find_webhook,
+    list_webhooks,
+    parse_threshold,
+    update_webhook,
+)
+from mainspring.registry.approvals import approve
+from mainspring.registry.control import Mover, keep_loop_rule
+from mainspring.registry.models import create_model
+from mainspring.registry.versions import create_version, register_version, set_version_tag, unset_version_tag
+from mainspring.store.events import Event, events
+from mainspring.store.outbox import news_behind, tell
+from mainspring.tracking.metrics import Point
+from mainspring.tracking.runs import log_batch, start_run
+
+NOW = datetime(2026, 5, 1, tzinfo=UTC)
+BY = {"actor": "ada", "at": NOW}
+
+
+@pytest.fixture
+def hook(store, receiver):
+    """Make a webhook on the receiver."""
+
+    def made(*names: str, **more: object):
+        return create_webhook(store, "hook", receiver.url, names, allow_private=True, **BY, **more)
+
+    return made
+
+
+def told(courier: Courier, receiver) -> list[tuple[str, object]]:
+    """Let the courier do all it can now; return what came in."""
+    courier.gather()
+    while courier.deliver_due():
+        pass
+    return [(f"{each.json['entity']}.{each.json['action']}", each.json["data"]) for each in receiver.got]
+
+
+def test_the_registrys_news_travel_as_mlflow_tells_them(courier, receiver, store, hook) -> None:
+    create_model(store, "before", **BY)
+    hook(
+        *(each for each in NEWS if each.startswith(("registered_model", "model_version")) and each != "metric.crossed")
+    )
+    create_model(store, "m", description="d", tags={"a": "1"}, **BY)
+    version = create_version(store, "m", source="s3://b", run_id="r", tags={"k": "v"}, author="bob", at=NOW)
+    set_version_tag(store, version, "t", "1", actor="ada"), unset_version_tag(store, version, "t", actor="ada")
+    set_version_tag(store, version, "u", "2", actor="ada")
+    mover = Mover("ada", None)
+    for alias in ("staging", "champion"):
+        move_alias(store, "m", alias, version, mover=mover, reason="r", at=NOW)
+    move_alias(store, "m", "staging", None, mover=mover, reason="r", at=NOW)
+    assert told(courier, receiver) == [
+        ("registered_model.created", {"name": "m", "tags": {"a": "1"}, "description": "d"}),
+        (
+            "model_version.created",
+            {
+                "name": "m",
+                "version": "1",
+                "source": "s3://b",
+                "run_id": "r",
+                "tags": {"k": "v", "u": "2"},
+                "description": None,
+            },
+        ),
+        ("model_version_tag.set", {"name": "m", "version": "1", "key": "t", "value": None}),
+        ("model_version_tag.deleted", {"name": "m", "version": "1", "key": "t"}),
+        ("model_version_tag.set", {"name": "m", "version": "1", "key": "u", "value": "2"}),
+        ("model_version_alias.created", {"name": "m", "alias": "staging", "version": "1"}),
+        ("model_version_alias.created", {"name": "m", "alias": "champion", "version": "1"}),
+        ("model_version_alias.deleted", {"name": "m", "alias": "staging"}),
+    ]
+    assert told(courier, receiver) == told(courier, receiver)  # nothing twice
+
+
+def test_gates_approvals_and_deployments_are_told_with_who_did_it(courier, receiver, store, hook) -> None:
+    hook("gate.refused", "approval.given", "deployment.live", "gate.overridden")
+    keep_loop_rule(store, "m", by("reviewer"), **BY)
+    version = register_version(store, "m", bundle=Digest("a" * 64), run_id=None, evidence={}, author="ada", at=NOW)
+    with pytest.raises(GateFailed):
+        move_alias(store, "m", "champion", version, mover=Mover("bob"), reason="r", at=NOW)
+    approve(store, version, approver="eve", role="reviewer", at=NOW)
+    move_alias(store, "m", "champion", version, mover=Mover("bob"), reason="why", override=True, at=NOW)
+    found = [(name, data["actor"], data["subject"]) for name, data in told(courier, receiver)]
+    assert found == [
+        ("gate.refused", "bob", "models/m/1"),
+        ("approval.given", "eve", "models/m/1"),
+        ("gate.overridden", "bob", "models/m/1"),
+        ("deployment.live", "bob", "models/m/1"),
+    ]
+
+
+def test_what_is_sent_is_signed_over_id_time_and_body(courier, receiver, store, hook) -> None:
+    webhook = hook("registered_model.created", secret="shh, a secret")
+    create_model(store, "m", **BY)
+    told(courier, receiver)
+    (got,) = receiver.got
+    signed = f"{got.headers['x-mlflow-delivery-id']}.{got.headers['x-mlflow-timestamp']}.{got.body}"
+    expected = base64.b64encode(hmac.new(b"shh, a secret", signed.encode(), hashlib.sha256).digest()).decode()
+    assert got.headers["x-mlflow-signature"] == f"v1,{expected}"
+    assert int(got.headers["x-mlflow-timestamp"]) == int(NOW.timestamp())
+    everything = [*events(store), webhook, *list_webhooks(store), *list_deliveries(store, webhook.webhook_id)]
+    assert "shh" not in str(everything)
+
+
+def test_a_delivery_is_tried_again_with_growing_waits_until_it_is_taken(courier, receiver, store, hook, clock) -> None:
+    webhook = hook("registered_model.created")
+    receiver.statuses = [500, 302, 429]
+    create_model(store, "m", **BY)
+    told(courier, receiver)
+    assert len(receiver.got) == 1
+    moments = []
+    for _ in range(100):
+        (delivery,) = list_deliveries(store, webhook.webhook_id)
+        if delivery.status != "pending":
+            break
+        clock.advance_to(clock.now() + timedelta(seconds=1))
+        if courier.deliver_due():
+            moments.append((clock.now() - NOW).total_seconds())
+    assert moments == [5, 15, 35]
+    assert (delivery.status, delivery.attempts, delivery.response_status, delivery.error) == ("delivered", 4, 200, "")
+    assert len({got.headers["x-mlflow-delivery-id"] for got in receiver.got}) == 1
+    assert prune_deliveries(store, clock.now()) == 0
+    assert prune_deliveries(store, clock.now() + timedelta(days=1)) == 1
+
+
+def test_a_delivery_that_nobody_ever_takes_is_given_up(courier, receiver, store, hook, clock) -> None:
+    webhook = hook("registered_model.created")
+    receiver.close()
+    create_model(store, "m", **BY)
+    courier.gather()
+    for _ in range(12):
+        courier.deliver_due()
+        clock.advance_to(clock.now() + timedelta(hours=1))
+    (delivery,) = list_deliveries(store, webhook.webhook_id)
+    assert (delivery.status, delivery.attempts, delivery.response_status) == ("failed", 12, None)
+    assert "cannot be reached" in delivery.error
+    assert courier.deliver_due() == 0
+
+
+def test_a_courier_that_is_killed_loses_nothing_and_two_make_nothing_twice(
+    courier, receiver, store, hook, clock
+) -> None:
+    webhook = hook("registered_model.created")
+    for number in range(1200):
+        store.change(Event("model.created", f"models/m{number}", {}, "ada"), lambda _: None)
+    other = Courier(store, clock, allow_private=True)
+    assert courier.gather() + other.gather() == 1200
+    taken = take_due(store, clock.now())  # and killed before it sent them
+    assert len(taken) == 20
+    assert not {each.delivery_id for each in take_due(store, clock.now())} & {each.delivery_id for each in taken}
+    clock.advance_to(NOW + timedelta(minutes=3))
+    assert taken[0].delivery_id in {each.delivery_id for each in take_due(store, clock.now(), most=2000)}
+    assert len(list_deliveries(store, webhook.webhook_id, limit=5000)) == 1200
+
+
+def test_who_is_off_or_gone_is_told_nothing(courier, receiver, store, hook) -> None:
+    webhook = hook("registered_model.created")
+    update_webhook(store, webhook.webhook_id, WebhookChange(status="DISABLED"), **BY)
+    create_model(store, "a", **BY)
+    assert told(courier, receiver) == []
+    update_webhook(store, webhook.webhook_id, WebhookChange(status="ACTIVE", events=["model_version.created"]), **BY)
+    create_model(store, "b", **BY)
+    assert told(courier, receiver) == []
+    delete_webhook(store, webhook.webhook_id, actor="ada")
+    create_version(store, "b", source="s", author="ada", at=NOW)
+    assert told(courier, receiver) == []
+    with pytest.raises(NotFound):
+        find_webhook(store, webhook.webhook_id)
+    assert [event.verb for event in events(store, verb="webhook*")] == [
+        "webhook.created", "webhook.changed", "webhook.changed", "webhook.deleted",
+    ]  # fmt: skip
+
+
+def test_news_of_recorded_facts_are_told_once_and_forgotten(courier, receiver, store, hook) -> None:
+    hook("run.finished")
+    for number in range(3):
+        store.record(lambda t, number=number: tell(t, "run.finished", {"run_id": number}, at=NOW))
+    assert told(courier, receiver) == [("run.finished", {"run_id": number}) for number in range(3)]
+    assert len(news_behind(store, 0, limit=10)) == 1  # the last number is not given again
+    store.record(lambda t: tell(t, "run.finished", {"run_id": 3}, at=NOW))
+    assert len(told(courier, receiver)) == 4
+
+
+def test_a_run_that_crosses_a_threshold_is_told_once_even_if_it_goes_back(
+    courier, receiver, store, hook, clock
+) -> None:
+    hook("metric.crossed", threshold=parse_threshold("val/loss < 0.1", "churn"))
+
+    def log(run: RunId, *values: float) -> None:
+        at = int(NOW.timestamp() * 1000) + 10
+        points = [Point("val/loss", value, at, step) for step, value in enumerate(values)]
+        store.record(lambda t: log_batch(t, run, points=points))
+
+    runs = [start_run(store, experiment=name, name="r", parameters={}, at=NOW) for name in ("churn", "churn", "other")]
+    log(runs[0], 0.5, 0.05, 0.3), log(runs[1], 0.5), log(runs[2], 0.01)
+    assert [(name, data["run_id"], data["extreme"], data["value"]) for name, data in told(courier, receiver)] == [
+        ("metric.crossed", runs[0], 0.05, 0.3)
+    ]
+    log(runs[0], 0.01), log(runs[1], 0.09)
+    assert len(told(courier, receiver)) == 1  # not asked again so soon
+    clock.advance_to(NOW + timedelta(seconds=5))
+    assert [data["run_id"] for _, data in told(courier, receiver)] == [runs[0], runs[1]]
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"name": "-x"}, "Webhook name '-x' is invalid"),
+        ({"url": " "}, "cannot be empty"),
+        ({"events": []}, "non-empty list"),
+        ({"events": ["model_version.updated"]}, "Invalid action 'updated' for entity 'model_version'"),
+        ({"events": ["nothing.created"]}, "Invalid entity"),
+        ({"events": ["metric.crossed"]}, "go together"),
+        ({"status": "ON"}, "ACTIVE or DISABLED"),
+        ({"url": "http://127.0.0.1"}, "scheme: 'http'"),
+        ({"url": "apprise:json://127.0.0.1"}, "not a public address"),
+    ],
+)
+def test_a_webhook_that_does_not_fit_is_refused(store, more: dict[str, object], said: str) -> None:
+    given = {"name": "hook", "url": "https://example.org", "events": ["run.finished"], **more}
+    with pytest.raises(Invalid, match=said):
+        create_webhook(store, **given, **BY)
+    assert list_webhooks(store) == []
+    for text in ("loss", "loss < x", "loss = 1", "loss < 1.2.3"):
+        with pytest.raises(Invalid, match="no threshold"):
+            parse_threshold(text, "e")
+
+
+def test_a_webhook_is_tried_at_once_and_its_answer_is_told(receiver, store, hook, clock) -> None:
+    webhook = hook("model_version.created")
+    name = webhook.events[0]
+    assert try_webhook(store, webhook, name, example_of(name), clock=clock, allow_private=True).status == 200
+    assert receiver.got[0].json["data"]["name"] == "example_model"
+    receiver.statuses = [418]
+    sent = try_webhook(store, webhook, name, example_of(name), clock=clock, allow_private=True)
+    assert (sent.status, sent.body) == (418, "ok")
+    sent = try_webhook(store, webhook, name, example_of(name), clock=clock, allow_private=False)
+    assert (sent.status, "scheme" in sent.error) == (None, True)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what apprise imports
+def test_a_notification_goes_out_by_apprise_and_its_address_is_not_shown(courier, receiver, store) -> None:
+    pytest.importorskip("apprise", reason="pip install 'mainspring[notify]'")
+    url = "apprise:" + receiver.url.replace("http://", "json://")
+    webhook = create_webhook(store, "chat", url, ["registered_model.created"], allow_private=True, **BY)
+    assert webhook.shown_url == "apprise:json://..."
+    create_model(store, "m", **BY)
+    courier.gather()
+    assert courier.deliver_due() == 1
+    assert "registered_model created: name=m" in receiver.got[0].json["message"]
+    assert list_deliveries(store, webhook.webhook_id)[0].status == "delivered"
