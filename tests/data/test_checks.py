@@ -140,8 +140,8 @@ def test_a_table_without_rows_asks_only_for_rows() -> None:
 
 def test_all_rules_are_asked_in_one_scan(tmp_path: Path, schema: Schema, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    ask = Scan._ask
-    monkeypatch.setattr(Scan, "_ask", lambda scan, query: asked.append(query) or ask(scan, query))
+    ask = Scan.ask
+    monkeypatch.setattr(Scan, "ask", lambda scan, query: asked.append(query) or ask(scan, query))
     violations(FLIGHTS, Schema({"gone": ColumnRule("number")}, rules=(Rule("r", "row", expression="gone > 1"),)))
     assert len(asked) == 1
     violations(FLIGHTS, schema)

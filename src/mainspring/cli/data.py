@@ -1,11 +1,14 @@
 """`mainspring data`: datasets by name and version, their schema, and checks."""
 
+import tempfile
 from pathlib import Path
 
 import click
 
 from mainspring.cli.output import json_option, print_fields, print_json, print_table, when
+from mainspring.cli.quarantine import clean_command, quarantine_command, release_command
 from mainspring.data.checks import check_table
+from mainspring.data.difference import difference
 from mainspring.data.profile import profile
 from mainspring.data.schema import infer_schema
 from mainspring.data.schema_file import read_schema, write_schema
@@ -26,6 +29,7 @@ def data_command() -> None:
       mainspring data add customers.csv --name customers
       mainspring data schema customers.csv > customers.schema.yaml
       mainspring data check new.csv customers.schema.yaml
+      mainspring data clean new.csv customers.schema.yaml --name customers
     """
 
 
@@ -82,6 +86,61 @@ def _checkout(reference: str, target: Path, force: bool) -> None:
 def _schema(file: Path) -> None:
     """Print the schema that FILE has now, to be reviewed and kept beside the code."""
     click.echo(write_schema(infer_schema(read_columns(file))), nl=False)
+
+
+for _each in (clean_command, quarantine_command, release_command):
+    data_command.add_command(_each)
+
+
+@data_command.command("diff")
+@click.argument("before")
+@click.argument("after")
+@click.option("--key", multiple=True, help="A column that tells rows apart; may be given more than once.")
+@json_option
+def _diff(before: str, after: str, key: tuple[str, ...], as_json: bool) -> None:
+    """Compare two files or dataset versions: rows added, removed, changed, columns, figures.
+
+    \b
+    Example:
+      mainspring data diff flights/1 flights/2 --key carrier --key flight
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        one, two = (_file_of(words, Path(scratch) / side) for words, side in ((before, "old"), (after, "new")))
+        found = difference(one, two, key=key)
+    if as_json:
+        print_json(found)
+        return
+    changed = "" if found.changed is None else f", {found.changed:,} changed"
+    click.echo(
+        f"{found.rows[0]:,} -> {found.rows[1]:,} rows: {found.added:,} added, {found.removed:,} removed{changed}"
+    )
+    for sign, names in (("+", found.columns_added), ("-", found.columns_removed)):
+        for name in names:
+            click.echo(f"{sign} column {name}")
+    rows = [
+        [
+            each.column,
+            *(_arrow(pair) for pair in (each.types, each.missing, each.distinct, each.mean)),
+            each.changed_rows,
+        ]
+        for each in found.columns
+    ]
+    print_table(["column", "type", "missing", "distinct (about)", "mean", "rows changed"], rows)
+    for each in found.examples:
+        click.echo(each)
+
+
+def _file_of(words: str, folder: Path) -> Path:
+    if Path(words).is_file():
+        return Path(words)
+    folder.mkdir()
+    with Workspace() as workspace:
+        return checkout_dataset(workspace.store, workspace.artifacts, words, folder)
+
+
+def _arrow(pair: tuple[object, object]) -> str:
+    shown = [f"{each:.4g}" if isinstance(each, float) else "" if each is None else str(each) for each in pair]
+    return shown[0] if shown[0] == shown[1] else f"{shown[0]} -> {shown[1]}"
 
 
 @data_command.command("check")

@@ -89,19 +89,21 @@ class Scan:
     def check(self) -> Checked:
         """Ask everything, and fetch examples of what is broken."""
         listed = ", ".join(["count(*)", *(probe.figure for probe in self.probes)])
-        (rows, *figures) = self._ask(f"SELECT {listed} FROM {self.base()}")[0]
+        (rows, *figures) = self.ask(f"SELECT {listed} FROM {self.base()}")[0]
         found = self._about_the_whole(rows)
         if rows:
             found += self._broken(figures)
         return Checked(rows, tuple(found))
 
-    def broken_rows(self, probes: Iterable[Probe]) -> str:
-        """Return the SQL of the numbers of all rows that break one of `probes`, as `row` and the list `rules`."""
+    def broken_rows(self, probes: Iterable[Probe], row: str) -> str:
+        """Return the SQL of all rows that break one of `probes`: their value in the column `row`, and which rules."""
         conditions = ", ".join(
-            f"CASE WHEN {probe.broken} THEN {quoted_text(f'{probe.column}.{probe.rule}'.strip('.'))} END"
+            f"CASE WHEN {probe.broken} THEN {quoted_text(f'{probe.column} {probe.rule}'.strip())} END"
             for probe in probes
         )
-        inner = f'SELECT "row", list_filter([{conditions}], x -> x IS NOT NULL) AS rules FROM {self.base(rows=True)}'
+        number = f'"#{self.shape[row][0]}"'
+        rules = f"list_filter([{conditions}], lambda x: x IS NOT NULL) AS rules"
+        inner = f"SELECT {number}, {rules} FROM {self.base(rows=True)}"
         return f"SELECT * FROM ({inner}) WHERE len(rules) > 0"
 
     def _about_the_whole(self, rows: int) -> list[Violation]:
@@ -145,7 +147,7 @@ class Scan:
             asked.append(
                 f"""arg_min([{{'row': "row", 'value': {value}}}], "row", {_EXAMPLES}) FILTER (WHERE b{place})"""
             )
-        answer = self._ask(
+        answer = self.ask(
             f"SELECT {', '.join(asked)} FROM (SELECT *, {', '.join(conditions)} FROM {self.base(rows=True)})"
             f" WHERE {' OR '.join(f'b{place}' for place in range(len(shown)))}"
         )[0]
@@ -185,7 +187,8 @@ class Scan:
         listed = ", ".join(f"{source.expressions[place]} AS {quoted_name(name)}" for name, (place, _) in shape.items())
         return other_join(number, f"(SELECT {listed} FROM {source.sql})", rule, self.shape)
 
-    def _ask(self, query: str) -> list[Any]:
+    def ask(self, query: str) -> list[Any]:
+        """Run a query on `base` and return its rows; what the engine says about it becomes an error of ours."""
         try:
             return self._connection.execute(query).fetchall()
         except (duckdb.BinderException, duckdb.CatalogException, duckdb.ConversionException) as error:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from mainspring.data.clean_rules import CleanRule
 from mainspring.data.table import Columns, column_type
 from mainspring.domain.signature import ColumnType
 
@@ -56,12 +57,16 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """What a table must hold: its columns by name, how many rows, and rules; other tables lie in `folder`."""
+    """What a table must hold: its columns by name, how many rows, rules, and how it is cleaned first.
+
+    The other tables that rules name lie in `folder`.
+    """
 
     columns: dict[str, ColumnRule] = field(default_factory=dict)
     min_rows: int = 1
     max_rows: int | None = None
     rules: tuple[Rule, ...] = ()
+    clean: tuple[CleanRule, ...] = ()
     folder: Path | None = field(default=None, compare=False)
 
 

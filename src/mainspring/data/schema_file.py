@@ -16,6 +16,7 @@ from typing import Any, cast, get_args
 
 import yaml
 
+from mainspring.data.clean_rules import clean_rules
 from mainspring.data.schema import ColumnRule, Rule, Schema, Severity
 from mainspring.domain.signature import ColumnType
 from mainspring.errors import Invalid, NotFound, nearest
@@ -57,7 +58,7 @@ def read_schema(path: Path) -> Schema:
         ) from error
     if not isinstance(document, dict) or not isinstance(document.get("columns"), dict):
         raise Invalid(f"`{path.name}` has no `columns`", where=str(path), next_step="see docs/data.md for the form")
-    _only(document, ("columns", "rows", "rules"), path.name)
+    _only(document, ("columns", "rows", "rules", "clean"), path.name)
     columns = {name: _column(words, f"{path.name}, columns.{name}") for name, words in document["columns"].items()}
     rows = _mapping(document.get("rows", {}), f"{path.name}, rows", "{min: 1}")
     _only(rows, ("min", "max"), f"{path.name}, rows")
@@ -68,6 +69,7 @@ def read_schema(path: Path) -> Schema:
         int(fewest or 1),
         None if most is None else int(most),
         tuple(_rule(name, words, f"{path.name}, rules.{name}") for name, words in rules.items()),
+        clean_rules(document.get("clean", []), f"{path.name}, clean"),
         path.resolve().parent,
     )
 
@@ -205,6 +207,9 @@ def write_schema(schema: Schema) -> str:
         lines.append("rules:")
         for rule in schema.rules:
             lines += _entry(rule.name, _rule_words(rule))
+    if schema.clean:
+        text = yaml.dump([dict(each.words) for each in schema.clean], Dumper=_Dumper, sort_keys=False, width=110)
+        lines += ["clean:", *("  " + line for line in text.rstrip().splitlines())]
     return "\n".join([*lines, ""])
 
 

@@ -21,9 +21,19 @@ from mainspring.domain.ids import Digest
 from mainspring.domain.moments import to_iso
 from mainspring.errors import Conflict, Invalid, NotFound, nearest
 from mainspring.store.events import Event
-from mainspring.store.protocol import Row, Store, Transaction
+from mainspring.store.protocol import Row, Store, Transaction, Value
 
-__all__ = ["DatasetVersion", "add_dataset", "artifact_roots", "checkout_dataset", "find_dataset", "list_datasets"]
+__all__ = [
+    "DatasetVersion",
+    "add_dataset",
+    "artifact_roots",
+    "check_name",
+    "checkout_dataset",
+    "find_dataset",
+    "list_datasets",
+    "record_version",
+    "version_entry",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,36 +74,56 @@ def add_dataset(
         Invalid: the name is not usable, or the file is empty or cannot be read as the table its ending promises.
         NotFound: there is no such file.
     """
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
-        raise Invalid(
-            f"`{name}` is not a dataset name", where="--name", next_step="use letters, digits, dots and dashes"
-        )
+    check_name(name)
     if path.is_dir() and not any(each.is_file() for each in path.rglob("*")):
         raise Invalid(f"The folder `{path.name}` holds no files", where=str(path), next_step="put files into it first")
-    n_rows, columns = (None, None) if path.is_dir() else _describe(path)
-    digest = artifacts.put_tree(path) if path.is_dir() else artifacts.put_file(path)
-    file_name = path.resolve().name + ("/" if path.is_dir() else "")
-    told = source or path.resolve().name
-    row = (digest, file_name, _size_bytes(path), n_rows, None if columns is None else json.dumps(columns), told)
+    entry = version_entry(artifacts, path, source or path.resolve().name)
 
     def write(transaction: Transaction) -> tuple[int, bool]:
-        # asked and numbered inside the transaction: two writers at once get two numbers, or one for the same bytes
-        newest = transaction.execute(
-            "SELECT version, digest FROM dataset_versions WHERE name = ? ORDER BY version DESC LIMIT 1", (name,)
-        )
-        if newest and newest[0][1] == digest:
-            return newest[0][0], False
-        version = newest[0][0] + 1 if newest else 1
-        sql = f"INSERT INTO dataset_versions ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?)"
-        transaction.execute(sql, (name, version, *row, to_iso(at)))
-        return version, True
+        return record_version(transaction, name, entry, at)
 
     def event(made: tuple[int, bool]) -> Event | None:
-        details = {"digest": digest, "rows": n_rows, "source": told, "version": made[0]}
+        details = {"digest": entry[0], "rows": entry[3], "source": entry[5], "version": made[0]}
         return Event("data.added", f"data/{name}", details) if made[1] else None
 
     version, _ = store.change(event, write)
     return find_dataset(store, f"{name}/{version}")
+
+
+def check_name(name: str) -> None:
+    """Raise `Invalid` unless a dataset can be called `name`."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+        raise Invalid(
+            f"`{name}` is not a dataset name", where="--name", next_step="use letters, digits, dots and dashes"
+        )
+
+
+def version_entry(artifacts: ArtifactStore, path: Path, source: str) -> tuple[Value, ...]:
+    """Keep the bytes of a file or folder and return what `record_version` writes down of them.
+
+    Raises:
+        Invalid: the file is empty or cannot be read as the table its ending promises.
+    """
+    n_rows, columns = (None, None) if path.is_dir() else _describe(path)
+    digest = artifacts.put_tree(path) if path.is_dir() else artifacts.put_file(path)
+    file_name = path.resolve().name + ("/" if path.is_dir() else "")
+    return (digest, file_name, _size_bytes(path), n_rows, None if columns is None else json.dumps(columns), source)
+
+
+def record_version(transaction: Transaction, name: str, entry: tuple[Value, ...], at: datetime) -> tuple[int, bool]:
+    """Write a version down; return its number, and False if its bytes were the newest version's already.
+
+    It is asked and numbered inside the transaction: two writers at once get two numbers, or one for the same bytes.
+    """
+    newest = transaction.execute(
+        "SELECT version, digest FROM dataset_versions WHERE name = ? ORDER BY version DESC LIMIT 1", (name,)
+    )
+    if newest and newest[0][1] == entry[0]:
+        return newest[0][0], False
+    version = newest[0][0] + 1 if newest else 1
+    sql = f"INSERT INTO dataset_versions ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?)"
+    transaction.execute(sql, (name, version, *entry, to_iso(at)))
+    return version, True
 
 
 def _size_bytes(path: Path) -> int:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from mainspring.artifacts.collect import collect
 from mainspring.artifacts.protocol import ArtifactStore
+from mainspring.data import quarantine
 from mainspring.data import versions as datasets
 from mainspring.domain.ids import Digest
 from mainspring.pipeline import ledger, provenance
@@ -26,6 +27,7 @@ __all__ = ["FORGET", "ROOTS", "Freed", "collect_garbage"]
 #: of these names are removed.
 ROOTS: tuple[Callable[[Transaction], Iterable[Digest]], ...] = (
     datasets.artifact_roots,
+    quarantine.artifact_roots,
     ledger.artifact_roots,
     provenance.artifact_roots,
     models.artifact_roots,

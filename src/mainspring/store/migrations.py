@@ -483,6 +483,23 @@ def m0017_add_webhooks(transaction: Transaction) -> None:
     )
 
 
+def m0018_add_quarantine(transaction: Transaction) -> None:
+    """How each ingested file was dealt, and which rows people let out of quarantine; owned by `data.quarantine`."""
+    transaction.execute(
+        """CREATE TABLE ingestions (
+            name TEXT NOT NULL, number INTEGER NOT NULL, version INTEGER NOT NULL, source TEXT NOT NULL,
+            original TEXT NOT NULL, set_aside TEXT, n_ingested INTEGER NOT NULL, n_accepted INTEGER NOT NULL,
+            n_set_aside INTEGER NOT NULL, effects TEXT NOT NULL, created_at TEXT NOT NULL,
+            PRIMARY KEY (name, number))"""
+    )
+    transaction.execute(
+        """CREATE TABLE quarantine_releases (
+            name TEXT NOT NULL, number INTEGER NOT NULL, place INTEGER NOT NULL, version INTEGER NOT NULL,
+            released_by TEXT NOT NULL, reason TEXT NOT NULL, released_at TEXT NOT NULL,
+            PRIMARY KEY (name, number, place))"""
+    )
+
+
 #: Append only. A released migration is never edited: add another.
 MIGRATIONS: tuple[Migration, ...] = (
     m0001_add_events,
@@ -502,4 +519,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     m0015_add_access,
     m0016_add_log_journals,
     m0017_add_webhooks,
+    m0018_add_quarantine,
 )

@@ -1,0 +1,73 @@
+"""`mainspring data`: from a dirty file to a version with every row accounted for, in words and as JSON."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mainspring.cli.main import main
+
+SCHEMA = """columns:
+  n: {type: integer, max: 9, severity: quarantine}
+clean: [{trim: [t]}]
+rules:
+  known: {columns: [t], found_in: letters, severity: warn}
+"""
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MAINSPRING_HOME", str(tmp_path / "home"))
+    Path("f.csv").write_text("n,t\n1, a\n30,b\nx,c\n")
+    Path("s.yaml").write_text(SCHEMA)
+    Path("letters.csv").write_text("t\na\n")
+
+    def ran(*words: str) -> tuple[int, str, str]:
+        code = main(list(words))
+        told = capsys.readouterr()
+        return code, told.out, told.err
+
+    return ran
+
+
+def test_a_file_is_cleaned_its_rows_are_seen_released_and_compared(run) -> None:
+    code, out, _ = run("data", "clean", "f.csv", "s.yaml", "--name", "d")
+    assert code == 0
+    assert "d/1: 3 rows ingested = 1 accepted + 2 in quarantine" in out
+    assert "rows[0] ' a' -> 'a'" in out
+    held = json.loads(run("data", "quarantine", "d", "--json")[1])
+    assert [(each["row"], each["reasons"]) for each in held] == [(1, ["n max"]), (2, ["parse n"])]
+    code, out, err = run("data", "release", "d", "1", "--reason", "checked")
+    assert (code, out, "not found in letters" in err) == (0, "d/2: 2 accepted + 1 in quarantine\n", False)
+    (account,) = json.loads(run("data", "quarantine", "--json")[1])
+    assert (account["n_ingested"], account["n_accepted"], account["n_set_aside"]) == (3, 2, 1)
+    found = json.loads(run("data", "diff", "d/1", "d/2", "--key", "t", "--json")[1])
+    assert (found["added"], found["removed"], found["changed"], found["examples"]) == (1, 0, 0, ["+ t = b"])
+    assert "1 -> 2 rows: 1 added, 0 removed" in run("data", "diff", "d/1", "d/2")[1]
+    assert run("gc", "--grace", "1ms")[0] == 0
+    assert len(json.loads(run("data", "quarantine", "d", "--json")[1])) == 1  # its bytes are still needed
+
+
+def test_a_rule_that_only_warns_lets_the_check_pass(run) -> None:
+    Path("good.csv").write_text("n,t\n1,z\n")
+    code, _, err = run("data", "check", "good.csv", "s.yaml")
+    assert (code, "Warning: known: 1 x not found in letters" in err) == (0, True)
+    Path("more.csv").write_text("t\nz\n")
+    assert run("data", "check", "good.csv", "s.yaml", "--with", "letters=more.csv") == (0, "1 rows fit s.yaml.\n", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        ("data clean none.csv s.yaml --name d", 3, "no file `none.csv`"),
+        ("data clean f.csv s.yaml --name a/b", 2, "not a dataset name"),
+        ("data quarantine d", 3, "Nothing was ingested as `d`"),
+        ("data release d 1 --reason x", 3, "Nothing was ingested as `d`"),
+        ("data diff f.csv nothing", 3, "no dataset `nothing`"),
+        ("data check f.csv s.yaml --with letters", 2, "not NAME=FILE"),
+    ],
+)
+def test_wrong_words_are_told_and_nothing_is_written(run, words: str, code: int, said: str) -> None:
+    found = run(*words.split())
+    assert (found[0], said in found[2]) == (code, True), found
