@@ -165,7 +165,7 @@ def test_forked_children_log_into_their_parents_run_and_do_not_end_it(home: Path
 def test_a_kill_at_any_moment_loses_nothing_that_was_logged(home: Path) -> None:
     chance = random.Random(5)
     killed = [killed_after(chance.randrange(1, 3000), str(number)) for number in range(4)]
-    assert send_left_behind(home) == len(killed)
+    assert 1 <= send_left_behind(home) <= len(killed)  # each that started has begun to send what the last one left
     for run_id, last in killed:
         kept = points(home, run_id)
         assert kept == [float(number) for number in range(len(kept))]

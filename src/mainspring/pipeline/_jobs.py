@@ -14,6 +14,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from mainspring.domain.ids import RunId
 from mainspring.errors import Invalid, Refused, Unavailable
 from mainspring.pipeline._portable import NotPortable, address_of, pack, seal_of
 from mainspring.pipeline._seeds import seed_for
@@ -80,6 +81,7 @@ class Jobs:
     def __init__(
         self,
         context: "PipelineContext",
+        run_id: RunId,
         shelf: Shelf,
         stamps: StampCache,
         seconds_of: Callable[[str], float | None],
@@ -87,6 +89,7 @@ class Jobs:
         on_retry: Callable[[Job, str], None],
     ) -> None:
         self._context = context
+        self._run_id = run_id
         self._shelf = shelf
         self._stamps = stamps
         self._seconds_of = seconds_of
@@ -203,6 +206,7 @@ class Jobs:
             os.getcwd(),
             seal_of(step.function),
             self.seed_of(job),
+            self._run_id,
         )
 
     def seed_of(self, job: Job) -> int:
@@ -234,7 +238,7 @@ class Jobs:
             arguments = {name: with_lazies(value, self._shelf.value_of) for name, value in job.call.arguments.items()}
         except Exception as error:  # a kept value that does not come back is no fault of the step's: no more tries
             return Ended(job, error=error)
-        work = Work(step.function, step.name, step.where, step.options, self.seed_of(job))
+        work = Work(step.function, step.name, step.where, step.options, self.seed_of(job), self._run_id)
         try:
             value, done = attempt(work, arguments, self._context.artifacts, self._stamps, job.log)
         except Exception as error:  # the edge of the step: any error of the author's code ends here

@@ -318,6 +318,8 @@ class Walk:
             if installed:
                 # Noted here too, because what the name leads to may be somebody else's: a patched function.
                 self._note_origin(origin_of(value.__name__, module_file(value)), value.__name__)
+            if value.__name__ == "mainspring" and attribute in dir(value):
+                getattr(value, attribute)  # made on first use: the code must not look changed when it has been used
             if attribute not in vars(value):  # made on first use; the package's version stands for it
                 break
             home, taken, value = import_name(value.__name__), attribute, original_of(vars(value)[attribute])

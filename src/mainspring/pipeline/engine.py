@@ -96,7 +96,9 @@ class _Run:
         self._ledger = Ledger(context.store, context.artifacts)
         self._stamps = StampCache(self._ledger.stamp_of, time.time_ns)
         self._shelf = Shelf(context.artifacts, self._make_anew)
-        self._jobs = Jobs(context, self._shelf, self._stamps, self._ledger.seconds_of, self._on_start, self._on_retry)
+        self._jobs = Jobs(
+            context, run_id, self._shelf, self._stamps, self._ledger.seconds_of, self._on_start, self._on_retry
+        )
         self._failed: dict[int, BaseException] = {}
         self._places: dict[int, str] = {}
         self._rows: dict[int, StepRow] = {}

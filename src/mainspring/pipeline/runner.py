@@ -14,6 +14,7 @@ import time
 import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -47,19 +48,28 @@ __all__ = [
     "attempt",
     "perform",
     "place_in_project",
+    "running",
     "took_too_long",
     "took_too_much",
 ]
 
 
 class Work(NamedTuple):
-    """A step as the runner sees it: its function, what it is called, where it stands, how it is to be run, its seed."""
+    """A step as the runner sees it: its function, what it is called, where it stands, how it is to be run, its seed.
+
+    `run_id` is the run that the call belongs to, for what the step logs.
+    """
 
     function: Callable[..., Any]  # of any signature
     name: str
     where: str
     options: StepOptions
     seed: int = 0
+    run_id: str = ""
+
+
+#: The run whose step is at work in this thread, empty outside of steps.
+running: ContextVar[str] = ContextVar("mainspring_running", default="")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +89,7 @@ class Task:
     folder: str
     seal: str
     seed: int = 0
+    run_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +187,7 @@ def perform(task: Task, stamps: StampCache | None = None, begun: Callable[[], No
         if begun is not None:
             options = StepOptions(options.retries, options.timeout, options.cache)
             begun()
-        work = Work(function, task.name, task.where, options, task.seed)
+        work = Work(function, task.name, task.where, options, task.seed, task.run_id)
         log = StepLog(is_shown=not sys.stderr.isatty())
         try:
             done = attempt(work, arguments, task.artifacts, cache, log)[1]
@@ -196,6 +207,7 @@ def attempt(
     options = work.options
     call = inspect.BoundArguments(inspect.signature(work.function), OrderedDict(arguments))
     started = time.process_time()
+    token = running.set(work.run_id)
     try:
         with (
             suspended(),
@@ -210,6 +222,8 @@ def attempt(
         raise took_too_long(work) from None
     except TookTooMuch:
         raise took_too_much(work) from None
+    finally:
+        running.reset(token)
     cpu_seconds = time.process_time() - started
     try:
         stored = encode(value, artifacts, f"result of {work.name}", allow_pickle=work.options.pickle)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from mainspring.domain.ids import RunId, new_id
+from mainspring.domain.ids import new_id
 from mainspring.errors import Unavailable
 from mainspring.tracking.batches import Batch, Entry, Record
 
@@ -28,10 +28,14 @@ _decode = msgspec.json.Decoder(Record).decode
 
 
 class Header(msgspec.Struct, frozen=True):
-    """The first line: whose journal it is, and where it goes to; an empty URL is the workspace itself."""
+    """The first line: whose journal it is, and where it goes to; an empty URL is the workspace itself.
+
+    `is_guest`: it holds what a step logs into the run of its pipeline, which begins and ends without it.
+    """
 
     run_id: str
     url: str
+    is_guest: bool = False
 
 
 class LogJournal:
@@ -46,7 +50,7 @@ class LogJournal:
         self._sent = len(first)
 
     @classmethod
-    def create(cls, folder: Path, run_id: RunId, url: str) -> "LogJournal":
+    def create(cls, folder: Path, header: Header) -> "LogJournal":
         """Begin the journal of a run.
 
         Raises:
@@ -58,7 +62,7 @@ class LogJournal:
             draft = path.with_suffix(".draft")
             handle = os.open(draft, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             fcntl.flock(handle, fcntl.LOCK_EX)
-            _append(handle, _encode(Header(run_id, url)) + b"\n", draft)
+            _append(handle, _encode(header) + b"\n", draft)
             os.rename(draft, path)  # seen by others only when it is locked and has its header
         except OSError as error:
             raise _full(error, path) from error

@@ -18,8 +18,10 @@ from types import TracebackType
 from mainspring import config
 from mainspring.domain.ids import RunId, new_id
 from mainspring.errors import Conflict, Invalid, MainspringError, Unavailable
+from mainspring.pipeline.reads import unwatched
+from mainspring.pipeline.runner import running
 from mainspring.recording.destination import Destination, destination_of
-from mainspring.recording.journal import LogJournal, left_behind
+from mainspring.recording.journal import Header, LogJournal, left_behind
 from mainspring.recording.sender import Sender, send_rest
 from mainspring.recording.surroundings import Usage, git_tags, script_name
 from mainspring.tracking.batches import Begin, End, Log
@@ -36,18 +38,33 @@ _active: list["ActiveRun"] = []
 class ActiveRun:
     """A run that is under way; `start_run` makes it, the end of its `with` block ends it."""
 
-    def __init__(self, journal: LogJournal, destination: Destination, begin: Begin, *, watches_machine: bool) -> None:
+    def __init__(
+        self,
+        journal: LogJournal,
+        destination: Destination,
+        begin: Begin | None = None,
+        *,
+        watches_machine: bool = False,
+    ) -> None:
         self.run_id = RunId(journal.header.run_id)
         self._journal = journal
         self._destination = destination
-        self._parameters = dict(begin.parameters)
+        self._parameters = dict(begin.parameters) if begin is not None else {}
+        #: The run of the pipeline in whose step this one was begun.
+        self.within = running.get()
         self._steps = 0
         self._ended = False
         self._pid = os.getpid()
-        journal.append(begin)
+        if begin is not None:
+            journal.append(begin)
         self._sender = Sender(journal, destination)
         self._usage = Usage(lambda values, step: self._append(values, step)) if watches_machine else None
         _active.append(self)
+
+    @property
+    def is_guest(self) -> bool:
+        """Whether it only adds to the run of a pipeline, and neither begins nor ends it."""
+        return self._journal.header.is_guest
 
     def log(
         self,
@@ -84,11 +101,16 @@ class ActiveRun:
         """End the run; what the destination has not kept in ten seconds is kept for the next start."""
         if self._ended or os.getpid() != self._pid:  # a forked child has its parent's run and does not end it
             return
+        with unwatched():
+            self._finish(status)
+
+    def _finish(self, status: RunStatus) -> None:
         if self._usage is not None:
             self._usage.finish()
         self._ended = True
         _active.remove(self)
-        self._journal.append(End(status, _now_ms()))
+        if not self.is_guest:
+            self._journal.append(End(status, _now_ms()))
         if self._sender.finish(_END_SECONDS):
             self._journal.remove()
             self._destination.close()
@@ -149,19 +171,20 @@ def start_run(
         Invalid: MAINSPRING_URL is no URL.
         Unavailable: the journal cannot be written.
     """
-    home, url, token = config.home(), config.value_of("url"), config.value_of("token")
-    destination = destination_of(home, url, token)
-    journal = LogJournal.create(log_journals(home), RunId(new_id()), url)
-    kept = {"mlflow.runName": name, "mlflow.source.name": script_name()} if name else {}
-    begin = Begin(
-        experiment or script_name(),
-        name or script_name(),
-        _now_ms(),
-        _texts(parameters),
-        {**git_tags(Path.cwd()), **kept, **_texts(tags)},
-    )
-    threading.Thread(target=_send_others, args=(home, url, token), name="run-log-rest", daemon=True).start()
-    return ActiveRun(journal, destination, begin, watches_machine=watch_machine)
+    with unwatched():  # a step that begins a run does not read what that takes
+        home, url, token = config.home(), config.value_of("url"), config.value_of("token")
+        destination = destination_of(home, url, token)
+        journal = LogJournal.create(log_journals(home), Header(new_id(), url))
+        kept = {"mlflow.runName": name, "mlflow.source.name": script_name()} if name else {}
+        begin = Begin(
+            experiment or script_name(),
+            name or script_name(),
+            _now_ms(),
+            _texts(parameters),
+            {**git_tags(Path.cwd()), **kept, **_texts(tags)},
+        )
+        threading.Thread(target=_send_others, args=(home, url, token), name="run-log-rest", daemon=True).start()
+        return ActiveRun(journal, destination, begin, watches_machine=watch_machine)
 
 
 def log(
@@ -173,10 +196,29 @@ def log(
     tags: Mapping[str, object] | None = None,
     **more: float,
 ) -> None:
-    """Log to the run that is under way; where none is, one begins that ends with the process. See `ActiveRun.log`."""
-    if not _active:
-        start_run()
-    _active[-1].log(metrics, step=step, parameters=parameters, tags=tags, **more)
+    """Log to the run that is under way, in a step to that of its pipeline; see `ActiveRun.log`.
+
+    Where no run is under way, one begins that ends with the process.
+    """
+    _current().log(metrics, step=step, parameters=parameters, tags=tags, **more)
+
+
+def _current() -> ActiveRun:
+    within = running.get()
+    for each in reversed(_active):
+        if each.within == within:
+            return each
+    return _guest_of(within) if within else start_run()
+
+
+def _guest_of(run_id: str) -> ActiveRun:
+    """Return what logs into the run of a pipeline from this process; it stays open for the other steps of the run."""
+    for former in [each for each in _active if each.is_guest]:
+        former.end()
+    home, url, token = config.home(), config.value_of("url"), config.value_of("token")
+    with unwatched():
+        journal = LogJournal.create(log_journals(home), Header(run_id, url, is_guest=True))
+        return ActiveRun(journal, destination_of(home, url, token))
 
 
 def log_journals(home: Path) -> Path:
@@ -199,7 +241,8 @@ def send_left_behind(home: Path, url: str = "", token: str = "") -> int:
             continue
         destination = destination_of(home, url, token)
         try:
-            if (last := journal.last_record()) is not None and not isinstance(last, End):
+            last = journal.last_record()
+            if last is not None and not isinstance(last, End) and not journal.header.is_guest:
                 journal.append(End("killed", last.at_ms))
             send_rest(journal, destination)
         except BaseException:
@@ -214,7 +257,8 @@ def send_left_behind(home: Path, url: str = "", token: str = "") -> int:
 
 def _send_others(home: Path, url: str, token: str) -> None:
     try:
-        send_left_behind(home, url, token)
+        with unwatched():
+            send_left_behind(home, url, token)
     except MainspringError:
         return  # it stays where it is, for the next start
 

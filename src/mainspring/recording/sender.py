@@ -8,6 +8,7 @@ import threading
 import time
 
 from mainspring.errors import MainspringError, Unavailable
+from mainspring.pipeline.reads import unwatched
 from mainspring.recording.destination import Destination
 from mainspring.recording.journal import LogJournal
 
@@ -51,6 +52,10 @@ class Sender:
         return not self._thread.is_alive() and not self.trouble
 
     def _send_forever(self) -> None:
+        with unwatched():  # what this thread opens is not read by a step that runs meanwhile
+            self._send_until_finished()
+
+    def _send_until_finished(self) -> None:
         patience = _GATHER_SECONDS
         while True:
             self._wake.wait(patience)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import psutil
 
+from mainspring.pipeline.reads import unwatched
+
 __all__ = ["Usage", "git_tags", "script_name"]
 
 _SECONDS = 10.0
@@ -61,8 +63,9 @@ class Usage:
         self._look()
 
     def _watch(self) -> None:
-        while not self._stop.wait(_SECONDS):
-            self._look()
+        with unwatched():  # what this thread opens is not read by a step that runs meanwhile
+            while not self._stop.wait(_SECONDS):
+                self._look()
 
     def _look(self) -> None:
         memory = psutil.virtual_memory()
