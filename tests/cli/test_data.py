@@ -57,6 +57,15 @@ def test_a_rule_that_only_warns_lets_the_check_pass(run) -> None:
     assert run("data", "check", "good.csv", "s.yaml", "--with", "letters=more.csv") == (0, "1 rows fit s.yaml.\n", "")
 
 
+def test_columns_that_know_the_target_fail_the_look_at_leaks(run) -> None:
+    lines = [f"{n % 2},{n % 2 * 9 + n / 1000},{n % 5}" for n in range(60)]
+    Path("t.csv").write_text("late,minutes,day\n" + "\n".join(lines) + "\n")
+    code, out, err = run("data", "leaks", "t.csv", "--target", "late", "--json")
+    assert (code, [each["column"] for each in json.loads(out)], "minutes: alone" in err) == (1, ["minutes"], True)
+    Path("t.csv").write_text("late,day\n" + "\n".join(f"{n % 2},{n % 5}" for n in range(60)) + "\n")
+    assert run("data", "leaks", "t.csv", "--target", "late")[0] == 0
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [

@@ -200,3 +200,28 @@ def test_nothing_that_becomes_known_later_changes_an_answer(
     wait = timedelta(hours=delay)
     before, after = asof(*tables(past, known + future), wait), asof(*tables(past, known + shifted), wait)
     np.testing.assert_array_equal(before, after)
+
+
+def test_duplicates_are_counted_and_the_first_or_last_is_taken_when_told() -> None:
+    right = {"k": ["a", "a", "b", None], "v": [1, 2, 3, 4]}
+    for which, taken in (("first", [1, 3]), ("last", [2, 3])):
+        found = join_lookup({"k": ["a", "b"]}, right, on="k", duplicates=which)
+        assert (found.columns["v"].tolist(), found.duplicates, found.orphans) == (taken, 1, 0)
+
+
+def test_orphans_are_kept_dropped_or_refused_and_always_counted() -> None:
+    left, right = {"k": ["x", "b", None]}, {"k": ["b"], "v": [3]}
+    assert join_lookup(left, right, on="k").orphans == 2
+    dropped = join_lookup(left, right, on="k", orphans="drop")
+    assert (dropped.columns["k"].tolist(), dropped.columns["v"].tolist(), dropped.orphans) == (["b"], [3], 2)
+    with pytest.raises(Invalid, match=r"2 left rows find nothing, the first with k=x.*rows\[0\]"):
+        join_lookup(left, right, on="k", orphans="refuse")
+    times = {"at": np.array(["2013-01-01"], dtype="datetime64[us]")}
+    late = {"seen": np.array(["2013-01-02"], dtype="datetime64[us]"), "v": np.array([1.0])}
+    found = join_asof(times, late, on=[], left_time="at", right_time="seen", delay="1h", orphans="drop")
+    assert (len(found.columns["at"]), found.orphans) == (0, 1)
+
+
+def test_a_join_of_one_to_one_refuses_left_keys_that_stand_twice() -> None:
+    with pytest.raises(Invalid, match=r"The left table has keys more than once, such as k=a \(2 times\)"):
+        join_lookup({"k": ["a", "a"]}, {"k": ["a"]}, on="k", cardinality="one-to-one")

@@ -9,6 +9,7 @@ from mainspring.cli.output import json_option, print_fields, print_json, print_t
 from mainspring.cli.quarantine import clean_command, quarantine_command, release_command
 from mainspring.data.checks import check_table
 from mainspring.data.difference import difference
+from mainspring.data.leakage import leakage_suspects
 from mainspring.data.profile import profile
 from mainspring.data.schema import infer_schema
 from mainspring.data.schema_file import read_schema, write_schema
@@ -179,6 +180,28 @@ def named_tables(words: tuple[str, ...]) -> dict[str, Columns | Path]:
         if not all(each.partition("=")):
             raise Invalid(f"`{each}` is not NAME=FILE", where="--with", next_step="write it as planes=planes.csv")
     return {name: Path(path) for name, _, path in (each.partition("=") for each in words)}
+
+
+@data_command.command("leaks")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--target", required=True, help="The column that is to be predicted.")
+@click.option("--time", default="", help="The column that says when a row's prediction is made.")
+@json_option
+def _leaks(file: Path, target: str, time: str, as_json: bool) -> None:
+    """Name columns of FILE that know too much: the target itself, ids, moments after the event; exit code 1 if any.
+
+    \b
+    Example:
+      mainspring data leaks flights.parquet --target late --time departs_at
+    """
+    found = leakage_suspects(read_columns(file), target=target, time=time)
+    if as_json:
+        print_json(found)
+    elif not found:
+        click.echo(f"No column of {file.name} is suspected of knowing `{target}`.")
+    if found:
+        listed = "\n  ".join(f"{each.column}: {each.message}" for each in found)
+        raise CheckFailed(f"{len(found)} columns of {file.name} may know too much:\n  {listed}", where=str(file))
 
 
 @data_command.command("profile")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mainspring.data.checks import Checked, check_table
     from mainspring.data.join import join_asof, join_lookup
+    from mainspring.data.leakage import future_leaks, leakage_suspects
     from mainspring.data.profile import Profile, profile
     from mainspring.data.schema import Schema, Violation, infer_schema
     from mainspring.data.schema_file import read_schema
@@ -26,9 +27,11 @@ __all__ = [
     "check_table",
     "columns_of",
     "frame_of",
+    "future_leaks",
     "infer_schema",
     "join_asof",
     "join_lookup",
+    "leakage_suspects",
     "profile",
     "read_columns",
     "read_schema",
@@ -44,9 +47,11 @@ _HOMES = {
     "check_table": "checks",
     "columns_of": "table",
     "frame_of": "table",
+    "future_leaks": "leakage",
     "infer_schema": "schema",
     "join_asof": "join",
     "join_lookup": "join",
+    "leakage_suspects": "leakage",
     "profile": "profile",
     "read_columns": "table",
     "read_schema": "schema_file",

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,15 @@ from mainspring.data.table import Columns, columns_of, connect, n_rows
 from mainspring.domain.moments import parse_duration
 from mainspring.errors import Invalid, nearest
 
-__all__ = ["Joined", "join_asof", "join_lookup"]
+if TYPE_CHECKING:
+    import duckdb
+
+__all__ = ["Cardinality", "Duplicates", "Joined", "Orphans", "join_asof", "join_lookup"]
+
+Cardinality = Literal["many-to-one", "one-to-one"]
+Duplicates = Literal["refuse", "first", "last"]
+Orphans = Literal["keep", "drop", "refuse"]
+_SIDES = {"l": "left", "r": "right"}
 
 #: Above this, whole numbers that differ can be the same float64, and rows would find partners that are not theirs.
 _LARGEST_KEY = 2.0**53
@@ -25,19 +33,36 @@ _LARGEST_KEY = 2.0**53
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """The left rows with the right columns beside them, and how many of them found no partner."""
+    """The left rows with the right columns beside them, and the account of the join.
+
+    `matched` left rows found a partner and `orphans` did not (they are not in `columns` if they were dropped);
+    `duplicates` right rows had a key that another right row was taken for.
+    """
 
     columns: Columns
     matched: int
     orphans: int
+    duplicates: int = 0
 
 
-def join_lookup(left: object, right: object, *, on: str | Sequence[str]) -> Joined:
-    """Look each left row up in `right`, whose keys must be unique. A missing key finds nothing.
+def join_lookup(
+    left: object,
+    right: object,
+    *,
+    on: str | Sequence[str],
+    cardinality: Cardinality = "many-to-one",
+    duplicates: Duplicates = "refuse",
+    orphans: Orphans = "keep",
+) -> Joined:
+    """Look each left row up in `right` by equal keys. A missing key finds nothing.
+
+    With ``one-to-one`` the left keys must be unique as well. `duplicates` says what becomes of right rows of one key:
+    they are refused, or the first or the last of them is taken; a join never makes more rows. `orphans` says what
+    becomes of left rows that find nothing: they are kept with missing values, dropped, or refused.
 
     Raises:
-        Invalid: a key column is missing or of another type, or a right key stands more than once (the message names
-            some).
+        Invalid: a key column is missing or of another type, or keys stand more than once or find nothing where that is
+            refused (the message names some).
     """
     keys = _names(on)
     if not keys:
@@ -49,24 +74,49 @@ def join_lookup(left: object, right: object, *, on: str | Sequence[str]) -> Join
         connection.register("l", _numbered([lefts[key] for key in keys]))
         connection.register("r", _numbered([rights[key] for key in keys]))
         present = " AND ".join(f"{key} IS NOT NULL" for key in listed)
-        twice = connection.execute(
-            f"SELECT min(i), count(*) FROM r WHERE {present} GROUP BY {', '.join(listed)} HAVING count(*) > 1"
-            " ORDER BY 1 LIMIT 1"
-        ).fetchone()
-        if twice:
-            shown = ", ".join(f"{key}={rights[key][twice[0]]}" for key in keys)
-            raise Invalid(
-                f"The right table has keys more than once, such as {shown} ({twice[1]} times)",
-                where=f"join on {', '.join(keys)}",
-                next_step="drop the duplicates first, or join on more columns",
-            )
+        for side, table, unique in (("l", lefts, cardinality == "one-to-one"), ("r", rights, duplicates == "refuse")):
+            if unique:
+                _refuse_twice(connection, side, table, keys, listed, present)
+        pick = "max" if duplicates == "last" else "min"
+        grouped = f"SELECT {', '.join(listed)}, {pick}(i) AS i FROM r WHERE {present} GROUP BY {', '.join(listed)}"
+        (twice,) = connection.execute(
+            f"SELECT (SELECT count(*) FROM r WHERE {present}) - (SELECT count(*) FROM ({grouped}))"
+        ).fetchall()[0]
         condition = " AND ".join(f"l.{key} = r.{key}" for key in listed)
-        rows = connection.execute(f"SELECT l.i, r.i FROM l JOIN r ON {condition}").fetchnumpy()
-    return _joined(lefts, rights, keys, rows)
+        rows = connection.execute(f"SELECT l.i, r.i FROM l JOIN ({grouped}) r ON {condition}").fetchnumpy()
+    return _joined(lefts, rights, keys, rows, orphans, twice)
+
+
+def _refuse_twice(
+    connection: "duckdb.DuckDBPyConnection",
+    side: str,
+    table: Columns,
+    keys: Sequence[str],
+    listed: Sequence[str],
+    present: str,
+) -> None:
+    twice = connection.execute(
+        f"SELECT min(i), count(*) FROM {side} WHERE {present} GROUP BY {', '.join(listed)} HAVING count(*) > 1"
+        " ORDER BY 1 LIMIT 1"
+    ).fetchall()
+    if twice:
+        shown = ", ".join(f"{key}={table[key][twice[0][0]]}" for key in keys)
+        raise Invalid(
+            f"The {_SIDES[side]} table has keys more than once, such as {shown} ({twice[0][1]} times)",
+            where=f"join on {', '.join(keys)}",
+            next_step="drop the duplicates first, join on more columns, or say which of them counts",
+        )
 
 
 def join_asof(
-    left: object, right: object, *, on: str | Sequence[str], left_time: str, right_time: str, delay: str | timedelta
+    left: object,
+    right: object,
+    *,
+    on: str | Sequence[str],
+    left_time: str,
+    right_time: str,
+    delay: str | timedelta,
+    orphans: Orphans = "keep",
 ) -> Joined:
     """Give each left row the newest right row that was already known: ``right_time + delay <= left_time``.
 
@@ -100,7 +150,7 @@ def join_asof(
         last = f"SELECT {', '.join([*listed, 't'])}, max(i) AS i FROM r WHERE t IS NOT NULL GROUP BY ALL"
         query = f"SELECT l.i, r.i FROM (SELECT * FROM l WHERE t IS NOT NULL) l ASOF JOIN ({last}) r ON {condition}"
         rows = connection.execute(query).fetchnumpy()
-    return _joined(lefts, rights, keys, rows)
+    return _joined(lefts, rights, keys, rows, orphans)
 
 
 def _wait(delay: str | timedelta) -> timedelta:
@@ -123,9 +173,22 @@ def _numbered(keys: Sequence[NDArray[Any]], times: NDArray[Any] | None = None) -
     return {**table, "i": np.arange(len(first))}
 
 
-def _joined(left: Columns, right: Columns, keys: Sequence[str], rows: dict[str, Any]) -> Joined:
+def _joined(
+    left: Columns, right: Columns, keys: Sequence[str], rows: dict[str, Any], orphans: Orphans, duplicates: int = 0
+) -> Joined:
     """Put the right columns beside the left ones; `rows` holds (left row, right row) for each pair."""
     lefts, rights = (np.asarray(array, dtype=np.int64) for array in rows.values())
+    lost = n_rows(left) - len(lefts)
+    found = np.zeros(n_rows(left), bool)
+    found[lefts] = True
+    if lost and orphans == "refuse":
+        row = int(np.argmin(found))
+        shown = ", ".join(f"{key}={left[key][row]}" for key in keys)
+        raise Invalid(
+            f"{lost:,} left rows find nothing, the first with {shown or 'no key'}",
+            where=f"left table rows[{row}]",
+            next_step="complete the right table, or keep or drop such rows",
+        )
     columns = dict(left)
     for name, array in right.items():
         if name not in keys:
@@ -133,7 +196,9 @@ def _joined(left: Columns, right: Columns, keys: Sequence[str], rows: dict[str, 
             taken = np.full(n_rows(left), missing, dtype=array.dtype)
             taken[lefts] = array[rights]
             columns[name] = taken
-    return Joined(columns, len(lefts), n_rows(left) - len(lefts))
+    if orphans == "drop":
+        columns = {name: array[found] for name, array in columns.items()}
+    return Joined(columns, len(lefts), lost, duplicates)
 
 
 def _check(left: Columns, right: Columns, keys: Sequence[str]) -> None:
