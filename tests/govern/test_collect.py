@@ -27,6 +27,9 @@ NOW = datetime.now(UTC)
 DIGESTS = {
     "dataset_versions.digest": True,
     "file_stamps.digest": False,  # of files outside the store
+    "input_datasets.digest": False,  # as the user of MLflow's client named it
+    "logged_files.digest": True,
+    "logged_model_metrics.dataset_digest": False,
     "model_versions.bundle": True,
     "run_provenance.document": True,
     "run_steps.log": True,
@@ -36,6 +39,7 @@ DIGESTS = {
     "step_results.output_digest": True,
     "step_results.reads_digest": False,  # of the list of reads
     "tokens.digest": False,  # of secrets
+    "upload_parts.digest": True,
 }
 
 

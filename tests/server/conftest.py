@@ -57,7 +57,8 @@ class Server:
         target = f"{path}?{urlencode(query, doseq=True)}" if query else path
         sent = raw if raw is not None else None if body is None else json.dumps(body).encode()
         with contextlib.closing(connection):
-            connection.request(method, target, body=sent, headers=headers or {})
+            typed = {"content-type": "application/json"} if raw is None and sent is not None else {}
+            connection.request(method, target, body=sent, headers={**typed, **(headers or {})})
             response = connection.getresponse()
             read = response.read()
             found = {name.lower(): value for name, value in response.getheaders()}

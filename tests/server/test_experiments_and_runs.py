@@ -89,16 +89,16 @@ def test_a_parameter_never_changes(server: Server) -> None:
 def test_a_deleted_run_takes_nothing_until_it_is_restored(server: Server) -> None:
     run_id = _run(server)
     server.post("runs/delete", run_id=run_id)
-    refused = server.post("runs/log-metric", run_id=run_id, key="m", value=1.0)
+    refused = server.post("runs/log-metric", run_id=run_id, key="m", value=1.0, timestamp=1)
     assert (refused.status, "must be in the 'active' state" in refused.json["message"]) == (400, True)
     server.post("runs/restore", run_id=run_id)
-    assert server.post("runs/log-metric", run_id=run_id, key="m", value=1.0).status == 200
+    assert server.post("runs/log-metric", run_id=run_id, key="m", value=1.0, timestamp=1).status == 200
 
 
 def test_an_acknowledged_point_outlives_the_server(server: Server) -> None:
     run_id = _run(server)
     for step in range(50):
-        server.post("runs/log-metric", run_id=run_id, key="m", value=float(step), step=step)
+        server.post("runs/log-metric", run_id=run_id, key="m", value=float(step), timestamp=1, step=step)
     server.kill()
     again = Server(server.home)
     run = again.get("runs/get", run_id=run_id).json["run"]

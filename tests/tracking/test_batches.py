@@ -69,7 +69,7 @@ def test_what_the_run_refuses_is_told_and_the_rest_is_kept(store: Store) -> None
     ]
     said = keep(store, 0, 4, records)
     assert len(said) == 2
-    assert "`c` is '1' and cannot become 'another'" in said[0]
+    assert "'old_value': '1', 'new_value': 'another'" in said[0]
     run = find_run(store, RUN)
     assert len(metric_history(store, RUN, "loss")) == 2
     assert run.tags["t"] == "kept"
@@ -77,7 +77,7 @@ def test_what_the_run_refuses_is_told_and_the_rest_is_kept(store: Store) -> None
 
 
 def test_a_run_that_is_gone_takes_no_records_and_stops_no_journal(store: Store) -> None:
-    assert keep(store, 1, 3) == [f"No run has the id `{RUN}`"]
+    assert keep(store, 1, 3) == [f"Run with id={RUN} not found"]
     assert keep(store, 1, 3) == []
 
 

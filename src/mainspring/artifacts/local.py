@@ -13,7 +13,7 @@ import os
 import shutil
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -59,7 +59,7 @@ class LocalArtifactStore:
         """Keep `data` and return its digest."""
         digest = digest_of_bytes(data)
         if not self._holds(digest, len(data)):
-            self._write(lambda stream: _pour(io.BytesIO(data), stream))
+            self._write(io.BytesIO(data))
         return digest
 
     def put_file(self, path: Path) -> Digest:
@@ -76,11 +76,15 @@ class LocalArtifactStore:
             if self._holds(digest, size):
                 return digest
             with path.open("rb") as source:
-                return self._write(lambda stream: _pour(source, stream))
+                return self._write(source)
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
             raise NotFound(f"There is no file `{path}`", next_step="check the path; it must name a file") from error
         except PermissionError as error:
             raise Unavailable(f"The file `{path}` cannot be read: {error.strerror}") from error
+
+    def incoming(self) -> "_Incoming":
+        """Begin an object whose bytes come in piece by piece."""
+        return _Incoming(self)
 
     def put_tree(self, folder: Path) -> Digest:
         """Keep every file under `folder` and return the digest of the list of them."""
@@ -198,24 +202,16 @@ class LocalArtifactStore:
                 fcntl.flock(stream, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
             yield
 
-    def _write(self, fill: Callable[[BinaryIO], Digest]) -> Digest:
-        """Let `fill` write a temporary file, then move it to the place its digest names."""
+    def _write(self, source: BinaryIO) -> Digest:
+        incoming = self.incoming()
         try:
-            self._prepare()
-            with self._draft() as (draft, stream):
-                digest = fill(stream)
-                stream.flush()
-                os.fchmod(stream.fileno(), 0o444)
-                os.fsync(stream.fileno())
-                place = self._place_of(digest)
-                if not place.parent.is_dir():
-                    place.parent.mkdir(exist_ok=True)
-                    _sync_folder(self._objects)
-                draft.replace(place)
-                _sync_folder(place.parent)
-                return digest
+            while chunk := source.read(CHUNK_BYTES):
+                incoming.write(chunk)
+            return incoming.keep()
         except OSError as error:
             raise _outage(error, self.root) from error
+        finally:
+            incoming.discard()
 
     @contextlib.contextmanager
     def _draft(self) -> Iterator[tuple[Path, BinaryIO]]:
@@ -269,6 +265,48 @@ class LocalArtifactStore:
             where=str(self._corrupt / digest),
             next_step="put the same bytes again (run the step, add the file); check the disk",
         )
+
+
+class _Incoming:
+    """A temporary file that is moved to the place its digest names when it is kept."""
+
+    def __init__(self, store: LocalArtifactStore) -> None:
+        self._store = store
+        self._hasher = blake3()
+        self._open = contextlib.ExitStack()
+        with self._outages():
+            store._prepare()
+            self._draft, self._stream = self._open.enter_context(store._draft())
+
+    def write(self, data: bytes) -> None:
+        self._hasher.update(data)
+        with self._outages():
+            self._stream.write(data)
+
+    def keep(self) -> Digest:
+        digest = Digest(self._hasher.hexdigest())
+        with self._outages():
+            self._stream.flush()
+            os.fchmod(self._stream.fileno(), 0o444)
+            os.fsync(self._stream.fileno())
+            place = self._store._place_of(digest)
+            if not place.parent.is_dir():
+                place.parent.mkdir(exist_ok=True)
+                _sync_folder(self._store._objects)
+            self._draft.replace(place)
+            _sync_folder(place.parent)
+        self.discard()
+        return digest
+
+    def discard(self) -> None:
+        self._open.close()
+
+    @contextlib.contextmanager
+    def _outages(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise _outage(error, self._store.root) from error
 
 
 def _pour(source: BinaryIO, target: BinaryIO) -> Digest:

@@ -11,7 +11,20 @@ from typing import BinaryIO, Protocol
 
 from mainspring.domain.ids import Digest
 
-__all__ = ["ArtifactStore"]
+__all__ = ["ArtifactStore", "Incoming"]
+
+
+class Incoming(Protocol):
+    """An object that comes in piece by piece, and is visible once it is kept. One thread uses it at a time."""
+
+    def write(self, data: bytes) -> None:
+        """Add the next bytes."""
+
+    def keep(self) -> Digest:
+        """Keep what came in and return its digest; nothing can be added afterwards."""
+
+    def discard(self) -> None:
+        """Forget what came in; does nothing once it is kept."""
 
 
 class ArtifactStore(Protocol):
@@ -28,6 +41,9 @@ class ArtifactStore(Protocol):
 
     def put_file(self, path: Path) -> Digest:
         """Keep the content of the file `path` and return its digest; the file itself is left alone."""
+
+    def incoming(self) -> Incoming:
+        """Begin an object whose bytes come in piece by piece, from a network; `keep` or `discard` it."""
 
     def put_tree(self, folder: Path) -> Digest:
         """Keep every file under `folder` and return the digest of the list of them (see `trees`)."""

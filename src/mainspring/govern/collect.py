@@ -18,6 +18,7 @@ from mainspring.pipeline import ledger, provenance
 from mainspring.registry import versions as models
 from mainspring.store.events import Event
 from mainspring.store.protocol import Store, Transaction
+from mainspring.tracking import files
 from mainspring.tracking.batches import forget_journals
 from mainspring.tracking.purge import count_deleted, purge_deleted
 
@@ -31,6 +32,7 @@ ROOTS: tuple[Callable[[Transaction], Iterable[Digest]], ...] = (
     ledger.artifact_roots,
     provenance.artifact_roots,
     models.artifact_roots,
+    files.artifact_roots,
 )
 #: What each room erases of a run, beside `tracking`, which owns it.
 FORGET: tuple[Callable[[Transaction, str], None], ...] = (

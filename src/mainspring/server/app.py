@@ -28,6 +28,8 @@ __all__ = ["ControlApp"]
 _log = logging.getLogger(__name__)
 #: Threads for reading. A question runs in C for nearly all of its time, and SQLite lets many read at once.
 _READERS = 4
+#: Paths whose callers read errors as MLflow tells them; all others get problem documents.
+_OF_MLFLOW = re.compile(r"/(ajax-)?api/(?!mainspring/)|/(model-versions/)?get-artifact$")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -77,6 +79,7 @@ class ControlApp:
             receive=receive,
             login=self._login,
             address=(scope.get("client") or ("",))[0],
+            scheme=scope.get("scheme", "http"),
         )
         route = self._find(call)
         call.who = await admit(call, route)
@@ -110,7 +113,7 @@ def _told(path: str, error: MainspringError) -> Reply:
 
 
 def _told_in_its_words(path: str, error: MainspringError) -> Reply:
-    if path.startswith(("/api/mainspring", "/ajax-api/mainspring")) or not path.startswith(("/api/", "/ajax-api/")):
+    if not _OF_MLFLOW.match(path):
         problem = problem_of(error)
         return Reply(_encode(problem), problem.status, "application/problem+json")
     status, body = mlflow_error(error)

@@ -4,7 +4,6 @@ The event loop never waits for SQL: writes are queued for the store's own thread
 """
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -12,13 +11,12 @@ from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import parse_qs
 
-import msgspec
-
 from mainspring.access.login import Actor, Login
 from mainspring.access.roles import Resource
 from mainspring.access.users import roles_held
 from mainspring.errors import Invalid, NotFound
 from mainspring.registry.control import Mover
+from mainspring.server.decoding import decode_body, decode_query
 from mainspring.store.protocol import EventOf, Store, Transaction
 from mainspring.workspace import Workspace
 
@@ -82,6 +80,7 @@ class Call:
     login: Login
     address: str = ""
     names: dict[str, str] = field(default_factory=dict)
+    scheme: str = "http"
     who: Actor = field(default=Actor("", ()))
 
     @property
@@ -124,15 +123,13 @@ class Call:
         Raises:
             Invalid: they do not fit; the message names the place.
         """
-        if self.method == "GET":
-            return _convert(kind, self.query)
+        if self.method == "GET" and self.query_string:
+            return decode_query(kind, self.query)
         body = await self.body()
-        try:
-            return msgspec.json.decode(body or b"{}", type=kind, strict=False)
-        except msgspec.ValidationError as error:
-            raise _misfit(str(error)) from error
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-            raise Invalid(f"The body is not JSON: {error}", where="body", next_step="send a JSON object") from error
+        if body and self.headers.get(b"content-type", b"").partition(b";")[0].strip().lower() != b"application/json":
+            # a page of another site can post text without asking first, but no JSON
+            raise Invalid("Bad Request. Content-Type must be one of ['application/json'].", where="content-type")
+        return decode_body(kind, body)
 
     async def body(self) -> bytes:
         """Return the whole body.
@@ -172,28 +169,3 @@ class Call:
     async def ask(self, question: Callable[..., T], *arguments: object) -> T:
         """Run a blocking question on a thread."""
         return await asyncio.get_running_loop().run_in_executor(self.readers, question, *arguments)
-
-
-def _convert(kind: type[T], query: dict[str, list[str]]) -> T:
-    fields = {each.encode_name: each for each in msgspec.structs.fields(kind)}  # type: ignore[arg-type]  # a Struct
-    words = {
-        name: values if _is_list(fields[name].type) else values[-1] for name, values in query.items() if name in fields
-    }
-    try:
-        return msgspec.convert(words, kind, strict=False)
-    except msgspec.ValidationError as error:
-        raise _misfit(str(error)) from error
-
-
-def _is_list(kind: object) -> bool:
-    return "list" in str(kind)
-
-
-def _misfit(message: str) -> Invalid:
-    """Tell msgspec's words as place and reason: ``Expected `int`, got `str` - at `$.max_results```."""
-    reason, _, place = message.partition(" - at ")
-    missing = re.match(r"Object missing required field `(.+?)`", reason)
-    if missing:
-        return Invalid(f"Missing value for required parameter '{missing.group(1)}'.", where=missing.group(1))
-    where = place.strip("`").removeprefix("$").lstrip(".")
-    return Invalid(f"Invalid value for parameter '{where}' supplied: {reason}", where=where)

@@ -500,6 +500,65 @@ def m0018_add_quarantine(transaction: Transaction) -> None:
     )
 
 
+def m0019_add_logged_models(transaction: Transaction) -> None:
+    """What runs read and made, logged models, and files by their paths; owned by `tracking`.
+
+    The indexes of parameters and tags hold the beginning of each value: Postgres cannot index long ones whole.
+    """
+    for table in ("run_parameters", "run_tags"):
+        transaction.execute(f"CREATE INDEX {table}_by_value ON {table} (key, substr(value, 1, 64), run)")
+    transaction.execute(
+        """CREATE TABLE input_datasets (
+            number INTEGER PRIMARY KEY, experiment_id INTEGER NOT NULL REFERENCES experiments, name TEXT NOT NULL,
+            digest TEXT NOT NULL, source_type TEXT NOT NULL, source TEXT NOT NULL, schema TEXT, profile TEXT,
+            UNIQUE (experiment_id, name, digest))"""
+    )
+    transaction.execute(
+        """CREATE TABLE run_inputs (
+            run INTEGER NOT NULL REFERENCES runs, dataset INTEGER NOT NULL REFERENCES input_datasets,
+            tags TEXT NOT NULL, context TEXT, PRIMARY KEY (run, dataset)) WITHOUT ROWID"""
+    )
+    transaction.execute("CREATE INDEX run_inputs_by_dataset ON run_inputs (dataset)")
+    transaction.execute(
+        """CREATE TABLE run_models (
+            run INTEGER NOT NULL REFERENCES runs, role TEXT NOT NULL, model_id TEXT NOT NULL, step INTEGER,
+            PRIMARY KEY (run, role, model_id)) WITHOUT ROWID"""
+    )
+    transaction.execute(
+        """CREATE TABLE logged_models (
+            model_id TEXT PRIMARY KEY, experiment_id INTEGER NOT NULL REFERENCES experiments, name TEXT NOT NULL,
+            status TEXT NOT NULL, stage TEXT NOT NULL, created_ms INTEGER NOT NULL, updated_ms INTEGER NOT NULL,
+            model_type TEXT NOT NULL, source_run TEXT NOT NULL, artifact_uri TEXT NOT NULL)"""
+    )
+    transaction.execute("CREATE INDEX logged_models_by_experiment ON logged_models (experiment_id, created_ms)")
+    for table in ("logged_model_parameters", "logged_model_tags"):
+        transaction.execute(
+            f"""CREATE TABLE {table} (
+                model_id TEXT NOT NULL REFERENCES logged_models, key TEXT NOT NULL, value TEXT NOT NULL,
+                PRIMARY KEY (model_id, key)) WITHOUT ROWID"""
+        )
+    transaction.execute(
+        """CREATE TABLE logged_model_metrics (
+            model_id TEXT NOT NULL REFERENCES logged_models, key TEXT NOT NULL, at_ms INTEGER NOT NULL,
+            step INTEGER NOT NULL, run_id TEXT NOT NULL, value REAL NOT NULL, is_nan INTEGER NOT NULL,
+            dataset_name TEXT, dataset_digest TEXT, PRIMARY KEY (model_id, key, at_ms, step, run_id)) WITHOUT ROWID"""
+    )
+    transaction.execute(
+        """CREATE TABLE logged_files (
+            path TEXT PRIMARY KEY, digest TEXT NOT NULL, size_bytes INTEGER NOT NULL, at_ms INTEGER NOT NULL)"""
+    )
+    transaction.execute("CREATE INDEX logged_files_by_digest ON logged_files (digest)")
+    transaction.execute(
+        """CREATE TABLE uploads (
+            upload_id TEXT PRIMARY KEY, path TEXT NOT NULL, begun_ms INTEGER NOT NULL)"""
+    )
+    transaction.execute(
+        """CREATE TABLE upload_parts (
+            upload_id TEXT NOT NULL REFERENCES uploads, part INTEGER NOT NULL, digest TEXT NOT NULL,
+            size_bytes INTEGER NOT NULL, PRIMARY KEY (upload_id, part)) WITHOUT ROWID"""
+    )
+
+
 #: Append only. A released migration is never edited: add another.
 MIGRATIONS: tuple[Migration, ...] = (
     m0001_add_events,
@@ -520,4 +579,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     m0016_add_log_journals,
     m0017_add_webhooks,
     m0018_add_quarantine,
+    m0019_add_logged_models,
 )

@@ -211,6 +211,8 @@ def _connect(path: Path) -> sqlite3.Connection:
         _use_write_ahead_log(connection)
         connection.execute("PRAGMA synchronous=NORMAL")
         connection.execute("PRAGMA foreign_keys=ON")
+        # as on every other database: LIKE heeds case, and who wants otherwise compares in small letters
+        connection.execute("PRAGMA case_sensitive_like=ON")
     except BaseException:
         connection.close()
         raise

@@ -54,6 +54,23 @@ class ArtifactStoreSuite:
             assert stream.read() == data
         store.verify(digest)
 
+    @pytest.mark.parametrize("data", _SOME_BYTES, ids=len)
+    def test_bytes_that_came_in_pieces_come_back(self, store: ArtifactStore, data: bytes) -> None:
+        incoming = store.incoming()
+        for start in range(0, len(data), 1000):
+            incoming.write(data[start : start + 1000])
+        digest = incoming.keep()
+        incoming.discard()
+        assert digest == digest_of_bytes(data)
+        assert store.read_bytes(digest) == data
+
+    def test_discarded_bytes_are_not_there(self, store: ArtifactStore) -> None:
+        incoming = store.incoming()
+        incoming.write(b"never mind")
+        incoming.discard()
+        assert not store.exists(digest_of_bytes(b"never mind"))
+        assert list(store.digests()) == []
+
     def test_file_comes_back_and_is_left_alone(self, store: ArtifactStore, tmp_path: Path) -> None:
         source = tmp_path / "source.bin"
         source.write_bytes(b"abc" * 3_000_000)

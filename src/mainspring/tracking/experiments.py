@@ -17,7 +17,10 @@ __all__ = [
     "DEFAULT",
     "Experiment",
     "Stage",
+    "active_experiment",
     "create_experiment",
+    "experiment_number",
+    "experiments_numbered",
     "experiments_of",
     "find_experiment",
     "find_experiment_named",
@@ -90,7 +93,7 @@ def named_experiment(transaction: Transaction, name: str, *, at: datetime) -> in
 
 def rename_experiment(transaction: Transaction, experiment_id: int, name: str, *, at: datetime) -> None:
     """Give an experiment that is active another name."""
-    _require_active(transaction, experiment_id)
+    active_experiment(transaction, experiment_id)
     taken = transaction.execute(
         "SELECT 1 FROM experiments WHERE name = ? AND experiment_id != ?", (name, experiment_id)
     )
@@ -122,26 +125,24 @@ def move_experiment(transaction: Transaction, experiment_id: int, stage: Stage, 
     )
 
 
-def set_experiment_tag(transaction: Transaction, experiment_id: int, key: str, value: str, *, at: datetime) -> None:
+def set_experiment_tag(transaction: Transaction, experiment_id: int, key: str, value: str) -> None:
     """Set a tag of an experiment that is active."""
-    _require_active(transaction, experiment_id)
+    active_experiment(transaction, experiment_id)
     _put_tag(transaction, experiment_id, key, value)
-    _touch(transaction, experiment_id, at)
 
 
-def unset_experiment_tag(transaction: Transaction, experiment_id: int, key: str, *, at: datetime) -> None:
+def unset_experiment_tag(transaction: Transaction, experiment_id: int, key: str) -> None:
     """Take a tag away.
 
     Raises:
         NotFound: there is no such tag.
     """
-    _require_active(transaction, experiment_id)
+    active_experiment(transaction, experiment_id)
     gone = transaction.execute(
         "DELETE FROM experiment_tags WHERE experiment_id = ? AND key = ? RETURNING 1", (experiment_id, key)
     )
     if not gone:
         raise NotFound(f"No tag with name: {key} in experiment with id {experiment_id}", where="key")
-    _touch(transaction, experiment_id, at)
 
 
 def find_experiment(store: Store, experiment_id: int) -> Experiment:
@@ -168,6 +169,29 @@ def find_experiment_named(store: Store, name: str) -> Experiment:
     return experiments_of(store, rows)[0]
 
 
+def experiment_number(text: str) -> int:
+    """Return an experiment's id, which travels as text, as the number it is here.
+
+    Raises:
+        Invalid: it is no number.
+    """
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        shown = text if len(text) <= 80 else text[:77] + "..."
+        raise Invalid(f"Invalid experiment ID '{shown}'. Experiment ID must be a valid integer.", where="experiment_id")
+    return int(text)
+
+
+def experiments_numbered(store: Store, numbers: Sequence[int]) -> list[Experiment]:
+    """Return the experiments with these ids, in this order."""
+    found: dict[int, Experiment] = {}
+    for start in range(0, len(numbers), 500):
+        some = numbers[start : start + 500]
+        marks = ",".join("?" * len(some))
+        rows = store.read(f"SELECT {_COLUMNS} FROM experiments WHERE experiment_id IN ({marks})", some)
+        found |= {each.experiment_id: each for each in experiments_of(store, rows)}
+    return [found[each] for each in numbers]
+
+
 def experiments_of(store: Store, rows: Sequence[Row]) -> list[Experiment]:
     """Return the experiments of rows that hold their columns in order, with their tags."""
     tags: dict[int, dict[str, str]] = {row[0]: {} for row in rows}
@@ -183,15 +207,25 @@ def experiments_of(store: Store, rows: Sequence[Row]) -> list[Experiment]:
     ]
 
 
-def _require_active(transaction: Transaction, experiment_id: int) -> None:
-    rows = transaction.execute("SELECT stage FROM experiments WHERE experiment_id = ?", (experiment_id,))
+def active_experiment(transaction: Transaction, experiment_id: int) -> tuple[str, str]:
+    """Return the name of an active experiment, and where it keeps its artifacts.
+
+    Raises:
+        NotFound: there is no such experiment.
+        Invalid: it is deleted.
+    """
+    rows = transaction.execute(
+        "SELECT stage, name, artifact_location FROM experiments WHERE experiment_id = ?", (experiment_id,)
+    )
     if not rows:
         raise NotFound(f"No Experiment with id={experiment_id} exists", next_step="list them by experiments/search")
-    if rows[0][0] != "active":
+    stage, name, location = rows[0]
+    if stage != "active":
         raise Invalid(
-            f"The experiment {experiment_id} must be in the 'active' state. Current state is {rows[0][0]}.",
-            next_step="restore it first",
+            f"The experiment {experiment_id} must be in the 'active' state. Current state is {stage}.",
+            where="experiment_id",
         )
+    return str(name), str(location).rstrip("/")
 
 
 def _put_tag(transaction: Transaction, experiment_id: int, key: str, value: str) -> None:
@@ -199,10 +233,4 @@ def _put_tag(transaction: Transaction, experiment_id: int, key: str, value: str)
         "INSERT INTO experiment_tags (experiment_id, key, value) VALUES (?, ?, ?)"
         " ON CONFLICT (experiment_id, key) DO UPDATE SET value = excluded.value",
         (experiment_id, key, value),
-    )
-
-
-def _touch(transaction: Transaction, experiment_id: int, at: datetime) -> None:
-    transaction.execute(
-        "UPDATE experiments SET updated_ms = ? WHERE experiment_id = ?", (to_milliseconds(at), experiment_id)
     )

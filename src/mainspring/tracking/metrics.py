@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from mainspring.errors import Invalid
-from mainspring.store.protocol import Store, Transaction, Value
+from mainspring.store.protocol import Row, Store, Transaction, Value
 
-__all__ = ["Point", "history", "metric_ids", "put_points"]
+__all__ = ["Point", "histories", "history", "metric_ids", "put_points", "sampled_history"]
 
 #: How many names one statement asks for; SQLite binds at most 32,766 parameters.
 _NAMES = 500
@@ -126,4 +126,49 @@ def history(
         f"{behind} ORDER BY p.at_ms, p.step, p.value, p.is_nan{most}",
         (run_id, key, *after, *(() if limit is None else (limit,))),
     )
+    return _points(key, rows)
+
+
+def histories(store: Store, run_ids: Sequence[str], key: str, *, limit: int) -> dict[str, list[Point]]:
+    """Return points of one metric in several runs, at most `limit` in all, run by run in the order given."""
+    found: dict[str, list[Point]] = {}
+    for run_id in run_ids:
+        if limit <= 0:
+            break
+        found[run_id] = history(store, run_id, key, limit=limit)
+        limit -= len(found[run_id])
+    return found
+
+
+def sampled_history(
+    store: Store, run_id: str, key: str, *, most: int, steps: tuple[int, int] | None = None
+) -> list[Point]:
+    """Return at most `most` points spread evenly over a metric's points by step; the last one is always there.
+
+    `steps` bounds them, both ends included. The database deals the points into `most` heaps of equal size and gives
+    the first of each, as MLflow does.
+    """
+    between = "" if steps is None else " AND p.step BETWEEN ? AND ?"
+    of_run = (
+        "FROM metric_points p WHERE p.run = (SELECT number FROM runs WHERE run_id = ?)"
+        f" AND p.metric = (SELECT metric FROM metric_names WHERE key = ?){between}"
+    )
+    values: tuple[Value, ...] = (run_id, key, *(steps or ()))
+    order = "step, at_ms, value, is_nan"
+    rows = store.read(
+        f"SELECT at_ms, step, value, is_nan FROM (SELECT {order}, heap, row_number() OVER (PARTITION BY heap ORDER BY"
+        f" {order}) AS place FROM (SELECT {order}, ntile(?) OVER (ORDER BY {order}) AS heap {of_run}) AS dealt)"
+        f" AS ranked WHERE place = 1 ORDER BY {order}",
+        (most, *values),
+    )
+    last = store.read(
+        f"SELECT at_ms, step, value, is_nan {of_run} ORDER BY step DESC, at_ms DESC, value DESC, is_nan DESC LIMIT 1",
+        values,
+    )
+    if last and rows[-1] != last[0]:
+        rows = [*(rows[:-1] if len(rows) >= most else rows), last[0]]
+    return _points(key, rows)
+
+
+def _points(key: str, rows: Sequence[Row]) -> list[Point]:
     return [Point(key, math.nan if is_nan else value, at_ms, step) for at_ms, step, value, is_nan in rows]

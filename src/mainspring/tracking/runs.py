@@ -3,6 +3,7 @@
 Functions that take a transaction are for servers and larger changes; those that take a store are a whole write or read.
 """
 
+import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,15 +13,16 @@ from typing import Literal
 
 from mainspring.domain.ids import RunId, new_id
 from mainspring.domain.moments import iso_of, to_milliseconds
-from mainspring.errors import Conflict, Invalid, NotFound
+from mainspring.errors import Invalid, NotFound
 from mainspring.store.protocol import Row, Store, Transaction
-from mainspring.tracking.experiments import Stage, named_experiment
+from mainspring.tracking.experiments import Stage, active_experiment, named_experiment
 from mainspring.tracking.metrics import Point, history, put_points
 
 __all__ = [
     "RUN_COLUMNS",
     "Run",
     "RunStatus",
+    "add_to_list_tag",
     "create_run",
     "find_run",
     "finish_run",
@@ -30,6 +32,8 @@ __all__ = [
     "metric_history",
     "move_run",
     "run_numbered",
+    "run_with_id",
+    "runs_numbered",
     "runs_of",
     "set_tags",
     "start_run",
@@ -47,6 +51,8 @@ RUN_COLUMNS = (
 _FROM = "FROM runs r JOIN experiments e ON e.experiment_id = r.experiment_id"
 #: The tag by which MLflow's clients name a run.
 NAME_TAG = "mlflow.runName"
+#: A tag that grows is as long at most as MLflow lets a tag be.
+_MOST_LIST = 8_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,31 +87,27 @@ def create_run(
     author: str = "",
     tags: Mapping[str, str] | None = None,
     parameters: Mapping[str, str] | None = None,
-) -> None:
-    """Begin a run in an experiment that is active.
+) -> Run:
+    """Begin a run in an experiment that is active, and return it.
 
     Raises:
         NotFound: there is no such experiment.
         Invalid: the experiment is deleted.
     """
-    found = transaction.execute(
-        "SELECT stage, artifact_location FROM experiments WHERE experiment_id = ?", (experiment_id,)
-    )
-    if not found:
-        raise NotFound(f"No Experiment with id={experiment_id} exists", next_step="create it first")
-    stage, location = found[0]
-    if stage != "active":
-        raise Invalid(
-            f"The experiment {experiment_id} must be in the 'active' state. Current state is {stage}.",
-            next_step="restore it first",
-        )
+    experiment, location = active_experiment(transaction, experiment_id)
+    uri = f"{location}/{run_id}/artifacts"
     number = transaction.execute(
         "INSERT INTO runs (run_id, experiment_id, name, status, stage, started_ms, author, artifact_uri)"
         " VALUES (?, ?, ?, 'running', 'active', ?, ?, ?) RETURNING number",
-        (run_id, experiment_id, name, started_ms, author, f"{location}/{run_id}/artifacts"),
+        (run_id, experiment_id, name, started_ms, author, uri),
     )[0][0]
-    _write_parameters(transaction, number, (parameters or {}).items())
-    _write_tags(transaction, number, (tags or {}).items())
+    kept, marked = dict(parameters or {}), {key: str(value) for key, value in (tags or {}).items()}
+    _write_parameters(transaction, run_id, number, kept.items())
+    _write_tags(transaction, number, marked.items())
+    return Run(
+        run_id, experiment, name, "running", iso_of(started_ms), None, kept, {}, marked, experiment_id, "active",
+        started_ms, None, author, uri,
+    )  # fmt: skip
 
 
 def start_run(
@@ -156,8 +158,8 @@ def update_run(
     """Change what is given of an active run."""
     number, _ = run_numbered(transaction, run_id)
     if status is not None:
-        transaction.execute("UPDATE runs SET status = ?, ended_ms = ? WHERE number = ?", (status, ended_ms, number))
-    elif ended_ms is not None:
+        transaction.execute("UPDATE runs SET status = ? WHERE number = ?", (status, number))
+    if ended_ms is not None:
         transaction.execute("UPDATE runs SET ended_ms = ? WHERE number = ?", (ended_ms, number))
     if name:
         transaction.execute("UPDATE runs SET name = ? WHERE number = ?", (name, number))
@@ -190,11 +192,10 @@ def log_batch(
 
     Raises:
         NotFound: there is no such run.
-        Conflict: a parameter has another value already.
-        Invalid: the run is deleted.
+        Invalid: the run is deleted, or a parameter has another value already.
     """
     number, experiment_id = run_numbered(transaction, run_id)
-    _write_parameters(transaction, number, parameters)
+    _write_parameters(transaction, run_id, number, parameters)
     if points:
         put_points(transaction, number, experiment_id, points)
     _write_tags(transaction, number, tags)
@@ -230,6 +231,27 @@ def set_tags(store: Store, run_id: RunId, tags: Mapping[str, str]) -> None:
     store.record(lambda transaction: log_batch(transaction, run_id, tags=[(k, str(v)) for k, v in tags.items()]))
 
 
+def add_to_list_tag(transaction: Transaction, run_id: str, key: str, item: object) -> None:
+    """Add an item to the tag `key`, which holds a list as JSON.
+
+    Raises:
+        NotFound: there is no such run.
+        Invalid: the run is deleted, or the tag holds no list or is full.
+    """
+    number, _ = run_numbered(transaction, run_id)
+    rows = transaction.execute("SELECT value FROM run_tags WHERE run = ? AND key = ?", (number, key))
+    try:
+        items = json.loads(rows[0][0]) if rows else []
+    except ValueError:
+        items = None
+    if not isinstance(items, list):
+        raise Invalid(f"The tag `{key}` of run {run_id} holds no list", where="key", next_step="delete the tag")
+    value = json.dumps([*items, item])
+    if len(value) > _MOST_LIST:
+        raise Invalid(f"'value' exceeds the maximum length of {_MOST_LIST} characters", where="value")
+    _write_tags(transaction, number, [(key, value)])
+
+
 def unset_tag(transaction: Transaction, run_id: str, key: str) -> None:
     """Take a tag of an active run away.
 
@@ -256,6 +278,29 @@ def find_run(store: Store, run_id: str) -> Run:
         what = "More than one run has" if rows else "No run has"
         raise NotFound(f"{what} the id `{run_id}`", next_step="list them: mainspring runs")
     return runs_of(store, rows)[0]
+
+
+def run_with_id(store: Store, run_id: str) -> Run:
+    """Return the run whose id this is, of either stage.
+
+    Raises:
+        NotFound: there is none.
+    """
+    rows = store.read(f"SELECT {RUN_COLUMNS} {_FROM} WHERE r.run_id = ?", (run_id,))
+    if not rows:
+        raise _no_run(run_id)
+    return runs_of(store, rows)[0]
+
+
+def runs_numbered(store: Store, numbers: Sequence[int]) -> list[Run]:
+    """Return the runs with these numbers, in this order."""
+    found: dict[int, Row] = {}
+    for start in range(0, len(numbers), 500):
+        some = numbers[start : start + 500]
+        marks = ",".join("?" * len(some))
+        rows = store.read(f"SELECT {RUN_COLUMNS} {_FROM} WHERE r.number IN ({marks})", some)
+        found |= {row[0]: row for row in rows}
+    return runs_of(store, [found[each] for each in numbers])
 
 
 def list_runs(store: Store, *, experiment: str | None = None, limit: int = 100) -> list[Run]:
@@ -315,7 +360,7 @@ def run_numbered(transaction: Transaction, run_id: str) -> tuple[int, int]:
 
 
 def _no_run(run_id: str) -> NotFound:
-    return NotFound(f"No run has the id `{run_id}`", next_step="list them: mainspring runs")
+    return NotFound(f"Run with id={run_id} not found", where="run_id", next_step="list them: mainspring runs")
 
 
 def _finite(run_id: str, key: str, value: float) -> float:
@@ -338,7 +383,9 @@ def _details(store: Store, query: str, numbers: list[int]) -> dict[int, list[Row
     return grouped
 
 
-def _write_parameters(transaction: Transaction, number: int, parameters: Iterable[tuple[str, str]]) -> None:
+def _write_parameters(
+    transaction: Transaction, run_id: str, number: int, parameters: Iterable[tuple[str, str]]
+) -> None:
     given = list(parameters)
     if not given:
         return
@@ -353,13 +400,16 @@ def _write_parameters(transaction: Transaction, number: int, parameters: Iterabl
             (number, *(key for key, _ in given)),
         )
     )
-    for key, value in given:
-        if kept[key] != value:
-            raise Conflict(
-                f"The parameter `{key}` is {kept[key]!r} and cannot become {value!r}",
-                where=f"parameters.{key}",
-                next_step="parameters never change; begin another run, or use a tag",
+    changed = [{"key": key, "old_value": kept[key], "new_value": value} for key, value in given if kept[key] != value]
+    if changed:
+        told = f"Params were already logged='{changed}' for run ID='{run_id}'."
+        if len(given) == 1:
+            (key, value), old = given[0], kept[given[0][0]]
+            told = (
+                f"Param with key='{key}' was already logged with value='{old}' for run ID='{run_id}'."
+                f" Attempted logging new value '{value}'."
             )
+        raise Invalid(f"Changing param values is not allowed. {told}", where="params")
 
 
 def _write_tags(transaction: Transaction, number: int, tags: Iterable[tuple[str, str]]) -> None:

@@ -7,18 +7,35 @@ Source: mlflow/protos/service.proto and mlflow/server/handlers.py, MLflow 3.17.
 """
 
 from mainspring.server.call import Route
-from mainspring.server.mlflow import experiments, runs, service, webhooks
+from mainspring.server.mlflow import artifacts, experiments, logged_models, logging, metrics, runs, service, webhooks
 
 __all__ = ["MLFLOW_ROUTES"]
 
-_TABLES = (experiments.ROUTES, runs.ROUTES, webhooks.ROUTES)
+_TABLES = (
+    experiments.ROUTES,
+    runs.ROUTES,
+    logging.ROUTES,
+    metrics.ROUTES,
+    logged_models.ROUTES,
+    artifacts.ROUTES,
+    webhooks.ROUTES,
+)
+
+
+def _below(prefix: str, *tables: tuple[Route, ...]) -> list[Route]:
+    return [
+        route._replace(path=f"/{root}/{prefix}/{route.path}")
+        for table in tables
+        for route in table
+        for root in ("api", "ajax-api")
+    ]
+
 
 MLFLOW_ROUTES: tuple[Route, ...] = (
     *service.ROUTES,
-    *(
-        route._replace(path=f"/{root}/2.0/mlflow/{route.path}")
-        for table in _TABLES
-        for route in table
-        for root in ("api", "ajax-api")
-    ),
+    *artifacts.PAGE_ROUTES,
+    *logged_models.MISSPELT_ROUTES,
+    *_below("2.0/mlflow", *_TABLES),
+    *_below("2.0/mlflow-artifacts", artifacts.TREE_ROUTES),
+    *_below("3.0/mlflow", service.INFO_ROUTES),
 )

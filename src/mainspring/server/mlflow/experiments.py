@@ -2,13 +2,14 @@
 
 import msgspec
 
-from mainspring.errors import Invalid
 from mainspring.server.call import Call, Route
+from mainspring.server.mlflow.shapes import Pair, experiment_on_wire, page_size, page_with, pairs_of, stages_of
 from mainspring.store.events import Event
+from mainspring.tracking.experiment_search import search_experiments
 from mainspring.tracking.experiments import (
-    Experiment,
     Stage,
     create_experiment,
+    experiment_number,
     find_experiment,
     find_experiment_named,
     move_experiment,
@@ -16,17 +17,9 @@ from mainspring.tracking.experiments import (
     set_experiment_tag,
     unset_experiment_tag,
 )
+from mainspring.tracking.limits import check_experiment_name, check_experiment_tags, check_location
 
-__all__ = ["ROUTES", "experiment_number", "experiment_on_wire"]
-
-_MOST_NAME = 500
-
-
-class Pair(msgspec.Struct):
-    """A tag or a parameter."""
-
-    key: str
-    value: str = ""
+__all__ = ["ROUTES"]
 
 
 class _Create(msgspec.Struct):
@@ -39,7 +32,7 @@ class _Named(msgspec.Struct):
     experiment_name: str
 
 
-class _Chosen(msgspec.Struct):
+class _One(msgspec.Struct):
     experiment_id: str
 
 
@@ -54,34 +47,21 @@ class _Tag(msgspec.Struct):
     value: str = ""
 
 
-def experiment_number(text: str) -> int:
-    """Return an experiment id as the number it is here."""
-    if not (text.isascii() and text.isdigit() and len(text) < 19):
-        raise Invalid(f"Invalid experiment ID '{text}'. Experiment ID must be a valid integer.", where="experiment_id")
-    return int(text)
-
-
-def experiment_on_wire(experiment: Experiment) -> dict[str, object]:
-    """Return an experiment as MLflow's clients read it."""
-    return {
-        "experiment_id": str(experiment.experiment_id),
-        "name": experiment.name,
-        "artifact_location": experiment.artifact_location,
-        "lifecycle_stage": experiment.stage,
-        "last_update_time": experiment.updated_ms,
-        "creation_time": experiment.created_ms,
-        "tags": [{"key": key, "value": value} for key, value in experiment.tags.items()],
-    }
+class _Search(msgspec.Struct):
+    max_results: int = 0
+    page_token: str = ""
+    filter: str = ""
+    order_by: list[str] = []
+    view_type: str | int = "ACTIVE_ONLY"
 
 
 async def create(call: Call) -> object:
     """Make an experiment."""
     given = await call.read(_Create)
-    if not given.name.strip():
-        raise Invalid("Invalid value for parameter 'name' supplied: an experiment needs a name", where="name")
-    if len(given.name) > _MOST_NAME:
-        raise Invalid(f"'name' exceeds the maximum length of {_MOST_NAME} characters", where="name")
-    tags = {each.key: each.value for each in given.tags}
+    tags = dict(pairs_of(given.tags))
+    check_experiment_name(given.name)
+    check_experiment_tags(tags)
+    check_location(given.artifact_location)
     number = await call.change(
         lambda made: Event("experiment.created", f"experiments/{made}", {"name": given.name}, actor=call.actor),
         lambda t: create_experiment(t, given.name, at=call.now, tags=tags, artifact_location=given.artifact_location),
@@ -91,7 +71,7 @@ async def create(call: Call) -> object:
 
 async def get(call: Call) -> object:
     """Return an experiment by its id."""
-    number = experiment_number((await call.read(_Chosen)).experiment_id)
+    number = experiment_number((await call.read(_One)).experiment_id)
     return {"experiment": experiment_on_wire(await call.ask(find_experiment, call.store, number))}
 
 
@@ -101,10 +81,28 @@ async def get_by_name(call: Call) -> object:
     return {"experiment": experiment_on_wire(await call.ask(find_experiment_named, call.store, name))}
 
 
+async def search(call: Call) -> object:
+    """Return a page of experiments."""
+    given = await call.read(_Search)
+    stages, limit = stages_of(given.view_type), page_size(given.max_results)
+    found, token = await call.ask(
+        lambda: search_experiments(
+            call.store,
+            filter=given.filter,
+            order_by=given.order_by,
+            stages=stages,
+            limit=limit,
+            token=given.page_token or None,
+        )
+    )
+    return page_with("experiments", [experiment_on_wire(each) for each in found], token)
+
+
 async def update(call: Call) -> object:
     """Rename an experiment."""
     given = await call.read(_Update)
     number = experiment_number(given.experiment_id)
+    check_experiment_name(given.new_name)
     await call.change(
         Event("experiment.renamed", f"experiments/{number}", {"name": given.new_name}, actor=call.actor),
         lambda t: rename_experiment(t, number, given.new_name, at=call.now),
@@ -123,7 +121,7 @@ async def restore(call: Call) -> object:
 
 
 async def _move(call: Call, stage: Stage) -> object:
-    number = experiment_number((await call.read(_Chosen)).experiment_id)
+    number = experiment_number((await call.read(_One)).experiment_id)
     verb = "experiment.deleted" if stage == "deleted" else "experiment.restored"
     await call.change(
         Event(verb, f"experiments/{number}", actor=call.actor),
@@ -136,7 +134,8 @@ async def set_tag(call: Call) -> object:
     """Set a tag of an experiment."""
     given = await call.read(_Tag)
     number = experiment_number(given.experiment_id)
-    await call.write(lambda t: set_experiment_tag(t, number, given.key, given.value, at=call.now))
+    check_experiment_tags({given.key: given.value})
+    await call.write(lambda t: set_experiment_tag(t, number, given.key, given.value))
     return {}
 
 
@@ -144,7 +143,7 @@ async def delete_tag(call: Call) -> object:
     """Take a tag of an experiment away."""
     given = await call.read(_Tag)
     number = experiment_number(given.experiment_id)
-    await call.write(lambda t: unset_experiment_tag(t, number, given.key, at=call.now))
+    await call.write(lambda t: unset_experiment_tag(t, number, given.key))
     return {}
 
 
@@ -152,6 +151,8 @@ ROUTES = (
     Route("POST", "experiments/create", create, "experiments.write"),
     Route("GET", "experiments/get", get, "experiments.read"),
     Route("GET", "experiments/get-by-name", get_by_name, "experiments.read"),
+    Route("POST", "experiments/search", search, "experiments.read"),
+    Route("GET", "experiments/search", search, "experiments.read"),
     Route("POST", "experiments/update", update, "experiments.write"),
     Route("POST", "experiments/delete", delete, "experiments.delete"),
     Route("POST", "experiments/restore", restore, "experiments.write"),
