@@ -2,7 +2,8 @@
 
 Nouns: *bundle* (the folder), *manifest* (``bundle.json``), *signature* (from the vocabulary), *predictor* (a bundle
 that was verified and loaded). Nothing in a bundle is a pickle, and reading one needs no database, server or registry.
-Start reading at `format` (write, verify), then `predictor` (load, score), then `estimators` (the scikit-learn bytes).
+Start reading at `format` (write, verify), then `predictor` (load, score), then `estimators` (the scikit-learn bytes);
+`explanation` says what each column added to a score.
 """
 
 from importlib import import_module
@@ -10,9 +11,11 @@ from importlib import import_module
 __all__ = [
     "BundleFile",
     "BundleManifest",
+    "Explanation",
     "Predictor",
     "digest_of",
     "dump_estimator",
+    "explain",
     "load_bundle",
     "load_estimator",
     "read_manifest",
@@ -27,9 +30,11 @@ __all__ = [
 _HOMES = {
     "BundleFile": "manifest",
     "BundleManifest": "manifest",
+    "Explanation": "explanation",
     "Predictor": "predictor",
     "digest_of": "format",
     "dump_estimator": "estimators",
+    "explain": "explanation",
     "load_bundle": "predictor",
     "load_estimator": "estimators",
     "read_manifest": "format",
