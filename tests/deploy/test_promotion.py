@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from mainspring.deploy.promotion import move_alias, move_stage, undo_move
+from mainspring.deploy.promotion import erase_model, erase_version, move_alias, move_stage, rename, undo_move
 from mainspring.deploy.rollout import list_deployments
 from mainspring.domain.ids import Digest
 from mainspring.domain.policy import automatic, by
 from mainspring.domain.version import GateResult
-from mainspring.errors import Denied, GateFailed, Invalid, NotFound
+from mainspring.errors import Conflict, Denied, GateFailed, Invalid, NotFound
 from mainspring.registry.aliases import alias_history, current_aliases
 from mainspring.registry.approvals import approve
 from mainspring.registry.control import (
@@ -22,7 +22,8 @@ from mainspring.registry.control import (
     unprotect_alias,
 )
 from mainspring.registry.evidence import record_gates
-from mainspring.registry.versions import find_version, register_version, set_status
+from mainspring.registry.models import create_model
+from mainspring.registry.versions import create_version, find_version, register_version, set_status
 from mainspring.store.events import events, verify_chain
 from mainspring.store.sqlite import SqliteStore
 
@@ -145,6 +146,30 @@ def test_production_is_moved_under_the_rules_of_the_champion(store, version) -> 
     move_stage(store, find_version(store, "m/1"), "Production", archive_others=False, mover=BOB, at=NOW)
     assert find_version(store, "m/1").stage == "Production"
     assert len(events(store, verb="alias.refused")) == 1
+
+
+def test_what_is_deleted_has_nothing_in_production(store) -> None:
+    create_model(store, "m", actor="eve", at=NOW)
+    for _ in range(2):
+        taken = create_version(store, "m", source="s3://b", author="eve", at=NOW)
+    move_alias(store, "m", "champion", taken, mover=EVE, **HOW)
+    with pytest.raises(Conflict, match="champion points at it"):
+        erase_version(store, taken, actor="eve", at=NOW)
+    erase_version(store, taken, drop_aliases=True, actor="eve", at=NOW)
+    move_alias(store, "m", "champion", find_version(store, "m/1"), mover=EVE, **HOW)
+    assert sorted(each.status for each in list_deployments(store, "m")) == ["live", "superseded"]
+    assert erase_model(store, "m", actor="eve", at=NOW) == 1
+    assert [each.status for each in list_deployments(store, "m")] == ["superseded"] * 2
+
+
+def test_a_model_that_serves_keeps_its_name_and_another_takes_its_deployments_along(store, version, tmp_path) -> None:
+    move_alias(store, "m", "champion", version(), mover=EVE, **HOW)
+    renamed = rename(store, tmp_path, "m", "n", actor="eve", at=NOW)
+    assert renamed.aliases == {"champion": 1}
+    assert [each.status for each in list_deployments(store, "n")] == ["live"]
+    (tmp_path / "n.json").touch()
+    with pytest.raises(Conflict, match="has served"):
+        rename(store, tmp_path, "n", "o", actor="eve", at=NOW)
 
 
 def test_a_move_is_undone_under_the_same_rules(store, version) -> None:

@@ -6,7 +6,7 @@ import click
 
 from mainspring.access.users import check_holds
 from mainspring.cli.output import json_option, print_fields, print_json, print_table, when
-from mainspring.deploy.promotion import move_alias
+from mainspring.deploy.promotion import erase_model, erase_version, move_alias
 from mainspring.deploy.rollout import roll_back_champion
 from mainspring.domain.moments import from_iso, to_iso
 from mainspring.domain.version import ModelVersion, parse_model
@@ -17,14 +17,12 @@ from mainspring.registry.comments import comment_on, list_comments
 from mainspring.registry.evidence import gate_results
 from mainspring.registry.models import (
     ModelChange,
-    delete_model,
     find_model,
     set_model_tag,
     unset_model_tag,
     update_model,
 )
 from mainspring.registry.versions import (
-    delete_version,
     describe_version,
     find_version,
     list_versions,
@@ -233,11 +231,11 @@ def delete_command(reference: str, yes: bool) -> None:
         if not yes:
             click.confirm(f"Delete {reference} and its evidence for ever?", abort=True)
         if parse_model(reference)[1:] == (None, None):
-            count = delete_model(store, reference, actor=actor, at=at)
+            count = erase_model(store, reference, actor=actor, at=at)
             click.echo(f"{reference} and its {count} versions are deleted.")
             return
         version = find_version(store, reference)
-        delete_version(store, version, actor=actor, at=at)
+        erase_version(store, version, actor=actor, at=at)
         click.echo(f"{version.reference} is deleted.")
 
 

@@ -5,17 +5,19 @@ does an override, with its reason.
 """
 
 from datetime import datetime
+from pathlib import Path
 
-from mainspring.deploy.rollout import put_live, take_off
-from mainspring.domain.version import ModelVersion, Stage, check_alias
-from mainspring.errors import Denied, GateFailed, Invalid
+from mainspring.deploy.rollout import end_deployments, put_live, rename_deployments, take_off
+from mainspring.domain.version import ModelVersion, RegisteredModel, Stage, check_alias
+from mainspring.errors import Conflict, Denied, GateFailed, Invalid
 from mainspring.registry.aliases import alias_before, current_aliases, set_alias
 from mainspring.registry.control import Mover, ask_rules, objections, refuse
-from mainspring.registry.versions import find_version, set_stage
+from mainspring.registry.models import delete_model, rename_model
+from mainspring.registry.versions import delete_version, find_version, set_stage
 from mainspring.store.events import Event
 from mainspring.store.protocol import Store, Transaction
 
-__all__ = ["move_alias", "move_stage", "undo_move"]
+__all__ = ["erase_model", "erase_version", "move_alias", "move_stage", "rename", "undo_move"]
 
 
 def move_alias(
@@ -78,6 +80,45 @@ def move_stage(
             refuse(store, version.model, "champion", version.version, error, mover)
             raise
     set_stage(store, version, stage, archive_others=archive_others, actor=mover.name, at=at)
+
+
+def rename(store: Store, endpoints: Path, name: str, new_name: str, *, actor: str, at: datetime) -> RegisteredModel:
+    """Give a model another name, in the registry and among the deployments.
+
+    Raises:
+        Conflict: prediction servers follow its route file, and predictions know it by its name; or the name is taken.
+    """
+    if (endpoints / f"{name}.json").exists():
+        raise Conflict(f"`{name}` has served, and its predictions know it by that name", next_step="keep its name")
+    return rename_model(
+        store, name, new_name, along=lambda t: rename_deployments(t, name, new_name), actor=actor, at=at
+    )
+
+
+def erase_model(store: Store, name: str, *, actor: str, at: datetime) -> int:
+    """Delete a model with its versions, and end what it has in production; return how many versions that were.
+
+    Raises:
+        Conflict: a version of it can be serving, or a protected alias points at one.
+    """
+    return delete_model(store, name, along=lambda t: end_deployments(t, name, None, at=at), actor=actor, at=at)
+
+
+def erase_version(store: Store, version: ModelVersion, *, drop_aliases: bool = False, actor: str, at: datetime) -> None:
+    """Delete a version, and end what it has in production; `drop_aliases` as `registry.versions.delete_version`.
+
+    Raises:
+        Conflict: an alias points at it.
+    """
+    model, number = version.model, version.version
+    delete_version(
+        store,
+        version,
+        drop_aliases=drop_aliases,
+        along=lambda t: end_deployments(t, model, number, at=at),
+        actor=actor,
+        at=at,
+    )
 
 
 def undo_move(store: Store, model: str, alias: str, *, mover: Mover, reason: str, at: datetime) -> int | None:

@@ -25,9 +25,11 @@ from mainspring.store.protocol import Row, Store, Transaction
 __all__ = [
     "active_canary",
     "advance",
+    "end_deployments",
     "list_deployments",
     "publish_routes",
     "put_live",
+    "rename_deployments",
     "roll_back",
     "roll_back_champion",
     "start_canary",
@@ -227,6 +229,21 @@ def roll_back_champion(store: Store, model: str, *, reason: str, at: datetime, a
         return Event("model.rolled_back", f"models/{model}/{now}", details, actor=actor)
 
     return store.change(event, write)
+
+
+def end_deployments(transaction: Transaction, model: str, version: int | None, *, at: datetime) -> None:
+    """End what a version (None: any) of a model has in production, inside the change that deletes it."""
+    clause, bound = ("", ()) if version is None else (" AND version = ?", (version,))
+    transaction.execute(
+        "UPDATE deployments SET status = 'superseded', ended_at = ?, reason = 'deleted'"
+        f" WHERE model = ? AND status IN ('live', 'canary'){clause}",
+        (to_iso(at), model, *bound),
+    )
+
+
+def rename_deployments(transaction: Transaction, name: str, new_name: str) -> None:
+    """Let the deployments of a model follow its new name, inside the change that renames it."""
+    transaction.execute("UPDATE deployments SET model = ? WHERE model = ?", (new_name, name))
 
 
 def _champion_before(transaction: Transaction, model: str, now: int | None) -> int | None:

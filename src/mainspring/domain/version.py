@@ -162,11 +162,11 @@ def check_model_name(name: str) -> str:
     Raises:
         Invalid: it is empty, holds a slash or a colon, or names a folder.
     """
-    if not name.strip() or len(name) > 256 or not name.isprintable() or re.search(r"[/:]", name) or name in (".", ".."):
+    if not name.strip() or len(name) > 500 or not name.isprintable() or re.search(r"[/:]", name) or name in (".", ".."):
         raise Invalid(
             f"`{name[:80]}` is not a model name",
             where="name",
-            next_step="use up to 256 printed characters without / and :",
+            next_step="use up to 500 printed characters without / and :",
         )
     return name
 

@@ -42,7 +42,7 @@ def target_of(url: str, *, allow_private: bool) -> Target:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
     except ValueError as error:
-        raise Invalid(f"Invalid webhook URL {url[:200]!r}: {error}", where="url") from error
+        raise Invalid(f"Invalid webhook URL {url[:200]!r}: {error!r}", where="url") from error
     schemes = ("https", "http") if allow_private else ("https",)
     if parts.scheme not in schemes:
         raise Invalid(

@@ -1,10 +1,10 @@
 """Registered models: a name, what people say of it, who answers for it. Owner of the tables `models` and `model_tags`.
 
-A model comes into being with its first version, or by itself. Its name is what other rooms know it by, so a model that
-has ever served keeps it.
+A model comes into being with its first version, or by itself. Its name is what other rooms know it by, so renaming and
+deleting come through `deploy.promotion`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -140,11 +140,21 @@ def update_model(store: Store, name: str, change: ModelChange, *, actor: str, at
     return find_model(store, name)
 
 
-def rename_model(store: Store, name: str, new_name: str, *, actor: str, at: datetime) -> RegisteredModel:
+def rename_model(
+    store: Store,
+    name: str,
+    new_name: str,
+    *,
+    along: Callable[[Transaction], None] | None = None,
+    actor: str,
+    at: datetime,
+) -> RegisteredModel:
     """Give a model another name, with its versions, aliases and their history.
 
+    `along` renames it in the tables of other rooms, inside the change; `deploy.promotion` knows them.
+
     Raises:
-        Conflict: there is a model of the new name, or this one has served: predictions, routes and incidents know it.
+        Conflict: there is a model of the new name.
     """
     check_model_name(new_name)
 
@@ -152,23 +162,25 @@ def rename_model(store: Store, name: str, new_name: str, *, actor: str, at: date
         known_model(transaction.execute, name)
         if new_name != name and transaction.execute("SELECT 1 FROM models WHERE name = ?", (new_name,)):
             raise Conflict(f"There is a model `{new_name}` already", next_step="choose another name")
-        served = "SELECT 1 FROM alias_moves WHERE model = ? AND alias IN ('champion', 'challenger') LIMIT 1"
-        if transaction.execute(served, (name,)):
-            raise Conflict(f"`{name}` has served, and its predictions know it by that name", next_step="keep its name")
         moment = to_iso(at)
         transaction.execute("UPDATE models SET name = ?, updated_at = ? WHERE name = ?", (new_name, moment, name))
         for table in _TABLES:
             transaction.execute(f"UPDATE {table} SET model = ? WHERE model = ?", (new_name, name))
         transaction.execute("UPDATE model_versions SET updated_at = ? WHERE model = ?", (moment, new_name))
+        if along is not None:
+            along(transaction)
 
     store.change(Event("model.renamed", f"models/{name}", {"to": new_name}, actor), write)
     return find_model(store, new_name)
 
 
-def delete_model(store: Store, name: str, *, actor: str, at: datetime) -> int:
+def delete_model(
+    store: Store, name: str, *, along: Callable[[Transaction], None] | None = None, actor: str, at: datetime
+) -> int:
     """Delete a model with all its versions, comments and evidence; return how many versions that were.
 
-    Where its aliases pointed, and when, stays in their history. The bytes go with the next collection of garbage.
+    `along` writes to the tables of other rooms, inside the change. Where its aliases pointed, and when, stays in their
+    history. The bytes go with the next collection of garbage.
 
     Raises:
         Conflict: a version of it is in service, or a protected alias points at one.
@@ -190,16 +202,23 @@ def delete_model(store: Store, name: str, *, actor: str, at: datetime) -> int:
             if table != "alias_moves":
                 transaction.execute(f"DELETE FROM {table} WHERE model = ?", (name,))
         transaction.execute("DELETE FROM models WHERE name = ?", (name,))
+        if along is not None:
+            along(transaction)
         return count
 
     return store.change(lambda count: Event("model.deleted", f"models/{name}", {"versions": count}, actor), write)
 
 
 def is_held(ask: Ask, model: str, alias: str) -> bool:
-    """Whether what an alias points at may not be deleted: it answers requests, or a rule protects the alias."""
-    if alias in ("champion", "challenger"):
+    """Whether what an alias points at may not be deleted: a rule protects the alias, or the version can be serving.
+
+    Only a version whose files are here can serve.
+    """
+    if ask("SELECT 1 FROM alias_rules WHERE model IN (?, '*') AND alias = ? LIMIT 1", (model, alias)):
         return True
-    return bool(ask("SELECT 1 FROM alias_rules WHERE model IN (?, '*') AND alias = ? LIMIT 1", (model, alias)))
+    number = aliases_of(ask, model).get(alias)
+    served = "SELECT 1 FROM model_versions WHERE model = ? AND version = ? AND bundle IS NOT NULL"
+    return alias in ("champion", "challenger") and bool(ask(served, (model, number)))
 
 
 def set_model_tag(store: Store, name: str, key: str, value: str, *, actor: str) -> None:

@@ -5,7 +5,7 @@ is found by a filter in `search.py`.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from mainspring.domain.ids import Digest
@@ -32,6 +32,7 @@ __all__ = [
     "describe_version",
     "find_champion",
     "find_version",
+    "latest_versions",
     "list_versions",
     "register_version",
     "set_stage",
@@ -199,6 +200,17 @@ def list_versions(store: Store, model: str | None = None) -> list[ModelVersion]:
     return versions_where(store, f"{clause} ORDER BY model, version DESC", bound)
 
 
+def latest_versions(store: Store, model: str, stages: Sequence[Stage] = STAGES) -> list[ModelVersion]:
+    """Return the newest version of a model in each stage that has one, oldest first."""
+    marks = ",".join("?" * len(stages))
+    return versions_where(
+        store,
+        "WHERE model = ? AND version IN (SELECT max(version) FROM model_versions WHERE model = ?"
+        f" AND stage IN ({marks}) GROUP BY stage) ORDER BY version",
+        (model, model, *stages),
+    )
+
+
 def versions_where(store: Store, clause: str, bound: Sequence[str | int | float]) -> list[ModelVersion]:
     """Return the versions that a clause of SQL selects, in its order, with their aliases and tags."""
     rows = store.read(f"SELECT {VERSION_COLUMNS} FROM model_versions {clause}", bound)
@@ -289,12 +301,18 @@ def set_stage(
 
 
 def delete_version(
-    store: Store, version: ModelVersion, *, drop_aliases: bool = False, actor: str, at: datetime
+    store: Store,
+    version: ModelVersion,
+    *,
+    drop_aliases: bool = False,
+    along: Callable[[Transaction], None] | None = None,
+    actor: str,
+    at: datetime,
 ) -> None:
     """Delete a version with its tags, comments and evidence. The bytes go with the next collection of garbage.
 
     `drop_aliases` takes away the aliases that point at it, as MLflow does, where no rule protects them and the
-    version does not serve under them.
+    version does not serve under them. `along` writes to the tables of other rooms, inside the change.
 
     Raises:
         Conflict: an alias points at it.
@@ -317,6 +335,8 @@ def delete_version(
             key = (version.model, version.version)
             transaction.execute(f"DELETE FROM {table} WHERE model = ? AND version = ?", key)
         touch_model(transaction, version.model, to_iso(at))
+        if along is not None:
+            along(transaction)
 
     details = {"bundle": version.bundle, "run_id": version.run_id}
     store.change(Event("version.deleted", f"models/{version.reference}", details, actor), write)

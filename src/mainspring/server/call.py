@@ -102,6 +102,10 @@ class Call:
         """
         self.login.authorise(self.who, verb, resource)
 
+    def may(self, verb: str, resource: Resource) -> bool:
+        """Whether who asks may do this to that; leaves no trace."""
+        return self.login.may(self.who, verb, resource)
+
     @property
     def store(self) -> Store:
         """The metadata database."""

@@ -7,7 +7,18 @@ Source: mlflow/protos/service.proto and mlflow/server/handlers.py, MLflow 3.17.
 """
 
 from mainspring.server.call import Route
-from mainspring.server.mlflow import artifacts, experiments, logged_models, logging, metrics, runs, service, webhooks
+from mainspring.server.mlflow import (
+    artifacts,
+    experiments,
+    logged_models,
+    logging,
+    metrics,
+    model_versions,
+    registered_models,
+    runs,
+    service,
+    webhooks,
+)
 
 __all__ = ["MLFLOW_ROUTES"]
 
@@ -18,6 +29,8 @@ _TABLES = (
     metrics.ROUTES,
     logged_models.ROUTES,
     artifacts.ROUTES,
+    registered_models.ROUTES,
+    model_versions.ROUTES,
     webhooks.ROUTES,
 )
 

@@ -26,7 +26,7 @@ from mainspring.server.call import Call, Route
 
 __all__ = ["ROUTES", "allow_private"]
 
-_MOST = 1000
+_MOST, _PAGE = 1000, 100
 
 
 class _Event(msgspec.Struct):
@@ -58,7 +58,7 @@ class _Update(msgspec.Struct):
 
 
 class _Page(msgspec.Struct):
-    max_results: int = 100
+    max_results: int = 0
     page_token: str = ""
 
 
@@ -109,14 +109,15 @@ async def create(call: Call) -> object:
 async def list_(call: Call) -> object:
     """Return a page of webhooks, newest first."""
     given = await call.read(_Page)
-    if not 1 <= given.max_results <= _MOST:
+    most = given.max_results or _PAGE
+    if not 1 <= most <= _MOST:
         raise Invalid("max_results must be between 1 and 1000.", where="max_results")
     offset = _offset(given.page_token)
-    found = await call.ask(lambda: list_webhooks(call.store, limit=given.max_results + 1, offset=offset))
-    page = [webhook_on_wire(each) for each in found[: given.max_results] if {*each.events} & {*MLFLOW_NEWS}]
-    if len(found) <= given.max_results:
+    found = await call.ask(lambda: list_webhooks(call.store, limit=most + 1, offset=offset))
+    page = [webhook_on_wire(each) for each in found[:most] if {*each.events} & {*MLFLOW_NEWS}]
+    if len(found) <= most:
         return {"webhooks": page}
-    token = base64.b64encode(json.dumps({"offset": offset + given.max_results}).encode()).decode()
+    token = base64.b64encode(json.dumps({"offset": offset + most}).encode()).decode()
     return {"webhooks": page, "next_page_token": token}
 
 

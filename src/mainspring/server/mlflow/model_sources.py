@@ -1,0 +1,163 @@
+"""Where a version that is registered from outside comes from: which address, whose run, which files.
+
+MLflow's server checks that a source belongs to the run or the logged model that is named with it, so that nobody can
+register, and then download, what is not theirs.
+Source: mlflow/server/handlers.py, `_create_model_version` and what it calls, MLflow 3.17.
+"""
+
+import re
+from typing import NamedTuple, NoReturn
+from urllib.parse import unquote, unquote_plus, urlsplit
+
+from mainspring.domain.ids import Digest
+from mainspring.errors import Invalid, NotFound
+from mainspring.registry.search import PROMPT_TAG
+from mainspring.registry.versions import find_version, latest_versions
+from mainspring.server.call import Call
+from mainspring.server.mlflow.registry_shapes import model_named, stage_named, version_named
+from mainspring.tracking.runs import find_run
+
+__all__ = ["Source", "resolve_source"]
+
+_PROXY = ("api", "2.0", "mlflow-artifacts", "artifacts")
+
+
+class Source(NamedTuple):
+    """What a version is kept with."""
+
+    source: str
+    location: str
+    run_id: str
+    model_id: str
+    bundle: Digest | None
+
+
+def resolve_source(call: Call, source: str, *, run_id: str | None, model_id: str | None) -> Source:
+    """Return what a version of this source is kept with, after making sure that it may be one.
+
+    Raises:
+        Invalid: the source leaves its folder, or does not belong to the run or the logged model named with it.
+    """
+    parts = urlsplit(source)
+    if parts.scheme == "models":
+        return _of_model(call, source, run_id, model_id)
+    _check_path(source)
+    if parts.scheme in ("", "file"):
+        raise Invalid(
+            f"Invalid model version source: '{source}'. To use a local path as a model version source, the run_id"
+            " request parameter has to be specified and the local path has to be contained within the artifact"
+            " directory of the run specified by the run_id.",
+            where="source",
+        )
+    if parts.scheme == "runs":
+        named = parts.path.strip("/").split("/")[0]
+        if parts.netloc or model_id or not run_id or named != run_id:
+            _foreign(source, "model_id" if model_id else "run_id")
+    if _is_served_here(source):
+        root = _root_of_run(call, run_id or "", source)
+        if not _is_within(source, root):
+            _foreign(source, "run_id")
+    return Source(source, "", run_id or "", model_id or "", None)
+
+
+def _of_model(call: Call, source: str, run_id: str | None, model_id: str | None) -> Source:
+    parts = urlsplit(source)
+    words = parts.path.lstrip("/").split("/")
+    if parts.netloc or not parts.path.startswith("/") or len(words) > 2 or not all(each.strip() for each in words):
+        _foreign(source, "model_id")
+    if len(words) == 1 and "@" not in words[0]:
+        _foreign(source, "model_id")
+    name, version = _named_version(call, words)
+    if model_named(call.store, name).tags.get(PROMPT_TAG, "").lower() == "true":
+        raise Invalid(
+            f"Invalid model version source: '{source}'. Prompt versions cannot be used as model version sources.",
+            where="source",
+        )
+    found = version_named(call.store, name, version)
+    if (run_id is not None and run_id != (found.run_id or "")) or (
+        model_id is not None and model_id != found.logged_model
+    ):
+        raise Invalid(
+            f"Invalid model version source: '{source}'. The run_id and model_id request parameters must match the"
+            " referenced model version.",
+            where="source",
+        )
+    location = found.location or found.source
+    return Source(f"models:/{found.reference}", location, found.run_id or "", found.logged_model, found.bundle)
+
+
+def _named_version(call: Call, words: list[str]) -> tuple[str, str]:
+    """Return the model and the version that ``NAME/3``, ``NAME/latest``, ``NAME/Staging`` or ``NAME@alias`` names."""
+    if len(words) == 1:
+        name, _, alias = words[0].rpartition("@")
+        model_named(call.store, name)
+        try:
+            return name, str(find_version(call.store, f"{name}@{alias}").version)
+        except NotFound as error:
+            raise Invalid(f"Registered model alias {alias} not found.", where="source") from error
+    name, suffix = words
+    if suffix.isdigit():
+        return name, suffix
+    model_named(call.store, name)
+    stages = {} if suffix.lower() == "latest" else {"stages": (stage_named(suffix),)}
+    found = latest_versions(call.store, name, **stages)
+    if not found:
+        raise NotFound(f"No versions of model with name '{name}' and stage '{suffix}' found", where="source")
+    return name, str(max(each.version for each in found))
+
+
+def _check_path(source: str) -> None:
+    """Refuse a source whose path would be another one when it is followed."""
+    decoded = source
+    for _ in range(8):
+        again = unquote_plus(decoded)
+        if again == decoded:
+            break
+        decoded = again
+    path = re.sub(r"/+", "/", urlsplit(decoded).path.rstrip("/"))
+    if unquote_plus(decoded) != decoded or "\0" in path or {"..", "."} & set(decoded.split("/")):
+        raise Invalid(
+            f"Invalid model version source: '{source}'. If supplying a source as an http, https, local file path, ftp,"
+            " objectstore, or mlflow-artifacts uri, an absolute path must be provided without relative path references"
+            " present. Please provide an absolute path.",
+            where="source",
+        )
+
+
+def _parts(address: str) -> tuple[str, str, tuple[str, ...]]:
+    parsed = urlsplit(address)
+    return (
+        parsed.scheme.lower(),
+        parsed.netloc.lower(),
+        tuple(unquote(each) for each in parsed.path.split("/") if each),
+    )
+
+
+def _is_served_here(source: str) -> bool:
+    scheme, _, path = _parts(source)
+    if scheme == "mlflow-artifacts":
+        return True
+    width = len(_PROXY)
+    return scheme in ("http", "https") and any(path[at : at + width] == _PROXY for at in range(len(path) - width + 1))
+
+
+def _is_within(source: str, root: str) -> bool:
+    scheme, authority, path = _parts(source)
+    root_scheme, root_authority, root_path = _parts(root)
+    same = (scheme, authority) == (root_scheme, root_authority) and bool(root_path)
+    return same and path[: len(root_path)] == root_path
+
+
+def _root_of_run(call: Call, run_id: str, source: str) -> str:
+    try:
+        return find_run(call.store, run_id).artifact_uri
+    except NotFound:
+        _foreign(source, "run_id")
+
+
+def _foreign(source: str, what: str) -> NoReturn:
+    raise Invalid(
+        f"Invalid model version source: '{source}'. The {what} request parameter must identify the resource that"
+        " contains the source.",
+        where="source",
+    )
