@@ -1,6 +1,7 @@
 """`mainspring data`: from a dirty file to a version with every row accounted for, in words and as JSON."""
 
 import json
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,15 @@ def test_a_rule_that_only_warns_lets_the_check_pass(run) -> None:
     assert run("data", "check", "good.csv", "s.yaml", "--with", "letters=more.csv") == (0, "1 rows fit s.yaml.\n", "")
 
 
+def test_a_table_of_a_database_is_pulled_again_and_again(run) -> None:
+    with sqlite3.connect("shop.db") as connection:
+        connection.execute("CREATE TABLE t AS SELECT 1 AS id, 'x' AS name")
+    connection.close()
+    for _ in range(2):
+        code, out, _ = run("data", "pull", "sqlite:shop.db#t", "--name", "d", "--cursor", "id", "--json")
+        assert (code, json.loads(out)["version"], json.loads(out)["n_rows"]) == (0, 1, 1)
+
+
 def test_columns_that_know_the_target_fail_the_look_at_leaks(run) -> None:
     lines = [f"{n % 2},{n % 2 * 9 + n / 1000},{n % 5}" for n in range(60)]
     Path("t.csv").write_text("late,minutes,day\n" + "\n".join(lines) + "\n")
@@ -71,6 +81,8 @@ def test_columns_that_know_the_target_fail_the_look_at_leaks(run) -> None:
     [
         ("data clean none.csv s.yaml --name d", 3, "no file `none.csv`"),
         ("data clean f.csv s.yaml --name a/b", 2, "not a dataset name"),
+        ("data pull none.db --name d", 2, "is not a source"),
+        ("data pull sqlite:none.db#t --name d", 3, "no file `none.db`"),
         ("data quarantine d", 3, "Nothing was ingested as `d`"),
         ("data release d 1 --reason x", 3, "Nothing was ingested as `d`"),
         ("data diff f.csv nothing", 3, "no dataset `nothing`"),

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from mainspring.cli.output import json_option, print_fields, print_json, print_table, when
+from mainspring.cli.pull import pull_command
 from mainspring.cli.quarantine import clean_command, quarantine_command, release_command
 from mainspring.data.checks import check_table
 from mainspring.data.difference import difference
@@ -89,7 +90,7 @@ def _schema(file: Path) -> None:
     click.echo(write_schema(infer_schema(read_columns(file))), nl=False)
 
 
-for _each in (clean_command, quarantine_command, release_command):
+for _each in (clean_command, pull_command, quarantine_command, release_command):
     data_command.add_command(_each)
 
 

@@ -21,7 +21,7 @@ from mainspring.domain.ids import Digest
 from mainspring.domain.moments import to_iso
 from mainspring.errors import Conflict, Invalid, NotFound, nearest
 from mainspring.store.events import Event
-from mainspring.store.protocol import Row, Store, Transaction, Value
+from mainspring.store.protocol import EventOf, Row, Store, Transaction, Value
 
 __all__ = [
     "DatasetVersion",
@@ -33,6 +33,7 @@ __all__ = [
     "list_datasets",
     "record_version",
     "version_entry",
+    "version_event",
 ]
 
 
@@ -82,11 +83,7 @@ def add_dataset(
     def write(transaction: Transaction) -> tuple[int, bool]:
         return record_version(transaction, name, entry, at)
 
-    def event(made: tuple[int, bool]) -> Event | None:
-        details = {"digest": entry[0], "rows": entry[3], "source": entry[5], "version": made[0]}
-        return Event("data.added", f"data/{name}", details) if made[1] else None
-
-    version, _ = store.change(event, write)
+    version, _ = store.change(version_event("data.added", name, entry), write)
     return find_dataset(store, f"{name}/{version}")
 
 
@@ -108,6 +105,16 @@ def version_entry(artifacts: ArtifactStore, path: Path, source: str) -> tuple[Va
     digest = artifacts.put_tree(path) if path.is_dir() else artifacts.put_file(path)
     file_name = path.resolve().name + ("/" if path.is_dir() else "")
     return (digest, file_name, _size_bytes(path), n_rows, None if columns is None else json.dumps(columns), source)
+
+
+def version_event(verb: str, name: str, entry: tuple[Value, ...]) -> EventOf[tuple[int, bool]]:
+    """Return what makes the audit event of what `record_version` returned; a version that was there makes none."""
+
+    def event(made: tuple[int, bool]) -> Event | None:
+        details = {"digest": entry[0], "rows": entry[3], "source": entry[5], "version": made[0]}
+        return Event(verb, f"data/{name}", details) if made[1] else None
+
+    return event
 
 
 def record_version(transaction: Transaction, name: str, entry: tuple[Value, ...], at: datetime) -> tuple[int, bool]:

@@ -1,0 +1,110 @@
+"""Pulled rows: typed, in batches, only what is new when there is a cursor, and changed columns are decided on."""
+
+import sqlite3
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from mainspring.data import sources
+from mainspring.data.sources import Evolve, pull, sqlite_source
+from mainspring.data.table import Columns, read_columns
+from mainspring.data.versions import DatasetVersion, checkout_dataset, find_dataset, list_datasets
+from mainspring.errors import Conflict, Invalid, NotFound
+from mainspring.store.events import events
+from mainspring.workspace import Workspace
+
+NOW = datetime(2013, 4, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    path = tmp_path / "shop.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute('CREATE TABLE "or""ders" (id INTEGER, item TEXT, price REAL)')
+        connection.executemany('INSERT INTO "or""ders" VALUES (?,?,?)', [(1, "a", 1.5), (2, None, None)])
+    connection.close()
+    return path
+
+
+def take(workspace: Workspace, fetch: sources.Fetch, cursor: str = "", evolve: Evolve = "refuse") -> DatasetVersion:
+    store, artifacts = workspace.store, workspace.artifacts
+    return pull(store, artifacts, fetch, name="d", at=NOW, source="test", cursor=cursor, evolve=evolve)
+
+
+def table(workspace: Workspace, tmp_path: Path, version: DatasetVersion) -> Columns:
+    target = tmp_path / f"{version.version}.parquet"
+    checkout_dataset(workspace.store, workspace.artifacts, version.reference, target, force=True)
+    return read_columns(target)
+
+
+def test_a_sqlite_table_is_pulled_and_then_only_what_is_new(shop: Path, workspace: Workspace, tmp_path: Path) -> None:
+    fetch = sqlite_source(shop, 'or"ders', "id")
+    first = take(workspace, fetch, "id")
+    assert (first.reference, first.n_rows) == ("d/1", 2)
+    assert take(workspace, fetch, "id") == first
+    with sqlite3.connect(shop) as connection:
+        connection.execute('INSERT INTO "or""ders" VALUES (3, ?, 7)', ("c",))
+    connection.close()
+    second = take(workspace, fetch, "id")
+    assert (second.version, second.n_rows, second.source) == (2, 3, "test, id > 2.0")
+    found = table(workspace, tmp_path, second)
+    assert (found["id"].tolist(), found["item"].tolist()) == ([1, 2, 3], ["a", None, "c"])
+    assert [each.details["version"] for each in events(workspace.store, verb="data.pulled")] == [1, 2]
+
+
+def test_batches_are_one_table_whatever_is_missing_in_them(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "_BATCH_ROWS", 2)
+    told: list[int] = []
+    rows = [{"n": None}, {"n": None}, {"n": 1, "t": "x"}, {"n": 2}, {"n": None, "never": None}]
+    made = pull(
+        workspace.store, workspace.artifacts, lambda _: iter(rows), name="d", at=NOW, source="generator",
+        progress=lambda count, rate: told.append(count) if rate > 0 else None,
+    )  # fmt: skip
+    found = table(workspace, tmp_path, made)
+    assert str(found["n"].tolist()) == "[nan, nan, 1.0, 2.0, nan]"
+    assert (found["t"].tolist(), found["never"].tolist()) == ([None, None, "x", None, None], [None] * 5)
+    assert told == [2, 4, 5]
+
+
+def test_other_columns_are_refused_until_they_are_accepted(workspace: Workspace, tmp_path: Path) -> None:
+    take(workspace, lambda _: [{"id": 1, "old": "x"}], "id")
+    with pytest.raises(Conflict, match=r"not those of `d/1`: new extra; gone old"):
+        take(workspace, lambda _: [{"id": 2, "extra": 5}], "id")
+    with pytest.raises(Conflict, match=r"changed old \(VARCHAR to DOUBLE\)"):
+        take(workspace, lambda _: [{"id": 2, "old": 5}])
+    assert len(list_datasets(workspace.store, "d")) == 1
+    made = take(workspace, lambda _: [{"id": 2, "extra": 5}], "id", evolve="accept")
+    found = table(workspace, tmp_path, made)
+    assert (found["old"].tolist(), str(found["extra"].tolist())) == (["x", None], "[nan, 5.0]")
+
+
+def test_a_version_that_came_meanwhile_is_not_written_over(workspace: Workspace) -> None:
+    take(workspace, lambda _: [{"id": 1}], "id")
+
+    def slow(_: object):
+        take(workspace, lambda _: [{"id": 2}], "id")
+        yield {"id": 2}
+
+    with pytest.raises(Conflict, match="has got version 2 meanwhile"):
+        take(workspace, slow, "id")
+    assert find_dataset(workspace.store, "d").n_rows == 2
+
+
+def test_what_cannot_be_pulled_is_told(shop: Path, workspace: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "no.db").write_text("no database, but long enough to be looked at " * 20)
+    for fetch, cursor, error, said in (
+        (sqlite_source(shop, "orders"), "", NotFound, "no table `orders`"),
+        (sqlite_source(shop, 'or"ders', "ident"), "", Invalid, "No column `ident`"),
+        (sqlite_source(tmp_path / "no.db", "t"), "", Invalid, "cannot be read"),
+        (lambda _: [], "", Invalid, "gives no rows"),
+        (lambda _: [3], "", Invalid, "3 is not a mapping"),
+        (lambda _: [{"a": 1}], "id", Invalid, "No column is named `id`"),
+    ):
+        with pytest.raises(error, match=said):
+            take(workspace, fetch, cursor)
+    with pytest.raises(NotFound):
+        sqlite_source(tmp_path / "none.db", "t")
+    assert list_datasets(workspace.store) == []
