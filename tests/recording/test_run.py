@@ -1,5 +1,6 @@
 """`ms.start_run` and `ms.log`: kept at return, whatever happens to the process, the disk or the server."""
 
+import logging
 import os
 import random
 import signal
@@ -7,15 +8,17 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import pytest
 from tests.server.conftest import Server
 
 import mainspring as ms
-from mainspring.errors import Conflict, Invalid
+from mainspring.errors import Conflict, Invalid, NotFound
 from mainspring.recording.journal import left_behind
 from mainspring.recording.run import log_journals, send_left_behind
 from mainspring.tracking import Run, find_run, list_runs, metric_history
+from mainspring.tracking.files import find_file, list_folder, root_of
 from mainspring.workspace import Workspace
 
 # Logs for ever, and says each number once it was logged.
@@ -196,7 +199,7 @@ def test_a_line_that_was_never_finished_is_passed_over(home: Path) -> None:
     with path.open("ab") as stream:
         stream.write(b'{"type":"log","at_ms":1,"metr')
     assert send_left_behind(home) == 1
-    assert len(points(home, run_id)) == whole.count(b"\n") - 2
+    assert len(points(home, run_id)) == whole.count(b'"type":"log"')
     assert found(home, run_id).status == "killed"
 
 
@@ -276,3 +279,55 @@ class TestServer:
             server.stop()
         assert len(points(home, run_id)) >= last + 1
         assert found(home, run_id).status == "killed"
+
+
+def test_console_output_packages_and_the_uncommitted_difference_are_kept(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "train.py").write_text("rate = 1\n")
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b"]
+    for words in (["init", "-q"], ["add", "train.py"], ["commit", "-q", "-m", "first"]):
+        subprocess.run([*git, *words], check=True)
+    (tmp_path / "train.py").write_text("rate = 2\n")
+    with ms.start_run("e", watch_machine=False) as run:
+        print("epoch 1 é")
+        print("and a warning", file=sys.stderr)
+        logging.getLogger("trainer").warning("slow")
+    print("not of the run")
+    assert "epoch 1" in capfd.readouterr().out
+    with Workspace(home) as workspace:
+        root = root_of(find_run(workspace.store, run.run_id).artifact_uri)
+        kept = {
+            each.name: workspace.artifacts.read_bytes(find_file(workspace.store, f"{root}/{each.name}").digest).decode()
+            for each in list_folder(workspace.store, root)
+        }
+    assert kept["console.txt"] == "epoch 1 é\nand a warning\nWARNING trainer: slow\n"
+    assert "-rate = 1\n+rate = 2\n" in kept["uncommitted.diff"]
+    assert "\npytest==" in kept["requirements.txt"]
+
+
+def test_files_bytes_and_figures_are_logged_and_what_cannot_be_is_said(home: Path, tmp_path: Path) -> None:
+    class Figure:
+        def savefig(self, target: IO[bytes], **options: object) -> None:
+            target.write(f"drawn as {options['format']}".encode())
+
+    (tmp_path / "weights.bin").write_bytes(bytes(range(256)) * 10_000)
+    with ms.start_run("e", watch_machine=False) as run:
+        ms.log(files={"model/weights.bin": tmp_path / "weights.bin", "a.txt": b"old", "roc.png": Figure()})
+        ms.log(files={"a.txt": b"new"})
+        with pytest.raises(NotFound, match="no file"):
+            ms.log(files={"b": tmp_path / "absent"})
+        with pytest.raises(Invalid, match="Invalid path"):
+            ms.log(files={"../b": b""})
+        with pytest.raises(Invalid, match="16"):
+            ms.log(files={"b": bytes(17 << 20)})
+    with Workspace(home) as workspace:
+        root = root_of(find_run(workspace.store, run.run_id).artifact_uri)
+
+        def read(path: str) -> bytes:
+            return workspace.artifacts.read_bytes(find_file(workspace.store, f"{root}/{path}").digest)
+
+        assert read("model/weights.bin") == (tmp_path / "weights.bin").read_bytes()
+        assert read("a.txt") == b"new"
+        assert read("roc.png") == b"drawn as png"

@@ -2,15 +2,29 @@
 
 import math
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from mainspring.artifacts.local import LocalArtifactStore
 from mainspring.domain.ids import new_id
 from mainspring.errors import Invalid
 from mainspring.store.opening import open_store
 from mainspring.store.protocol import Store
 from mainspring.tracking import find_run, metric_history
-from mainspring.tracking.batches import Batch, Begin, End, Entry, Log, Record, forget_journals, keep_batch
+from mainspring.tracking.batches import (
+    Batch,
+    Begin,
+    End,
+    Entry,
+    File,
+    Log,
+    Record,
+    forget_journals,
+    keep_batch,
+    put_files,
+)
+from mainspring.tracking.files import find_file, root_of
 
 RUN = new_id()
 RECORDS: list[Record] = [
@@ -74,6 +88,19 @@ def test_what_the_run_refuses_is_told_and_the_rest_is_kept(store: Store) -> None
     assert len(metric_history(store, RUN, "loss")) == 2
     assert run.tags["t"] == "kept"
     assert run.parameters["c"] == "1"
+
+
+def test_a_file_stays_below_its_run(store: Store, tmp_path: Path) -> None:
+    artifacts = LocalArtifactStore(tmp_path / "artifacts")
+    records: list[Record] = [
+        RECORDS[0], File("a/b.txt", b"1", 1001), File("../../x", b"2", 1002), File("a/b.txt", b"3", 1003),
+    ]  # fmt: skip
+    batch = Batch("j", RUN, [Entry(10 * number + 10, record) for number, record in enumerate(records)])
+    files = put_files(batch, artifacts)
+    assert store.record(lambda t: keep_batch(t, batch, files=files)) == ["Invalid path"]
+    root = root_of(find_run(store, RUN).artifact_uri)
+    assert artifacts.read_bytes(find_file(store, f"{root}/a/b.txt").digest) == b"3"
+    assert len(store.read("SELECT path FROM logged_files")) == 1
 
 
 def test_a_run_that_is_gone_takes_no_records_and_stops_no_journal(store: Store) -> None:

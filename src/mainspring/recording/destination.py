@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from mainspring.errors import Conflict, Denied, Invalid, Unavailable
-from mainspring.tracking.batches import Batch, keep_batch
+from mainspring.tracking.batches import Batch, keep_batch, put_files
 from mainspring.workspace import Workspace
 
 __all__ = ["Destination", "ServerDestination", "WorkspaceDestination", "destination_of"]
@@ -46,8 +46,10 @@ class WorkspaceDestination:
 
     def send(self, batch: Batch) -> list[str]:
         """Keep a batch in one transaction."""
-        author = self._workspace.actor
-        return self._workspace.store.record(lambda transaction: keep_batch(transaction, batch, author=author))
+        author, files = self._workspace.actor, put_files(batch, self._workspace.artifacts)
+        return self._workspace.store.record(
+            lambda transaction: keep_batch(transaction, batch, author=author, files=files)
+        )
 
     def close(self) -> None:
         """Close the workspace."""

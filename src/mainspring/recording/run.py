@@ -20,11 +20,13 @@ from mainspring.domain.ids import RunId, new_id
 from mainspring.errors import Conflict, Invalid, MainspringError, Unavailable
 from mainspring.pipeline.reads import unwatched
 from mainspring.pipeline.runner import running
+from mainspring.recording.console import Console
+from mainspring.recording.content import Figure, content_of
 from mainspring.recording.destination import Destination, destination_of
 from mainspring.recording.journal import Header, LogJournal, left_behind
 from mainspring.recording.sender import Sender, send_rest
-from mainspring.recording.surroundings import Usage, git_tags, script_name
-from mainspring.tracking.batches import Begin, End, Log
+from mainspring.recording.surroundings import Usage, files_at_start, git_tags, script_name
+from mainspring.tracking.batches import Begin, End, File, Log
 from mainspring.tracking.runs import RunStatus
 
 __all__ = ["ActiveRun", "log", "log_journals", "send_left_behind", "start_run"]
@@ -59,6 +61,7 @@ class ActiveRun:
             journal.append(begin)
         self._sender = Sender(journal, destination)
         self._usage = Usage(lambda values, step: self._append(values, step)) if watches_machine else None
+        self._console = Console(self._keep) if begin is not None else None
         _active.append(self)
 
     @property
@@ -74,24 +77,31 @@ class ActiveRun:
         step: int | None = None,
         parameters: Mapping[str, object] | None = None,
         tags: Mapping[str, object] | None = None,
+        files: Mapping[str, "Path | str | bytes | Figure"] | None = None,
         **more: float,
     ) -> None:
-        """Log metrics, by a mapping or by name, with parameters and tags; kept when this returns.
+        """Log metrics, by a mapping or by name, with parameters, tags and files; kept when this returns.
 
-        Without `step` the calls that log metrics are counted. A metric may be NaN or infinite.
+        Without `step` the calls that log metrics are counted. A metric may be NaN or infinite. `files` maps paths among
+        the run's artifacts to a file's place, bytes, or a figure of matplotlib, of at most 16 MB each.
 
         Raises:
             Invalid: a metric is no number, or the run has ended.
             Conflict: a parameter was logged before, with another value.
+            NotFound: there is no such file.
             Unavailable: the disk is full.
         """
+        contents = {path: content_of(path, each) for path, each in (files or {}).items()}
         if self._ended:
             raise Invalid(f"The run {self.run_id} has ended", next_step="log inside its `with` block")
         values = {**(metrics or {}), **more}
         if step is None and values:
             step = self._steps
             self._steps += 1
-        self._append(values, step or 0, _texts(parameters), _texts(tags))
+        if values or parameters or tags:
+            self._append(values, step or 0, _texts(parameters), _texts(tags))
+        for path, data in contents.items():
+            self._keep(path, data)
 
     def flush(self, seconds: float = _END_SECONDS) -> bool:
         """Wait until what was logged can be read by others; return whether it can be now."""
@@ -107,6 +117,8 @@ class ActiveRun:
     def _finish(self, status: RunStatus) -> None:
         if self._usage is not None:
             self._usage.finish()
+        if self._console is not None:
+            self._console.finish()
         self._ended = True
         _active.remove(self)
         if not self.is_guest:
@@ -119,6 +131,9 @@ class ActiveRun:
                 f"mainspring: the end of run {self.run_id} is kept in {self._journal.path} and sent at the next start"
                 f" ({self._sender.trouble or 'the server cannot be reached'})\n"
             )
+
+    def _keep(self, path: str, data: bytes) -> None:
+        self._journal.append(File(path, data, _now_ms()))
 
     def _append(
         self,
@@ -184,7 +199,9 @@ def start_run(
             {**git_tags(Path.cwd()), **kept, **_texts(tags)},
         )
         threading.Thread(target=_send_others, args=(home, url, token), name="run-log-rest", daemon=True).start()
-        return ActiveRun(journal, destination, begin, watches_machine=watch_machine)
+        run = ActiveRun(journal, destination, begin, watches_machine=watch_machine)
+        run.log(files={name: text.encode(errors="replace") for name, text in files_at_start(Path.cwd()).items()})
+        return run
 
 
 def log(
@@ -194,13 +211,14 @@ def log(
     step: int | None = None,
     parameters: Mapping[str, object] | None = None,
     tags: Mapping[str, object] | None = None,
+    files: Mapping[str, "Path | str | bytes | Figure"] | None = None,
     **more: float,
 ) -> None:
     """Log to the run that is under way, in a step to that of its pipeline; see `ActiveRun.log`.
 
     Where no run is under way, one begins that ends with the process.
     """
-    _current().log(metrics, step=step, parameters=parameters, tags=tags, **more)
+    _current().log(metrics, step=step, parameters=parameters, tags=tags, files=files, **more)
 
 
 def _current() -> ActiveRun:

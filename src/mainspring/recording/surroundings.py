@@ -5,16 +5,19 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 
 import psutil
 
 from mainspring.pipeline.reads import unwatched
 
-__all__ = ["Usage", "git_tags", "script_name"]
+__all__ = ["Usage", "files_at_start", "git_tags", "script_name"]
 
 _SECONDS = 10.0
 _MEGABYTE = 1e6
+#: A longer text is kept by its beginning.
+_MOST_CHARACTERS = 1 << 20
 
 
 def script_name() -> str:
@@ -33,6 +36,22 @@ def git_tags(folder: Path) -> dict[str, str]:
         "mlflow.source.git.branch": said[1],
         "mainspring.git.dirty": "true" if dirty else "false",
     }
+
+
+def files_at_start(folder: Path) -> dict[str, str]:
+    """Return the uncommitted difference and the installed packages, as files for a run."""
+    packages = sorted({f"{each.name}=={each.version}" for each in metadata.distributions()}, key=str.lower)
+    found = {"requirements.txt": "\n".join(packages) + "\n"}
+    difference = _git(folder, "diff", "HEAD", "--no-color", "--no-ext-diff")
+    if difference:
+        found["uncommitted.diff"] = _bounded(difference)
+    return found
+
+
+def _bounded(text: str) -> str:
+    if len(text) <= _MOST_CHARACTERS:
+        return text
+    return f"{text[:_MOST_CHARACTERS]}\n... {len(text) - _MOST_CHARACTERS:,} more characters ...\n"
 
 
 def _git(folder: Path, *words: str) -> str:

@@ -5,19 +5,33 @@ was read stands in `log_journals`, written in the transaction that keeps the rec
 can be sent again. Owner of that table.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
 import msgspec
 
+from mainspring.artifacts.protocol import ArtifactStore
 from mainspring.domain.ids import RunId
 from mainspring.errors import Conflict, Invalid, NotFound
 from mainspring.store.protocol import Transaction
 from mainspring.tracking.experiments import named_experiment
+from mainspring.tracking.files import LoggedFile, put_file, root_of
+from mainspring.tracking.limits import check_path
 from mainspring.tracking.metrics import Point
-from mainspring.tracking.runs import RunStatus, create_run, log_batch, update_run
+from mainspring.tracking.runs import RunStatus, create_run, log_batch, run_numbered, update_run
 
-__all__ = ["Batch", "Begin", "End", "Entry", "Log", "Record", "forget_journals", "keep_batch"]
+__all__ = [
+    "Batch",
+    "Begin",
+    "End",
+    "Entry",
+    "File",
+    "Log",
+    "Record",
+    "forget_journals",
+    "keep_batch",
+    "put_files",
+]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -42,6 +56,14 @@ class Log(msgspec.Struct, tag="log", frozen=True, omit_defaults=True):
     tags: dict[str, str] = {}
 
 
+class File(msgspec.Struct, tag="file", frozen=True):
+    """A file of the run, by its path among the run's artifacts; the last of a path counts."""
+
+    path: str
+    data: bytes
+    at_ms: int
+
+
 class End(msgspec.Struct, tag="end", frozen=True):
     """The last record."""
 
@@ -49,7 +71,7 @@ class End(msgspec.Struct, tag="end", frozen=True):
     at_ms: int
 
 
-Record = Begin | Log | End
+Record = Begin | Log | File | End
 
 
 class Entry(msgspec.Struct, array_like=True, frozen=True):
@@ -67,8 +89,18 @@ class Batch(msgspec.Struct, frozen=True):
     entries: list[Entry]
 
 
-def keep_batch(transaction: Transaction, batch: Batch, *, author: str = "") -> list[str]:
+def put_files(batch: Batch, artifacts: ArtifactStore) -> dict[bytes, LoggedFile]:
+    """Put the files of a batch into the artifact store, before `keep_batch` writes down where they are."""
+    contents = {each.record.data for each in batch.entries if isinstance(each.record, File)}
+    return {data: LoggedFile(artifacts.put_bytes(data), len(data)) for data in contents}
+
+
+def keep_batch(
+    transaction: Transaction, batch: Batch, *, author: str = "", files: Mapping[bytes, LoggedFile] | None = None
+) -> list[str]:
     """Keep the records that have not been kept, and return what had to be left out of them, in words.
+
+    `files` says where the files of the batch are (see `put_files`).
 
     A record that the run's state refuses (a parameter that has another value, a run deleted meanwhile) is left out, for
     nobody waits who could mend it, and the records behind it count.
@@ -86,7 +118,7 @@ def keep_batch(transaction: Transaction, batch: Batch, *, author: str = "") -> l
     left_out = [
         said
         for record in _merged(each.record for each in entries)
-        for said in _keep(transaction, batch.run_id, record, author)
+        for said in _keep(transaction, batch.run_id, record, author, files or {})
     ]
     transaction.execute(
         "INSERT INTO log_journals (journal, run_id, offset_bytes) VALUES (?, ?, ?)"
@@ -109,7 +141,7 @@ class _Many(msgspec.Struct):
     tags: dict[str, str]
 
 
-def _merged(records: Iterable[Record]) -> Iterator[Begin | End | _Many]:
+def _merged(records: Iterable[Record]) -> Iterator[Begin | File | End | _Many]:
     many: _Many | None = None
     for record in records:
         if not isinstance(record, Log):
@@ -131,10 +163,18 @@ def _merged(records: Iterable[Record]) -> Iterator[Begin | End | _Many]:
         yield many
 
 
-def _keep(transaction: Transaction, run_id: str, record: Begin | End | _Many, author: str) -> list[str]:
+def _keep(
+    transaction: Transaction,
+    run_id: str,
+    record: Begin | File | End | _Many,
+    author: str,
+    files: Mapping[bytes, LoggedFile],
+) -> list[str]:
     try:
         if isinstance(record, Begin):
             _begin(transaction, run_id, record, author)
+        elif isinstance(record, File):
+            _put_file(transaction, run_id, record, files[record.data])
         elif isinstance(record, End):
             update_run(transaction, run_id, status=record.status, ended_ms=record.at_ms, name=None)
         else:
@@ -143,6 +183,13 @@ def _keep(transaction: Transaction, run_id: str, record: Begin | End | _Many, au
     except (Conflict, NotFound, Invalid) as error:
         return [error.what]
     return []
+
+
+def _put_file(transaction: Transaction, run_id: str, record: File, file: LoggedFile) -> None:
+    number, _ = run_numbered(transaction, run_id)
+    uri = transaction.execute("SELECT artifact_uri FROM runs WHERE number = ?", (number,))[0][0]
+    at = _EPOCH + timedelta(milliseconds=record.at_ms)
+    put_file(transaction, f"{root_of(uri)}/{check_path(record.path)}", file, at=at)
 
 
 def _begin(transaction: Transaction, run_id: str, record: Begin, author: str) -> None:

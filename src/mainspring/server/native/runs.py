@@ -6,7 +6,7 @@ A batch may be sent again when its answer was lost; each record counts once (see
 import msgspec
 
 from mainspring.server.call import Call, Route
-from mainspring.tracking.batches import Batch, keep_batch
+from mainspring.tracking.batches import Batch, keep_batch, put_files
 
 __all__ = ["ROUTES"]
 
@@ -18,8 +18,9 @@ class _Kept(msgspec.Struct):
 async def keep(call: Call) -> _Kept:
     """Keep a batch of records of one run."""
     batch = await call.read(Batch)
+    files = await call.ask(put_files, batch, call.workspace.artifacts)
     author = call.actor
-    return _Kept(await call.write(lambda transaction: keep_batch(transaction, batch, author=author)))
+    return _Kept(await call.write(lambda t: keep_batch(t, batch, author=author, files=files)))
 
 
 ROUTES: tuple[Route, ...] = (Route("POST", "/api/mainspring/v1/runs/batch", keep, "runs.write"),)
