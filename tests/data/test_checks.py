@@ -169,3 +169,12 @@ def test_a_rule_with_a_fault_is_refused_with_the_place(tmp_path: Path, rules: st
     path.write_text(f"columns: {{a: {{type: number}}}}\nrules: {rules}\n")
     with pytest.raises(Invalid, match=f"(?s){said}.*rules"):
         read_schema(path)
+
+
+def test_a_column_may_be_named_like_anything_and_an_expression_means_the_column() -> None:
+    table = columns_of({"row": [5, 1], "base": [1, 2], "#0": [1, 1]})
+    rules = (Rule("r", "row", expression='"row" < 2 AND base < 5'), Rule("once", "unique", columns=("#0",)))
+    shown = [each.examples for each in violations(table, Schema(rules=rules))]
+    assert shown == [((0, {"row": "5.0", "base": "1.0"}),), ((1, {"#0": "1.0"}),)]
+    with pytest.raises(Invalid, match="An expression cannot name `#0`"):
+        violations(table, Schema(rules=(Rule("r", "row", expression='"#0" < 2'),)))

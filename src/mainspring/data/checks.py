@@ -145,7 +145,7 @@ class Scan:
             places = [f'"#{self.shape[name][0]}"' for name in probe.shown]
             value = places[0] if probe.column else "[" + ", ".join(f"CAST({each} AS VARCHAR)" for each in places) + "]"
             asked.append(
-                f"""arg_min([{{'row': "row", 'value': {value}}}], "row", {_EXAMPLES}) FILTER (WHERE b{place})"""
+                f"""arg_min([{{'row': "#at", 'value': {value}}}], "#at", {_EXAMPLES}) FILTER (WHERE b{place})"""
             )
         answer = self.ask(
             f"SELECT {', '.join(asked)} FROM (SELECT *, {', '.join(conditions)} FROM {self.base(rows=True)})"
@@ -160,7 +160,7 @@ class Scan:
         """Return the table, with the other tables beside it and, if asked for, the row numbers from 0, as SQL."""
         listed = [f'{expression} AS "#{number}"' for number, expression in enumerate(self.source.expressions)]
         if rows:
-            listed.append(f'{self.source.row} AS "row"')
+            listed.append(f'{self.source.row} AS "#at"')
         base = f"(SELECT {', '.join(listed)} FROM {self.source.numbered if rows else self.source.sql}) AS base"
         named = [f'"#{self.shape[name][0]}" AS {quoted_name(name)}' for name in self._named()]
         if named:

@@ -5,6 +5,7 @@ missing. Columns that expressions name stand there under their own names too.
 """
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -145,6 +146,8 @@ def expression_columns(rule: Rule, shape: Shape, connection: "duckdb.DuckDBPyCon
         if len(meant) != 1:
             said = "The table has no column" if not meant else "More than one column could be"
             raise Invalid(f"{said} `{name}`", where=where, next_step=nearest(name, meant or shape))
+        if re.fullmatch(r"#(\d+|at)", name):  # a name of our own in `base`: it would mean another column there
+            raise Invalid(f"An expression cannot name `{name}`", where=where, next_step="rename the column")
         found[meant[0]] = None
     return tuple(found)
 
@@ -164,7 +167,7 @@ def _unique(column: str, word: str, severity: Severity, values: Sequence[str], s
     present = " AND ".join(f"{value} IS NOT NULL" for value in values)
     key = values[0] if len(values) == 1 else f"row({listed})"
     figure = f"count_if({present}) - count(DISTINCT {key}) FILTER (WHERE {present})"
-    broken = f'{present} AND row_number() OVER (PARTITION BY {listed} ORDER BY "row") > 1'
+    broken = f'{present} AND row_number() OVER (PARTITION BY {listed} ORDER BY "#at") > 1'
     return Probe(column, word, severity, figure, _count("there already in a row above"), broken, shown)
 
 
