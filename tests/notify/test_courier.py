@@ -30,7 +30,7 @@ from mainspring.registry.versions import create_version, register_version, set_v
 from mainspring.store.events import Event, events
 from mainspring.store.outbox import news_behind, tell
 from mainspring.tracking.metrics import Point
-from mainspring.tracking.runs import log_batch, start_run
+from mainspring.tracking.runs import finish_run, log_batch, start_run, update_run
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 BY = {"actor": "ada", "at": NOW}
@@ -192,11 +192,23 @@ def test_who_is_off_or_gone_is_told_nothing(courier, receiver, store, hook) -> N
 def test_news_of_recorded_facts_are_told_once_and_forgotten(courier, receiver, store, hook) -> None:
     hook("run.finished")
     for number in range(3):
-        store.record(lambda t, number=number: tell(t, "run.finished", {"run_id": number}, at=NOW))
+        store.record(lambda t, number=number: tell(t, "run.finished", {"run_id": number}))
     assert told(courier, receiver) == [("run.finished", {"run_id": number}) for number in range(3)]
     assert len(news_behind(store, 0, limit=10)) == 1  # the last number is not given again
-    store.record(lambda t: tell(t, "run.finished", {"run_id": 3}, at=NOW))
+    store.record(lambda t: tell(t, "run.finished", {"run_id": 3}))
     assert len(told(courier, receiver)) == 4
+
+
+def test_the_end_of_a_run_is_told_once_with_what_it_came_to(courier, receiver, store, hook) -> None:
+    hook("run.finished")
+    runs = [start_run(store, experiment="e", name=f"r{number}", parameters={}, at=NOW) for number in range(3)]
+    finish_run(store, runs[0], "finished", NOW), finish_run(store, runs[0], "failed", NOW)
+    for status in ("scheduled", "killed", "killed"):
+        store.record(lambda t, s=status: update_run(t, runs[1], status=s, ended_ms=None, name=None))
+    assert [(data["name"], data["experiment"], data["status"]) for _, data in told(courier, receiver)] == [
+        ("r0", "e", "finished"),
+        ("r1", "e", "killed"),
+    ]
 
 
 def test_a_run_that_crosses_a_threshold_is_told_once_even_if_it_goes_back(

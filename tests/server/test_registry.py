@@ -13,7 +13,8 @@ from mainspring.domain.ids import Digest
 from mainspring.domain.policy import by
 from mainspring.registry.control import keep_loop_rule, protect_alias
 from mainspring.registry.evidence import record_gates
-from mainspring.registry.versions import register_version, set_status
+from mainspring.registry.versions import artifact_roots as registry_roots
+from mainspring.registry.versions import find_version, register_version, set_status
 from mainspring.server.mlflow import MLFLOW_ROUTES, model_versions, registered_models
 from mainspring.store.events import events, verify_chain
 from mainspring.workspace import Workspace
@@ -155,6 +156,53 @@ def test_a_source_may_be_a_run_of_ours_or_another_version(server: Server, versio
         assert where["artifact_uri"] == f"{root}/model"
     other = server.post("model-versions/create", name="copy", source="models:/my model/2", run_id="x")
     assert "must match the referenced model version" in other.json["message"]
+
+
+def test_files_that_are_kept_here_are_kept_as_they_were_until_the_version_is_deleted(server: Server, version) -> None:
+    run = server.post("runs/create", experiment_id="0").json["run"]["info"]
+    root = run["artifact_uri"].removeprefix("mlflow-artifacts:/")
+    for name, content in (("MLmodel", b"flavors: {}"), ("data/model.txt", b"one")):
+        path = f"/api/2.0/mlflow-artifacts/artifacts/{root}/model/{name}"
+        assert server.ask("PUT", path, raw=content).status == 200
+    source = f"runs:/{run['run_id']}/model"
+    made = server.post("model-versions/create", name="my model", source=source, run_id=run["run_id"])
+    path = f"/api/2.0/mlflow-artifacts/artifacts/{root}/model/data/model.txt"
+    assert server.ask("PUT", path, raw=b"two").status == 200
+    with Workspace(server.home) as workspace:
+        kept = find_version(workspace.store, f"my model/{made.json['model_version']['version']}")
+        assert kept.bundle is not None
+        workspace.artifacts.checkout_tree(kept.bundle, server.home / "out")
+        assert (server.home / "out" / "data" / "model.txt").read_bytes() == b"one"
+        assert kept.bundle in artifact_roots(workspace.store)
+    named = {"name": "my model", "version": str(kept.version)}
+    server.post("registered-models/alias", alias="champion", **named)
+    held = server.ask("DELETE", "/api/2.0/mlflow/model-versions/delete", named)
+    assert "the alias champion points at it" in held.json["message"]
+    server.ask("DELETE", "/api/2.0/mlflow/registered-models/alias", {"name": "my model", "alias": "champion"})
+    assert server.ask("DELETE", "/api/2.0/mlflow/model-versions/delete", named).status == 200
+    with Workspace(server.home) as workspace:
+        assert kept.bundle not in artifact_roots(workspace.store)
+
+
+def artifact_roots(store) -> list[Digest]:
+    return store.snapshot(lambda snapshot: list(registry_roots(snapshot)))
+
+
+def test_a_logged_model_becomes_a_version_and_knows_it(server: Server, version) -> None:
+    run = server.post("runs/create", experiment_id="0").json["run"]["info"]
+    model = server.post("logged-models", experiment_id="0", name="lm", source_run_id=run["run_id"]).json["model"][
+        "info"
+    ]
+    source = f"models:/{model['model_id']}"
+    made = server.post("model-versions/create", name="my model", source=source, model_id=model["model_id"])
+    assert made.json["model_version"]["run_id"] == run["run_id"]
+    named = {"name": "my model", "version": made.json["model_version"]["version"]}
+    assert server.get("model-versions/get-download-uri", **named).json["artifact_uri"] == model["artifact_uri"]
+    (tag,) = server.get(f"logged-models/{model['model_id']}").json["model"]["info"]["tags"]
+    assert tag == {"key": "mlflow.modelVersions", "value": '[{"name": "my model", "version": 2}]'}
+    for wrong in ({"model_id": "m-none"}, {}, {"run_id": run["run_id"]}):
+        refused = server.post("model-versions/create", name="my model", source=source, **wrong)
+        assert "The model_id request parameter must identify" in refused.json["message"]
 
 
 def basic(name: str) -> dict[str, str]:

@@ -189,7 +189,7 @@ def rules_command(model: str | None, as_json: bool) -> None:
 def _publish(workspace: Workspace, model: str, alias: str) -> None:
     """Let prediction servers follow a new champion, where it has files to serve."""
     champion = find_champion(workspace.store, model) if alias == "champion" else None
-    if champion is not None and champion.bundle is not None:
+    if champion is not None and champion.is_made_here:
         workspace.publish(model)
 
 

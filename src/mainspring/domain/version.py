@@ -81,6 +81,11 @@ class ModelVersion:
         return f"{self.model}/{self.version}"
 
     @property
+    def is_made_here(self) -> bool:
+        """Whether it is a bundle that was submitted here, and not one that was registered from outside."""
+        return self.bundle is not None and self.status != "registered"
+
+    @property
     def kept_bundle(self) -> Digest:
         """The bundle, for who needs its files.
 

@@ -5,7 +5,7 @@ What is in the audit chain needs no entry here: the chain itself is read. Owner 
 
 import json
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from mainspring.domain.moments import to_iso
@@ -23,10 +23,10 @@ class NewsRow(NamedTuple):
     at: str
 
 
-def tell(transaction: Transaction, verb: str, data: Mapping[str, object], *, at: datetime) -> None:
+def tell(transaction: Transaction, verb: str, data: Mapping[str, object]) -> None:
     """Leave news inside the transaction of what they tell of."""
     transaction.execute(
-        "INSERT INTO news (verb, data, at) VALUES (?, ?, ?)", (verb, json.dumps(dict(data)), to_iso(at))
+        "INSERT INTO news (verb, data, at) VALUES (?, ?, ?)", (verb, json.dumps(dict(data)), to_iso(datetime.now(UTC)))
     )
 
 

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from mainspring.artifacts.trees import TreeFile
 from mainspring.domain.ids import Digest
 from mainspring.domain.moments import to_milliseconds
 from mainspring.errors import Conflict, Invalid, NotFound
@@ -22,6 +23,7 @@ __all__ = [
     "begin_upload",
     "drop_upload",
     "end_upload",
+    "files_below",
     "find_file",
     "forget_files",
     "list_folder",
@@ -128,6 +130,15 @@ def list_folder(store: Store, folder: str) -> list[Entry]:
                 break
             entries.append(Entry(name, size))
     return sorted(entries)
+
+
+def files_below(store: Store, folder: str) -> list[TreeFile]:
+    """Return every file below a folder, by its path relative to it."""
+    first, end = _below(folder)
+    rows = store.read(
+        "SELECT path, digest, size_bytes FROM logged_files WHERE path >= ? AND path < ? ORDER BY path", (first, end)
+    )
+    return [TreeFile(path.removeprefix(first), Digest(digest), size) for path, digest, size in rows]
 
 
 def remove_files(transaction: Transaction, path: str) -> int:

@@ -14,6 +14,7 @@ from typing import Literal
 from mainspring.domain.ids import RunId, new_id
 from mainspring.domain.moments import iso_of, to_milliseconds
 from mainspring.errors import Invalid, NotFound
+from mainspring.store.outbox import tell
 from mainspring.store.protocol import Row, Store, Transaction
 from mainspring.tracking.experiments import Stage, active_experiment, named_experiment
 from mainspring.tracking.metrics import Point, history, put_points
@@ -146,8 +147,9 @@ def finish_run(store: Store, run_id: RunId, status: RunStatus, at: datetime) -> 
 
     def write(transaction: Transaction) -> None:
         number, _ = run_numbered(transaction, run_id)
-        sql = "UPDATE runs SET status = ?, ended_ms = ? WHERE number = ? AND status = 'running'"
-        transaction.execute(sql, (status, to_milliseconds(at), number))
+        sql = "UPDATE runs SET status = ?, ended_ms = ? WHERE number = ? AND status = 'running' RETURNING number"
+        if transaction.execute(sql, (status, to_milliseconds(at), number)):
+            _tell_end(transaction, number, status)
 
     store.record(write)
 
@@ -158,12 +160,26 @@ def update_run(
     """Change what is given of an active run."""
     number, _ = run_numbered(transaction, run_id)
     if status is not None:
-        transaction.execute("UPDATE runs SET status = ? WHERE number = ?", (status, number))
+        sql = "UPDATE runs SET status = ? WHERE number = ? AND status != ? RETURNING number"
+        if transaction.execute(sql, (status, number, status)):
+            _tell_end(transaction, number, status)
     if ended_ms is not None:
         transaction.execute("UPDATE runs SET ended_ms = ? WHERE number = ?", (ended_ms, number))
     if name:
         transaction.execute("UPDATE runs SET name = ? WHERE number = ?", (name, number))
         _write_tags(transaction, number, [(NAME_TAG, name)])
+
+
+def _tell_end(transaction: Transaction, number: int, status: RunStatus) -> None:
+    """Leave the news that a run has ended, for who wants to be told."""
+    if status not in ("finished", "failed", "killed"):
+        return
+    run_id, name, experiment = transaction.execute(
+        "SELECT runs.run_id, runs.name, experiments.name FROM runs JOIN experiments USING (experiment_id)"
+        " WHERE runs.number = ?",
+        (number,),
+    )[0]
+    tell(transaction, "run.finished", {"run_id": run_id, "name": name, "experiment": experiment, "status": status})
 
 
 def move_run(transaction: Transaction, run_id: str, stage: Stage, *, at: datetime) -> None:

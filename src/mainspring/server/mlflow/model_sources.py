@@ -5,20 +5,26 @@ register, and then download, what is not theirs.
 Source: mlflow/server/handlers.py, `_create_model_version` and what it calls, MLflow 3.17.
 """
 
+import json
 import re
 from typing import NamedTuple, NoReturn
 from urllib.parse import unquote, unquote_plus, urlsplit
 
+from mainspring.artifacts.trees import tree_bytes
 from mainspring.domain.ids import Digest
+from mainspring.domain.version import ModelVersion
 from mainspring.errors import Invalid, NotFound
 from mainspring.registry.search import PROMPT_TAG
 from mainspring.registry.versions import find_version, latest_versions
 from mainspring.server.call import Call
 from mainspring.server.mlflow.registry_shapes import model_named, stage_named, version_named
+from mainspring.tracking.files import files_below, root_of
+from mainspring.tracking.logged_models import LoggedModel, find_logged_model, set_model_tags
 from mainspring.tracking.runs import find_run
 
-__all__ = ["Source", "resolve_source"]
+__all__ = ["Source", "note_version", "resolve_source"]
 
+_VERSIONS_TAG = "mlflow.modelVersions"
 _PROXY = ("api", "2.0", "mlflow-artifacts", "artifacts")
 
 
@@ -54,10 +60,42 @@ def resolve_source(call: Call, source: str, *, run_id: str | None, model_id: str
         if parts.netloc or model_id or not run_id or named != run_id:
             _foreign(source, "model_id" if model_id else "run_id")
     if _is_served_here(source):
-        root = _root_of_run(call, run_id or "", source)
+        what = "model_id" if model_id else "run_id"
+        root = _model_at(call, model_id, source).artifact_uri if model_id else _root_of_run(call, run_id or "", source)
         if not _is_within(source, root):
-            _foreign(source, "run_id")
-    return Source(source, "", run_id or "", model_id or "", None)
+            _foreign(source, what)
+    run = run_id or (_model_at(call, model_id, source).source_run if model_id else "")
+    return Source(source, "", run, model_id or "", _kept(call, source, run))
+
+
+def _kept(call: Call, source: str, run_id: str) -> Digest | None:
+    """Return the digest of a source's folder, where its files are kept here; it stays what it is when they change."""
+    address = source
+    if source.startswith("runs:/"):
+        try:
+            address = source.replace(f"runs:/{run_id}", find_run(call.store, run_id).artifact_uri, 1)
+        except NotFound:  # a run of another server: its files are there
+            return None
+    if not address.startswith("mlflow-artifacts:/"):
+        return None
+    files = files_below(call.store, root_of(address))
+    return call.workspace.artifacts.put_bytes(tree_bytes(files)) if files else None
+
+
+def _model_at(call: Call, model_id: str, source: str) -> LoggedModel:
+    try:
+        return find_logged_model(call.store, model_id)
+    except NotFound:
+        _foreign(source, "model_id")
+
+
+def note_version(call: Call, model_id: str, version: ModelVersion) -> None:
+    """Note at a logged model that it has become a version: MLflow's clients find it by that tag."""
+    known = json.loads(find_logged_model(call.store, model_id).tags.get(_VERSIONS_TAG, "[]"))
+    entry = {"name": version.model, "version": version.version}
+    if entry not in known:
+        tags = {_VERSIONS_TAG: json.dumps([*known, entry])}
+        call.store.record(lambda transaction: set_model_tags(transaction, model_id, tags))
 
 
 def _of_model(call: Call, source: str, run_id: str | None, model_id: str | None) -> Source:
@@ -66,7 +104,11 @@ def _of_model(call: Call, source: str, run_id: str | None, model_id: str | None)
     if parts.netloc or not parts.path.startswith("/") or len(words) > 2 or not all(each.strip() for each in words):
         _foreign(source, "model_id")
     if len(words) == 1 and "@" not in words[0]:
-        _foreign(source, "model_id")
+        if model_id != words[0]:
+            _foreign(source, "model_id")
+        logged = _model_at(call, model_id, source)
+        run = run_id or logged.source_run
+        return Source(source, logged.artifact_uri, run, model_id, _kept(call, logged.artifact_uri, run))
     name, version = _named_version(call, words)
     if model_named(call.store, name).tags.get(PROMPT_TAG, "").lower() == "true":
         raise Invalid(

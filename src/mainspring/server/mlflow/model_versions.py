@@ -16,7 +16,7 @@ from mainspring.registry.versions import (
     unset_version_tag,
 )
 from mainspring.server.call import Call, Route
-from mainspring.server.mlflow.model_sources import resolve_source
+from mainspring.server.mlflow.model_sources import note_version, resolve_source
 from mainspring.server.mlflow.registry_shapes import (
     Tag,
     allowed_model,
@@ -106,6 +106,8 @@ async def create(call: Call) -> object:
             author=call.actor,
             at=call.now,
         )
+        if source.model_id:
+            note_version(call, source.model_id, version)
         return {"model_version": version_on_wire(version)}
 
     return await call.ask(answer)

@@ -248,7 +248,7 @@ async def set_alias(call: Call) -> object:
         version = allowed_version(call, "move", given.name, given.version, given.alias)
         reason = "by an MLflow client"
         move_alias(call.store, given.name, given.alias, version, mover=call.mover, reason=reason, at=call.now)
-        if given.alias == "champion" and version.bundle is not None:
+        if given.alias == "champion" and version.is_made_here:
             call.workspace.publish(given.name)
         return {}
 
