@@ -8,14 +8,17 @@ import os
 import platform
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import msgspec
 from blake3 import blake3
+from numpy.typing import NDArray
 
 from mainspring.bundle.estimators import dump_estimator
+from mainspring.bundle.forms import CERTIFICATE_NAME, compile_forms
 from mainspring.bundle.labels import class_named
 from mainspring.bundle.manifest import (
     FORMAT,
@@ -26,6 +29,7 @@ from mainspring.bundle.manifest import (
     manifest_from_json,
     manifest_to_json,
 )
+from mainspring.bundle.plan import PLAN_NAME
 from mainspring.domain.ids import Digest, new_id
 from mainspring.domain.signature import Signature
 from mainspring.errors import Conflict, Corrupt, Invalid, NotFound
@@ -50,11 +54,13 @@ def write_bundle(
     threshold: float | None = None,
     facts: Mapping[str, object] | None = None,
     extra_files: Mapping[str, bytes] | None = None,
+    sample: Mapping[str, NDArray[Any]] | None = None,
 ) -> BundleManifest:
     """Write a fitted scikit-learn model as the bundle `folder`, which must not exist or be empty.
 
     `profile` is what the training data looked like (counts), `facts` where the model comes from; both are kept as they
-    are. The same arguments give the same bytes. A crash leaves no folder, or the whole one.
+    are. `sample` holds validation rows as columns: with them a faster form of the model is made, and kept if it is
+    proven equal (`forms`). The same arguments give the same bytes. A crash leaves no folder, or the whole one.
 
     Raises:
         Conflict: the folder holds something already.
@@ -70,7 +76,7 @@ def write_bundle(
     }
     for path, content in (extra_files or {}).items():
         check_member_name(path)
-        if path in files or path == MANIFEST_NAME:
+        if path in files or path in (MANIFEST_NAME, PLAN_NAME, CERTIFICATE_NAME):
             raise Invalid(f"`{path}` is a file of the bundle itself", where="extra_files", next_step="rename it")
         files[path] = content
     manifest = BundleManifest(
@@ -82,8 +88,12 @@ def write_bundle(
         requirements=requirements,
         python=platform.python_version(),
         facts=dict(facts or {}),
-        files={path: BundleFile(blake3(content).hexdigest(), len(content)) for path, content in files.items()},
+        files={},
     )
+    if sample is not None:
+        files |= compile_forms(model, files[MODEL_NAME], manifest, sample)
+    listed = {path: BundleFile(blake3(content).hexdigest(), len(content)) for path, content in files.items()}
+    manifest = replace(manifest, files=listed)
     _write_folder(folder, files | {MANIFEST_NAME: manifest_to_json(manifest)})
     return manifest
 

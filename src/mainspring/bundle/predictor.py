@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from mainspring.bundle.estimators import load_estimator
 from mainspring.bundle.format import MODEL_NAME, read_member, verify
 from mainspring.bundle.manifest import BundleManifest
+from mainspring.bundle.original import SklearnPredictor
+from mainspring.bundle.plan import PLAN_NAME, PlanPredictor, plan_from_json
 from mainspring.domain.signature import Signature
-from mainspring.errors import Corrupt, Unavailable
+from mainspring.errors import Unavailable
 
-__all__ = ["Columns", "Predictor", "load_bundle"]
+__all__ = ["Columns", "Predictor", "load_bundle", "load_original"]
 
 #: Column name to values; every array has the same length.
 Columns = Mapping[str, NDArray[Any]]  # Any: the element type differs from column to column
@@ -45,7 +47,7 @@ class Predictor(Protocol):
 
 
 def load_bundle(folder: Path) -> Predictor:
-    """Verify every file of the bundle, then load it.
+    """Verify every file of the bundle, then load it: in its certified form where it has one, else the original.
 
     Raises:
         NotFound: the folder is no bundle.
@@ -54,36 +56,23 @@ def load_bundle(folder: Path) -> Predictor:
         Unavailable: the installed packages are not those the model was fitted with.
     """
     manifest = verify(folder)
+    if PLAN_NAME in manifest.files:
+        # Read again with its hash, so that what is loaded is what was verified even if the file changed in between.
+        return PlanPredictor(manifest, plan_from_json(read_member(folder, manifest, PLAN_NAME), where=PLAN_NAME))
+    return _original(folder, manifest)
+
+
+def load_original(folder: Path) -> Predictor:
+    """Verify every file of the bundle, then load the original model, whatever form serves.
+
+    Raises what `load_bundle` raises.
+    """
+    return _original(folder, verify(folder))
+
+
+def _original(folder: Path, manifest: BundleManifest) -> Predictor:
     _check_requirements(manifest)
-    # Read again with its hash, so that what is loaded is what was verified even if the file changed in between.
-    model = load_estimator(read_member(folder, manifest, MODEL_NAME))
-    return _SklearnPredictor(manifest, model)
-
-
-class _SklearnPredictor:
-    """Scores with scikit-learn, on a pandas frame like the one the model was fitted on."""
-
-    def __init__(self, manifest: BundleManifest, model: object) -> None:
-        self.manifest = manifest
-        self.signature = manifest.signature
-        wanted = "predict" if self.signature.task == "regression" else "predict_proba"
-        if not hasattr(model, wanted):
-            raise Corrupt(f"The loaded {type(model).__name__} has no `{wanted}`", where=MODEL_NAME)
-        self._score = getattr(model, wanted)
-        # A model fitted on a plain array warns at every frame; one without either attribute takes what it gets.
-        self._on_array = not hasattr(model, "feature_names_in_") and hasattr(model, "n_features_in_")
-
-    def predict(self, columns: Columns) -> NDArray[np.float64]:
-        """Score every row; see `Predictor.predict`."""
-        from mainspring.bundle.frame import frame_of
-
-        frame = frame_of(columns, self.signature)
-        scores = np.asarray(self._score(frame.to_numpy() if self._on_array else frame), dtype=np.float64)
-        if self.signature.task == "binary":
-            scores = scores[:, 1]
-        elif self.signature.task == "regression":
-            scores = scores.reshape(len(frame))
-        return np.ascontiguousarray(scores)
+    return SklearnPredictor(manifest, load_estimator(read_member(folder, manifest, MODEL_NAME)))
 
 
 def _check_requirements(manifest: BundleManifest) -> None:

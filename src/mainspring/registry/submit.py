@@ -95,6 +95,7 @@ def pack(folder: Path, candidate: Candidate, *, model: str, facts: Mapping[str, 
         profile=candidate.profile,
         threshold=fitted.threshold if fitted.signature.task == "binary" else None,
         facts=facts,
+        sample={name: columns_of(candidate.test)[name] for name in fitted.signature.names},
     )
 
 

@@ -1,0 +1,147 @@
+"""The equality certificate: proof, kept in the bundle, that a faster form of a model answers as the original does.
+
+A form is compared with its original on validation rows, on rows at the edges of the signature, and one row alone
+against the same row among many. It serves only if no class flips and no score differs by more than the tolerance.
+Conversion by trust goes wrong in silence: a boosted model turned into float32 flips a quarter of its classes when one
+column holds Unix times (known class of fault: onnxruntime issue 4130, sklearn-onnx issues 1151 and 1192).
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from mainspring.domain.signature import Column, Signature
+
+__all__ = ["TOLERANCE", "Certificate", "Scores", "certify", "edge_rows"]
+
+Columns = Mapping[str, NDArray[Any]]
+Scores = Callable[[Columns], NDArray[np.float64]]
+#: The largest difference between a form's score and its original's; a share of the score where that is above 1.
+TOLERANCE = 1e-6
+_MOST_ROWS = 5000
+#: Numbers that float32 cannot tell from their neighbours, a Unix time among them (IEEE 754: 24 bits of significand).
+_COLLIDING = (2.0**24 + 1, 1_700_000_001.0)
+_UNSEEN = "\x00mainspring:never seen"
+
+
+class Certificate(msgspec.Struct, frozen=True):
+    """What was compared and what came of it; `holds` decides whether the form may serve.
+
+    `rows` were validation rows, `edges` rows made from the signature, `alone` rows scored one at a time as well.
+    `original` and `form` are the BLAKE3 hashes of the two models; `versions` of the packages that were compared.
+    """
+
+    kind: str
+    rows: int
+    edges: int
+    alone: int
+    flips: int
+    largest_difference: float
+    tolerance: float
+    original: str
+    form: str
+    versions: dict[str, str]
+
+    @property
+    def holds(self) -> bool:
+        """Whether no class flipped and every score was within the tolerance."""
+        return self.flips == 0 and self.largest_difference <= self.tolerance
+
+
+def certify(
+    kind: str,
+    original: Scores,
+    form: Scores,
+    signature: Signature,
+    sample: Columns,
+    *,
+    threshold: float,
+    hashes: tuple[str, str],
+    versions: Mapping[str, str],
+    tolerance: float = TOLERANCE,
+) -> Certificate:
+    """Compare `form` with `original` and write down what was seen.
+
+    `sample` holds validation rows, of which at most 5,000 are used, evenly spread. A score that is not a number on one
+    side only counts as a flip.
+    """
+    rows = len(next(iter(sample.values())))
+    chosen = (
+        np.unique(np.linspace(0, rows - 1, min(rows, _MOST_ROWS)).astype(np.intp)) if rows else np.zeros(0, np.intp)
+    )
+    validation = {name: sample[name][chosen] for name in signature.names}
+    edges = edge_rows(signature, validation)
+    flips, largest = 0, 0.0
+    for part in (validation, edges):
+        found, difference = _compare(original(part), form(part), threshold)
+        flips, largest = flips + found, max(largest, difference)
+    lone = min(50, len(chosen))
+    together = form(validation)
+    for row in range(lone):
+        one = form({name: array[row : row + 1] for name, array in validation.items()})
+        found, difference = _compare(together[row : row + 1], one, threshold)
+        flips, largest = flips + found, max(largest, difference)
+    empty = form({name: array[:0] for name, array in validation.items()})
+    flips += int(empty.shape[0] != 0)
+    n_edges = len(next(iter(edges.values())))
+    return Certificate(
+        kind, len(chosen), n_edges, lone, flips, largest, tolerance, hashes[0], hashes[1], dict(versions)
+    )
+
+
+def edge_rows(signature: Signature, sample: Columns) -> dict[str, NDArray[Any]]:
+    """Return rows in which one column after the other takes every value that is special, on rows of `sample`.
+
+    Special are: missing, a text never seen, the ends of the range and far outside, zero, and numbers that float32
+    confuses.
+    """
+    tries = {column.name: _special(column) for column in signature.columns}
+    count = sum(map(len, tries.values()))
+    rows = len(next(iter(sample.values())))
+    if not rows:
+        return {name: array[:0] for name, array in sample.items()}
+    beneath = np.arange(count) % rows
+    table = {name: sample[name][beneath].copy() for name in signature.names}
+    at = 0
+    for name, values in tries.items():
+        for value in values:
+            table[name][at] = value
+            at += 1
+    return table
+
+
+def _special(column: Column) -> list[object]:
+    if column.type == "string":
+        texts: list[object] = [_UNSEEN, "", *(column.categories or ())[:200]]
+        return [*texts, None] if column.nullable else texts
+    if column.type == "timestamp":
+        moments: list[object] = [np.datetime64("1970-01-01", "us"), np.datetime64("2100-01-01", "us")]
+        return [*moments, np.datetime64("NaT", "us")] if column.nullable else moments
+    missing: list[object] = [np.nan] if column.nullable else []
+    if column.type == "boolean":
+        return [0.0, 1.0, *missing]
+    low, high = column.low or 0.0, column.high or 0.0
+    span = max(high - low, 1.0)
+    near = [low, high, np.nextafter(low, -np.inf), np.nextafter(high, np.inf), low - 10 * span, high + 10 * span]
+    numbers = [*near, 0.0, *_COLLIDING]
+    return [*(np.rint(numbers) if column.type == "integer" else numbers), *missing]
+
+
+def _compare(expected: NDArray[np.float64], given: NDArray[np.float64], threshold: float) -> tuple[int, float]:
+    if expected.shape != given.shape:
+        return max(len(expected), 1), np.inf
+    if not expected.size:
+        return 0, 0.0
+    if expected.ndim == 2:
+        flips = int(np.count_nonzero(expected.argmax(1) != given.argmax(1)))
+    else:
+        flips = int(np.count_nonzero((expected >= threshold) != (given >= threshold)))
+    unknown = np.isnan(expected) | np.isnan(given)
+    flips += int(np.count_nonzero(np.isnan(expected) != np.isnan(given)))
+    # of large values (a regression's) the difference is a share: no two ways to add agree in more digits than there are
+    size = np.maximum(1.0, np.abs(expected))
+    difference = np.where(unknown | (expected == given), 0.0, np.abs(expected - given) / size)
+    return flips, float(difference.max())
