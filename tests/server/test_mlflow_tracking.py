@@ -164,6 +164,19 @@ def test_a_body_that_is_no_json_is_refused(server: Server) -> None:
     assert doubled.status == 200
 
 
+def test_a_method_that_a_path_does_not_know_is_told_with_those_it_does(server: Server) -> None:
+    wrong = server.ask("POST", "/api/2.0/mlflow/runs/get", {})
+    assert (wrong.status, wrong.headers["allow"]) == (405, "GET")
+
+
+@pytest.mark.parametrize("name", ['"\\ud800"', '"a\\u0000b"'])
+def test_what_is_no_text_is_refused(server: Server, name: str) -> None:
+    body = f'{{"name": {name}}}'.encode()
+    typed = {"content-type": "application/json"}
+    answer = server.ask("POST", "/api/2.0/mlflow/experiments/create", raw=body, headers=typed)
+    assert (answer.status, answer.json["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
+
+
 def test_what_is_not_offered_answers_as_an_mlflow_server_without_it(server: Server) -> None:
     info = server.ask("GET", "/api/3.0/mlflow/server-info").json
     assert (info["workspaces_enabled"], info["multipart_uploads_enabled"]) == (False, False)

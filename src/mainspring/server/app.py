@@ -17,7 +17,7 @@ from mainspring.access.login import Login
 from mainspring.errors import MainspringError, Throttled, Unauthenticated
 from mainspring.serve.problems import problem_of
 from mainspring.server.admission import admit
-from mainspring.server.call import Call, Gone, Message, NoRoute, Receive, Reply, Route, Send, TooLarge
+from mainspring.server.call import Call, Gone, Message, NoRoute, Receive, Reply, Route, Send, TooLarge, WrongMethod
 from mainspring.server.mlflow import MLFLOW_ROUTES
 from mainspring.server.mlflow.errors import mlflow_error
 from mainspring.server.native import NATIVE_ROUTES
@@ -95,7 +95,12 @@ class ControlApp:
             if wanted == method and (match := pattern.fullmatch(call.path)):
                 call.names = match.groupdict()
                 return route
-        raise NoRoute(f"No endpoint answers {call.method} {call.path}", where="path")
+        what = f"No endpoint answers {call.method} {call.path[:1000]}"
+        allowed = {known for known, path in self._fixed if path == call.path}
+        allowed |= {known for known, pattern, _ in self._open if pattern.fullmatch(call.path)}
+        if allowed:
+            raise WrongMethod(what, where="path", allowed=tuple(sorted(allowed)))
+        raise NoRoute(what, where="path")
 
 
 def _pattern(path: str) -> re.Pattern[str]:
@@ -109,6 +114,8 @@ def _told(path: str, error: MainspringError) -> Reply:
         return replace(reply, headers=(*reply.headers, ("www-authenticate", 'Basic realm="mainspring"')))
     if isinstance(error, Throttled):
         return replace(reply, headers=(*reply.headers, ("retry-after", "5")))
+    if isinstance(error, WrongMethod):
+        return replace(reply, status=405, headers=(*reply.headers, ("allow", ", ".join(error.allowed))))
     return reply
 
 

@@ -20,7 +20,7 @@ from mainspring.server.decoding import decode_body, decode_query
 from mainspring.store.protocol import EventOf, Store, Transaction
 from mainspring.workspace import Workspace
 
-__all__ = ["BODY_LIMIT", "Call", "Gone", "NoRoute", "Reply", "Route", "TooLarge"]
+__all__ = ["BODY_LIMIT", "Call", "Gone", "NoRoute", "Reply", "Route", "TooLarge", "WrongMethod"]
 
 T = TypeVar("T")
 #: The largest body that is decoded; artifacts are streamed and have no such limit.
@@ -38,6 +38,14 @@ class Gone(Exception):
 
 class NoRoute(NotFound):
     """Nothing answers this method and path: it is misspelt, or belongs to a part of MLflow that is not offered."""
+
+
+class WrongMethod(NoRoute):
+    """The path is answered, but not by this method; `allowed` are those that are."""
+
+    def __init__(self, what: str, *, where: str = "", next_step: str = "", allowed: tuple[str, ...] = ()) -> None:
+        super().__init__(what, where=where, next_step=next_step)
+        self.allowed = allowed
 
 
 class TooLarge(Invalid):

@@ -19,6 +19,8 @@ from mainspring.tracking.limits import invalid_value
 __all__ = ["decode_body", "decode_query", "missing_value"]
 
 T = TypeVar("T")
+#: Escapes of characters that may be no text by themselves.
+_ODD = re.compile(rb"\\u(?:[dD][89a-fA-F]|0000)")
 _SEE = " See the API docs for more information about request parameters."
 _MISSING = re.compile(r"Object missing required field `(?P<name>.+?)`(?: - at `\$(?P<place>.*)`)?")
 
@@ -38,6 +40,8 @@ def decode_body(kind: type[T], body: bytes) -> T:
         found: T = _decoder(_plain(kind)).decode(body or b"{}")
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         found = _lenient(kind, body)
+    if _ODD.search(body):
+        _check_characters(body)
     return _complete(kind, found)
 
 
@@ -47,9 +51,28 @@ def decode_query(kind: type[T], query: Mapping[str, Sequence[str]]) -> T:
     Raises:
         Invalid: they do not fit.
     """
+    if any("\0" in value for values in query.values() for value in values):
+        raise _odd_character()
     lists = _lists(_plain(kind))
     words = {name: list(values) if name in lists else values[-1] for name, values in query.items()}
     return _complete(kind, _converted(kind, words))
+
+
+def _check_characters(body: bytes) -> None:
+    """Refuse half a surrogate pair, which is no text, and NUL, which Postgres does not keep."""
+    words = json.dumps(json.loads(body), ensure_ascii=False)
+    try:
+        words.encode()
+    except UnicodeEncodeError as error:
+        raise _odd_character() from error
+    if "\\u0000" in words:
+        raise _odd_character()
+
+
+def _odd_character() -> Invalid:
+    return Invalid(
+        "The request holds a NUL, or half of a surrogate pair, which is no text", where="body", next_step="send UTF-8"
+    )
 
 
 def _plain(kind: object) -> type:

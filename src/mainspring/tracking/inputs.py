@@ -77,7 +77,7 @@ def log_inputs(transaction: Transaction, run_id: str, inputs: Sequence[Input]) -
         transaction.execute(
             "INSERT INTO run_inputs (run, dataset, tags, context) VALUES (?, ?, ?, ?)"
             " ON CONFLICT (run, dataset) DO NOTHING",
-            (number, found[0][0], json.dumps(tags), dict(tags).get(CONTEXT_TAG)),
+            (number, found[0][0], json.dumps(sorted(tags)), dict(tags).get(CONTEXT_TAG)),
         )
 
 

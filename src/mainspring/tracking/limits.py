@@ -141,8 +141,8 @@ def check_location(location: str) -> None:
     if location.startswith("runs:"):
         raise Invalid(f"Artifact location cannot be a runs:/ URI. Given: '{location}'", where="artifact_location")
     _check_length("artifact_location", location, _MOST_LOCATION)
-    path = unquote(location.partition("?")[0])
-    if ".." in path.split("/") or any(ord(each) < 32 for each in location) or "#" in location:
+    path, _, query = unquote(location).partition("?")
+    if ".." in query or ".." in path.split("/") or any(ord(each) < 32 for each in location) or "#" in location:
         raise Invalid(f"Invalid artifact location: {location[:200]!r}", where="artifact_location")
 
 
@@ -166,15 +166,15 @@ def check_path(path: str) -> str:
     for _ in range(4):
         unsafe = "\\" in decoded or "#" in decoded or "\0" in decoded or decoded.startswith(("/", "file:"))
         if unsafe or ".." in decoded.split("/") or re.match(r"[A-Za-z]:", decoded):
-            raise Invalid("Invalid path", where="path", next_step="name a path below the artifact root")
+            raise Invalid("Invalid path", where="path")
         again = unquote(decoded)
         if again == decoded:
             break
         decoded = again
     else:
-        raise Invalid("Invalid path", where="path", next_step="encode the path once")
+        raise Invalid("Invalid path", where="path")
     if any(ord(each) < 32 for each in path):
-        raise Invalid("Invalid path", where="path", next_step="leave control characters out of the path")
+        raise Invalid("Invalid path", where="path")
     normal = posixpath.normpath(path) if path else ""
     return "" if normal == "." else normal
 
