@@ -122,6 +122,9 @@ def test_a_shadow_is_recorded_and_never_answers(site: Any, flight: dict[str, obj
         with pytest.raises(NotFound):
             client.predict("late-flights", [flight], version=2)
         eventually(lambda: len([each for each in site.records() if each.route == "shadow"]) == 20)
+        eventually(lambda: 'shadow_difference_count{model="late-flights",version="2"} 20' in client.metrics())
+        assert 'shadow_rows_total{model="late-flights",version="2"} 20' in client.metrics()
+        assert 'shadow_flips_total{model="late-flights",version="2"} 0' in client.metrics()
     assert {answer.version for answer in answers} == {1}
     shadows = {each.request_id: each for each in site.records() if each.route == "shadow"}
     for answer in answers:
@@ -218,7 +221,7 @@ def test_an_endpoint_goes_with_its_file_and_comes_with_it(
         eventually(lambda: not answers())
 
 
-def test_a_model_that_fails_answers_500_and_harms_no_other(
+def test_a_row_that_a_model_cannot_take_is_refused_and_harms_no_other(
     site: Any, flight: dict[str, object], regression: Path
 ) -> None:
     site.route((1, "champion", 100.0))
@@ -226,9 +229,9 @@ def test_a_model_that_fails_answers_500_and_harms_no_other(
     with server, PredictionClient(server.url) as client:
         # The regression's column may be null by its signature, and LinearRegression cannot score a missing value.
         with pytest.raises(MainspringError, match="Version 1 of `delay` failed: ValueError") as caught:
-            client.predict("delay", [{"distance": None}])
-        assert caught.value.where == "models/delay/versions/1"
+            client.predict("delay", [{"distance": 1.0}, {"distance": None}])
+        assert caught.value.where == "rows[1]"
         assert client.predict("delay", [{"distance": 2.0}]).predictions[0].score == pytest.approx(4.0)
         assert client.predict("late-flights", [flight]).version == 1
-        assert 'model_requests_total{model="delay",version="1",route="champion",status="500"} 1' in client.metrics()
+        assert 'model_requests_total{model="delay",version="1",route="champion",status="422"} 1' in client.metrics()
     assert len(site.records()) == 2

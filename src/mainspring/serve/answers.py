@@ -62,9 +62,8 @@ def predict_answer(ask: "Ask") -> Answer:
     )
 
 
-def infer_answer(ask: "Ask") -> InferAnswer:
+def infer_answer(ask: "Ask", wanted: Sequence[WantedOutput] | None) -> InferAnswer:
     """Return the body of an Open Inference answer, with the outputs that were asked for, or all."""
-    wanted = ask.question.wanted
     assert ask.scores is not None
     scores = _scores(ask)
     outputs = {"score": OutputTensor("score", "FP64", list(ask.scores.shape), ask.scores.ravel().tolist())}

@@ -6,23 +6,33 @@ means is decided in `service` and `metadata`; this module only carries.
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from http import HTTPStatus
 from typing import Any, NamedTuple
+from urllib.parse import parse_qs
 
-from mainspring.errors import MainspringError, nearest
+import msgspec
+
+from mainspring.errors import Invalid, MainspringError, nearest
 from mainspring.serve import bodies
-from mainspring.serve.asking import Received
+from mainspring.serve.asking import Dialect, Received
+from mainspring.serve.dialects import PredictDialect
 from mainspring.serve.endpoint import Endpoints
+from mainspring.serve.form import form_page, models_page, row_of_form
+from mainspring.serve.limits import too_large, unpacked
 from mainspring.serve.metadata import gauges, index, model_metadata, server_metadata
 from mainspring.serve.metrics import ServerMetrics
-from mainspring.serve.paths import PREDICTION_PATHS, PredictionPaths
-from mainspring.serve.problems import HttpRefusal, reply_of
+from mainspring.serve.openapi import openapi_document
+from mainspring.serve.paths import PREDICTION_PATHS, PredictionPaths, Target
+from mainspring.serve.problems import HttpRefusal, Problem, reply_of
 from mainspring.serve.reply import Reply
 from mainspring.serve.service import PredictionService
+from mainspring.serve.streaming import STREAM, answer_lines, lines_of
+from mainspring.serve.wire import Answer
 
 __all__ = ["PredictionApp"]
 
+_HTML = b"text/html; charset=utf-8"
 _log = logging.getLogger(__name__)
 #: So many times the allowed size is read before the connection is simply closed.
 _PATIENCE = 4
@@ -74,6 +84,12 @@ class PredictionApp:
             ("GET", "/v2/models/{model}", self._model),
             ("GET", "/v2/models/{model}/versions/{version}", self._model),
             ("GET", "/v2", self._server),
+            ("GET", "/models/{model}", self._form),
+            ("POST", "/models/{model}", self._filled_form),
+            ("GET", "/openapi.json", self._openapi),
+            ("GET", "/ping", self._ping),
+            ("GET", "/health", self._ping),
+            ("GET", "/version", self._mlflow_version),
             ("GET", "/", self._index),
         ]
         self._paths = [_Path(method, tuple(path.strip("/").split("/")), answer) for method, path, answer in listed]
@@ -86,6 +102,10 @@ class PredictionApp:
         if scope["type"] != "http":  # no websockets, no lifespan events
             return
         try:
+            streamed = self._streamed(scope)
+            if streamed is not None:
+                await self._stream(streamed, receive, send)
+                return
             response = await self._respond(scope, receive)
         except _GoneError:
             return
@@ -105,16 +125,46 @@ class PredictionApp:
 
     async def _respond(self, scope: _Message, receive: _Receive) -> Reply:
         headers: dict[bytes, bytes] = dict(scope["headers"])
-        if scope["method"] == "POST":
-            target = self.prediction_paths.find(scope["raw_path"] + b"?" + scope["query_string"])
-            if target is not None:
-                body = await self._read(headers, receive)
-                dialect, model, version, query = target
-                received = Received(model, version, headers, time.perf_counter(), query)
-                return await self._service.answer(received, dialect, body)
+        target = self._target(scope)
+        if target is not None:
+            body = await self._read(headers, receive)
+            dialect, model, version, query = target
+            received = Received(model, version, headers, time.perf_counter(), query)
+            return await self._service.answer(received, dialect, body)
         answer, names = self._find(scope["method"], scope["path"])
         body = await self._read(headers, receive)
         return await answer(_Request(names, headers, body))
+
+    def _target(self, scope: _Message) -> Target | None:
+        if scope["method"] != "POST":
+            return None
+        return self.prediction_paths.find(scope["raw_path"] + b"?" + scope["query_string"])
+
+    def _streamed(self, scope: _Message) -> tuple[Received, Dialect] | None:
+        """Return what a stream of rows asks for; None when the request is none."""
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        if not headers.get(b"content-type", b"").startswith(STREAM):
+            return None
+        target = self._target(scope)
+        if target is None or not isinstance(target.dialect, PredictDialect):
+            return None
+        self._endpoints.find(target.model).serving()
+        return Received(target.model, target.version, headers, time.perf_counter(), target.query), target.dialect
+
+    async def _stream(self, asked: tuple[Received, Dialect], receive: _Receive, send: _Send) -> None:
+        async def pieces() -> AsyncIterator[bytes]:
+            more = True
+            while more:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise _GoneError
+                yield message.get("body", b"")
+                more = message.get("more_body", False)
+
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", STREAM)]})
+        async for lines in answer_lines(lines_of(pieces(), self._body_limit), *asked, self._service.answer):
+            await send({"type": "http.response.body", "body": lines, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
 
     def _find(self, method: str, path: str) -> tuple[Callable[[_Request], Awaitable[Reply]], dict[str, str]]:
         parts = path.strip("/").split("/")
@@ -153,13 +203,8 @@ class PredictionApp:
                 chunks.append(chunk)
             more = message.get("more_body", False) and read <= patience
         if max(size, read) > self._body_limit:
-            raise HttpRefusal(
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                f"The body is larger than {self._body_limit} bytes",
-                where="body",
-                next_step="send the rows in several requests",
-            )
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+            raise too_large(self._body_limit)
+        return unpacked(b"".join(chunks), headers.get(b"content-encoding", b""), self._body_limit)
 
     async def _unreached(self, request: _Request) -> Reply:
         raise AssertionError("prediction paths are found before the others")
@@ -194,7 +239,38 @@ class PredictionApp:
         return Reply(bodies.encode(server_metadata(self._version)))
 
     async def _index(self, request: _Request) -> Reply:
+        if b"text/html" in request.headers.get(b"accept", b""):
+            return Reply(models_page([each.model for each in self._endpoints.all()]), content_type=_HTML)
         return Reply(bodies.encode(index(self._endpoints, self._help)))
+
+    async def _openapi(self, request: _Request) -> Reply:
+        return Reply(bodies.encode(openapi_document(self._endpoints, self._version)))
+
+    async def _ping(self, request: _Request) -> Reply:
+        """Answer MLflow's question: can this server predict?"""
+        return Reply(b"\n", 200 if self._endpoints.is_ready else 503, b"text/plain; charset=utf-8")
+
+    async def _mlflow_version(self, request: _Request) -> Reply:
+        return Reply(self._version.encode(), content_type=b"text/plain; charset=utf-8")
+
+    async def _form(self, request: _Request) -> Reply:
+        loaded = self._endpoints.find(request.names["model"]).serving().champion_version
+        row = loaded.predictor.signature.example
+        return Reply(form_page(request.names["model"], loaded, row), content_type=_HTML)
+
+    async def _filled_form(self, request: _Request) -> Reply:
+        model = request.names["model"]
+        loaded = self._endpoints.find(model).serving().champion_version
+        try:
+            fields = parse_qs(request.body.decode(), keep_blank_values=True, max_num_fields=10_000)
+        except ValueError as error:  # not UTF-8, or a crowd of fields
+            raise Invalid(f"This is no filled form: {error}", where="body") from error
+        row = row_of_form(fields, loaded)
+        received = Received(model, str(loaded.version), {}, time.perf_counter())
+        reply = await self._service.answer(received, PredictDialect(), bodies.encode({"rows": [row]}))
+        answer = msgspec.json.decode(reply.body, type=Answer) if reply.status == HTTPStatus.OK else None
+        problem = None if answer else msgspec.json.decode(reply.body, type=Problem)
+        return Reply(form_page(model, loaded, row, answer, problem), reply.status, _HTML)
 
 
 class _GoneError(Exception):

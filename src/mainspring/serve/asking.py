@@ -31,6 +31,12 @@ class Received(NamedTuple):
     started: float
     query: bytes = b""
 
+    @property
+    def content_type(self) -> bytes:
+        """The kind of the body, without its parameters."""
+        given = self.headers.get(b"content-type")
+        return b"" if given is None else given.partition(b";")[0].strip().lower()
+
     def header(self, name: bytes) -> str | None:
         """Return a header as text; names are in lower case."""
         found = self.headers.get(name)
@@ -90,6 +96,7 @@ class Ask:
     n_rows: int
     ids: list[str]
     scores: NDArray[np.float64] | None = None
+    beside: "Ask | None" = None  # for a shadow: what was answered
     warnings: Sequence[Warn] = ()
     warning_counts: Mapping[str, int] = field(default_factory=dict)
 

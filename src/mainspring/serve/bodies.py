@@ -18,7 +18,7 @@ from mainspring.serve.decode import MOST_PLACES
 from mainspring.serve.problems import HttpRefusal, InvalidRows, Place
 from mainspring.serve.wire import Feedback, InferRequest, PredictRequest, Row
 
-__all__ = ["decode_feedback", "decode_infer", "decode_predict", "encode"]
+__all__ = ["decode_as", "decode_feedback", "decode_infer", "decode_predict", "encode"]
 
 _T = TypeVar("_T")
 _PATH = re.compile(r" - at `(?:key in )?\$\.?(?P<path>[^`]*)`")
@@ -49,6 +49,11 @@ def decode_infer(body: bytes) -> InferRequest:
 def decode_feedback(body: bytes) -> Feedback:
     """Read the body of a feedback request; raises as `decode_predict` does."""
     return _decode(_feedback, body, "")
+
+
+def decode_as(decoder: "msgspec.json.Decoder[_T]", body: bytes) -> _T:
+    """Read a body of another shape; raises as `decode_predict` does."""
+    return _decode(decoder, body, "")
 
 
 def encode(value: object) -> bytes:

@@ -6,7 +6,7 @@ value, to say where. Nothing is coerced: a number in quotes is text, and a truth
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,6 +108,26 @@ class RowDecoder:
             raise _invalid((0, place) for place in places)
         ordered = {name: values[name] for name in self._names}
         return self._read(n_rows, ordered, lambda name, row: f"inputs[{position[name]}].data[{row}]")
+
+    def columns(self, values: Mapping[str, list[object]], where: _Where) -> Decoded:
+        """Decode values that come as columns; `where` names the place of a value.
+
+        Raises:
+            InvalidRows: there is no row, a column is missing or unknown, or a value does not fit.
+        """
+        places = [Place(name, "the column is missing") for name in self._names if name not in values]
+        places += [Place(name, self._unknown(name)) for name in values if name not in self._readers]
+        n_rows = max(map(len, values.values()), default=0)
+        places += [
+            Place(name, f"{len(column)} values, and another column has {n_rows}")
+            for name, column in values.items()
+            if len(column) != n_rows
+        ]
+        if places:
+            raise _invalid((0, place) for place in places)
+        if not n_rows:
+            raise InvalidRows("There are no rows to score", where="rows", next_step="send at least one row")
+        return self._read(n_rows, {name: values[name] for name in self._names}, where)
 
     def warnings(self, values: Sequence[Sequence[object]], where: _Where) -> tuple[list[Warn], Counter[str]]:
         """Return what training never saw the like of in rows that fit, by columns in the signature's order.

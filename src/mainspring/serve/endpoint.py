@@ -64,6 +64,11 @@ class Active:
     has_canary: bool
     has_shadow: bool
 
+    @property
+    def champion_version(self) -> LoadedVersion:
+        """The version that answers by default."""
+        return self.loaded[self.champion.version]
+
     @classmethod
     def of(cls, table: RouteTable, loaded: Mapping[int, LoadedVersion]) -> "Active":
         """Put a table and its versions together."""
@@ -135,16 +140,18 @@ class Endpoints:
         return model in self._endpoints
 
     def find(self, model: str) -> Endpoint:
-        """Return the endpoint of `model`.
+        """Return the endpoint of `model`; without a name, of the only one that is served.
 
         Raises:
             NotFound: no such model is served here; the message names the nearest.
         """
+        if not model and len(self._endpoints) == 1:
+            return next(iter(self._endpoints.values()))
         try:
             return self._endpoints[model]
         except KeyError:
             raise NotFound(
-                f"No model `{model}` is served here",
+                f"No model `{model}` is served here" if model else "The request does not say which model it asks",
                 where=f"models/{model}",
                 next_step=nearest(model, self._endpoints),
             ) from None

@@ -23,6 +23,7 @@ from mainspring.serve.heads import head_of
 from mainspring.serve.paths import Target
 from mainspring.serve.reply import Reply
 from mainspring.serve.service import PredictionService
+from mainspring.serve.streaming import STREAM
 
 __all__ = ["Lane", "lane_protocol", "sweep"]
 
@@ -198,7 +199,9 @@ class LaneProtocol(HttpToolsProtocol):
         for name, value in self.headers:
             if name == b"content-length":
                 size = int(value) if value.isdigit() else -1
-            elif name in (b"expect", b"transfer-encoding", b"content-encoding", b"upgrade"):
+            elif name in (b"expect", b"transfer-encoding", b"content-encoding", b"upgrade") or (
+                name == b"content-type" and value.startswith(STREAM)
+            ):
                 return False
         return 0 < size <= self.lane.body_limit
 

@@ -13,7 +13,7 @@ from mainspring.serve.metrics import Gauge
 
 __all__ = ["gauges", "index", "model_metadata", "server_metadata"]
 
-_EXTENSIONS: list[str] = []
+_EXTENSIONS = ["binary_tensor_data"]
 
 
 def server_metadata(version: str) -> dict[str, object]:

@@ -14,6 +14,7 @@ from mainspring.serve.numbers import Numbers, Series
 __all__ = ["Gauge", "ServerMetrics"]
 
 _SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_APART = (0.0, 1e-9, 1e-6, 1e-4, 1e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5)
 _ROWS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0)
 _Labels = tuple[str, ...]
 #: Names of the labels, what it measures, and the values by their labels.
@@ -27,6 +28,8 @@ _COUNTERS: dict[str, tuple[tuple[str, ...], str]] = {
     "model_reload_failures_total": (("model",), "Route changes that could not be followed."),
     "prediction_log_dropped_total": (("model",), "Requests that the journal did not take."),
     "shadow_dropped_total": (("model",), "Requests a shadow did not see because it was behind."),
+    "shadow_rows_total": (("model", "version"), "Rows a shadow scored beside the answer that was given."),
+    "shadow_flips_total": (("model", "version"), "Rows for which a shadow says another class."),
     "server_worker_restarts_total": (("reason",), "Workers that were started anew."),
 }
 #: Name of each histogram, its labels, its bounds, and what it measures.
@@ -38,6 +41,7 @@ _HISTOGRAMS: dict[str, tuple[tuple[str, ...], tuple[float, ...], str]] = {
     ),
     "model_queue_seconds": (("model", "version"), _SECONDS, "How long the first request of a batch waited."),
     "model_batch_seconds": (("model", "version"), _SECONDS, "How long the model took for a batch."),
+    "shadow_difference": (("model", "version"), _APART, "How far a shadow's score is from the one that was given."),
     "model_batch_rows": (("model", "version"), _ROWS, "Rows scored together."),
 }
 

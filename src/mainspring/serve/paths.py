@@ -1,10 +1,12 @@
 """The paths on which predictions are asked for, and what each of them means."""
 
 from typing import NamedTuple
-from urllib.parse import unquote_to_bytes
+from urllib.parse import parse_qs, unquote_to_bytes
 
 from mainspring.serve.asking import Dialect
-from mainspring.serve.dialects import InferDialect, PredictDialect
+from mainspring.serve.dialects import PredictDialect
+from mainspring.serve.invocations import InvocationsDialect
+from mainspring.serve.tensors import InferDialect
 
 __all__ = ["PREDICTION_PATHS", "PredictionPaths", "Target"]
 
@@ -14,12 +16,15 @@ PREDICTION_PATHS = (
     "/models/{model}/versions/{version}/predict",
     "/v2/models/{model}/infer",
     "/v2/models/{model}/versions/{version}/infer",
+    "/invocations",
+    "/models/{model}/invocations",
+    "/models/{model}/versions/{version}/invocations",
 )
 _MOST_KNOWN = 4096
 
 
 class Target(NamedTuple):
-    """What a path and its query ask for."""
+    """What a path and its query ask for; a model without a name is the only one."""
 
     dialect: Dialect
     model: str
@@ -35,6 +40,7 @@ class PredictionPaths:
         self._dialects: dict[tuple[bytes, bytes], Dialect] = {
             (b"models", b"predict"): PredictDialect(),
             (b"v2/models", b"infer"): InferDialect(),
+            (b"models", b"invocations"): InvocationsDialect(),
         }
 
     def find(self, url: bytes) -> Target | None:
@@ -51,6 +57,9 @@ class PredictionPaths:
     def _parse(self, url: bytes) -> Target | None:
         path, _, query = url.partition(b"?")
         parts = path.strip(b"/").split(b"/")
+        if parts == [b"invocations"]:
+            named = parse_qs(query.decode("latin-1")).get("model", [""])
+            return Target(self._dialects[b"models", b"invocations"], named[-1], None, query)
         root = 2 if parts[0] == b"v2" else 1
         dialect = self._dialects.get((b"/".join(parts[:root]), parts[-1]))
         names = [unquote_to_bytes(part).decode("utf-8", "replace") for part in parts[root:-1]]

@@ -21,8 +21,9 @@ _CODES = {
     HTTPStatus.NOT_FOUND: "no_such_path",
     HTTPStatus.METHOD_NOT_ALLOWED: "method_not_allowed",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "too_large",
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "unsupported",
+    HTTPStatus.UNPROCESSABLE_ENTITY: "unscorable",
     HTTPStatus.TOO_MANY_REQUESTS: "overloaded",
-    HTTPStatus.GATEWAY_TIMEOUT: "too_late",
 }
 #: The kinds of error that a status means where its code is not one of the library's.
 _BY_STATUS: dict[int, type[MainspringError]] = {
@@ -30,7 +31,6 @@ _BY_STATUS: dict[int, type[MainspringError]] = {
     409: Refused,
     429: Unavailable,
     503: Unavailable,
-    504: Unavailable,
 }
 
 

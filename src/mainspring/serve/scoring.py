@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mainspring.errors import MainspringError
 from mainspring.serve.asking import Ask
-from mainspring.serve.problems import HttpRefusal
+from mainspring.serve.problems import HttpRefusal, Overloaded
 from mainspring.serve.typed import ColumnBlock
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def score(asks: list[Ask]) -> Outcome:
     outcome = Outcome([], [], time.perf_counter(), 0.0)
     late = [ask for ask in asks if ask.deadline < outcome.began]
     for ask in late:
-        outcome.failed.append((ask, _too_late(ask)))
+        outcome.failed.append((ask, Overloaded(outcome.began - ask.received.started)))
     if late:
         asks = [ask for ask in asks if ask.deadline >= outcome.began]
     together = [ask for ask in asks if ask.question.rows is not None]
@@ -128,20 +128,27 @@ def _fails(loaded: "LoadedVersion", block: ColumnBlock, first: int, end: int) ->
 
 
 def _failure(loaded: "LoadedVersion", ask: Ask, row: int, error: Exception | None) -> MainspringError:
+    """Return what to tell the client: the row is at fault when the model still scores its own example row."""
     model = ask.received.model
     what = f"failed: {type(error).__name__}: {error}" if error else "gave a score that is missing or not finite"
-    place = f" rows[{row}]" if ask.n_rows > 1 else ""
+    what = f"Version {loaded.version} of `{model}` {what}"
+    if _is_well(loaded):
+        next_step = (
+            "the model scores its example row, so it is this row that it cannot take; see where its values differ"
+        )
+        return HttpRefusal(HTTPStatus.UNPROCESSABLE_ENTITY, what, where=f"rows[{row}]", next_step=next_step)
     return MainspringError(
-        f"Version {loaded.version} of `{model}` {what}",
-        where=f"models/{model}/versions/{loaded.version}{place}",
-        next_step="the server's log has the trace; roll the version back if it goes on, and test it on these rows",
+        what,
+        where=f"models/{model}/versions/{loaded.version}",
+        next_step="the server's log has the trace; roll the version back",
     )
 
 
-def _too_late(ask: Ask) -> HttpRefusal:
-    return HttpRefusal(
-        HTTPStatus.GATEWAY_TIMEOUT,
-        "The time that the client allowed was over before the model was free",
-        where="header x-timeout-ms",
-        next_step="ask again, or allow more time",
-    )
+def _is_well(loaded: "LoadedVersion") -> bool:
+    example = loaded.predictor.signature.example
+    if not example:
+        return False
+    try:
+        return bool(np.isfinite(loaded.predictor.predict(loaded.decoder.rows([example]).columns)).all())
+    except Exception:  # what we wanted to know
+        return False

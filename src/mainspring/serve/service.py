@@ -12,13 +12,15 @@ import time
 from itertools import groupby
 from weakref import WeakSet
 
+import numpy as np
+
 from mainspring.domain.ids import new_ids
 from mainspring.domain.moments import Clock, from_iso, to_iso
 from mainspring.errors import Invalid, MainspringError, NotFound, Unavailable
 from mainspring.predictions.journal import JournalWriter
 from mainspring.predictions.records import BatchRecord, encode_record
 from mainspring.serve import bodies
-from mainspring.serve.answers import label_record
+from mainspring.serve.answers import label_record, labels_of
 from mainspring.serve.asking import Ask, Dialect, Received
 from mainspring.serve.batching import BatchQueue
 from mainspring.serve.endpoint import Active, Endpoints, LoadedVersion
@@ -68,7 +70,9 @@ class PredictionService:
         """Take a request; `tell` is called with its reply, now or later, and in any case."""
         route = None
         try:
-            active = self._endpoints.find(received.model).serving()
+            endpoint = self._endpoints.find(received.model)
+            received = received._replace(model=endpoint.model) if not received.model else received
+            active = endpoint.serving()
             route, ids = _chosen(active, received, dialect, body)
             ask = _asked(active, route, ids, received, dialect, body, tell)
             (ask.loaded.queue or self._queue(ask.loaded)).submit(ask, ask.deadline)
@@ -244,9 +248,11 @@ class PredictionService:
             self._refuse(beside, route, error, _tell_nobody)
             return
         active, at, n_rows = ask.active, ask.event_at, ask.n_rows
-        queue.submit(
-            Ask(beside, ask.dialect, b"", question, active, route, loaded, _tell_nobody, at, math.inf, n_rows, ask.ids)
+        seen = Ask(
+            beside, ask.dialect, b"", question, active, route, loaded, _tell_nobody, at, math.inf, n_rows, ask.ids
         )
+        seen.beside = ask
+        queue.submit(seen)
 
     def _finish_shadow(self, asks: list[Ask], outcome: Outcome) -> None:
         for ask, error in outcome.failed:
@@ -258,8 +264,29 @@ class PredictionService:
             except MainspringError:
                 continue  # counted where it was written
             first = scored.asks[0]
-            labels = first.received.model, str(first.route.version), "shadow", "200"
-            self._metrics.count("model_requests_total", *labels, by=len(scored.asks))
+            labels = first.received.model, str(first.route.version)
+            self._metrics.count("model_requests_total", *labels, "shadow", "200", by=len(scored.asks))
+            for ask in scored.asks:
+                self._compare(ask, *labels)
+
+    def _compare(self, shadow: Ask, model: str, version: str) -> None:
+        """Count how far a shadow's answer is from the one that was given."""
+        assert shadow.beside is not None
+        given, seen = shadow.beside.scores, shadow.scores
+        assert given is not None
+        assert seen is not None
+        self._metrics.count("shadow_rows_total", model, version, by=len(seen))
+        if given.shape != seen.shape:
+            return  # classes of another number: nothing to compare
+        apart = np.abs(given - seen)
+        self._metrics.observe(
+            "shadow_difference", (apart if apart.ndim == 1 else apart.max(axis=1)).tolist(), model, version
+        )
+        labels = labels_of(shadow.beside.loaded.predictor.manifest, given.tolist())
+        if labels is not None:
+            others = labels_of(shadow.loaded.predictor.manifest, seen.tolist()) or []
+            flips = sum(one != other for one, other in zip(labels, others, strict=True))
+            self._metrics.count("shadow_flips_total", model, version, by=flips)
 
 
 def _chosen(active: Active, received: Received, dialect: Dialect, body: bytes) -> tuple[Route, list[str]]:
@@ -323,7 +350,7 @@ def _moment(text: str | None, where: str) -> str | None:
 
 def _deadline(received: Received) -> float:
     text = received.header(b"x-timeout-ms") or ""
-    if not (text.isascii() and text.isdigit() and 0 < len(text) < 10):
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 10**9):
         raise Invalid(f"`{text}` is no time to wait", where="header x-timeout-ms", next_step="whole milliseconds: 250")
     return received.started + int(text) / 1000
 

@@ -95,7 +95,7 @@ class Tensor(msgspec.Struct, frozen=True):
     name: str
     shape: list[int]
     datatype: str
-    data: list[object]
+    data: list[object] = []
     parameters: dict[str, object] | None = None
 
 
@@ -103,6 +103,7 @@ class WantedOutput(msgspec.Struct, frozen=True):
     """An output that the client asks for by name."""
 
     name: str
+    parameters: dict[str, object] | None = None
 
 
 class InferRequest(msgspec.Struct, frozen=True):
@@ -114,13 +115,14 @@ class InferRequest(msgspec.Struct, frozen=True):
     parameters: dict[str, object] | None = None
 
 
-class OutputTensor(msgspec.Struct, frozen=True):
-    """One output of an Open Inference answer, flat in row order."""
+class OutputTensor(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One output of an Open Inference answer, flat in row order; without data when its bytes stand behind the JSON."""
 
     name: str
     datatype: str
     shape: list[int]
-    data: Sequence[float | str]
+    data: Sequence[float | str] | msgspec.UnsetType = msgspec.UNSET
+    parameters: dict[str, int] | None = None
 
 
 class InferAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
