@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "graph": ("graph", "show the graph of a run, or of a pipeline without running it"),
     "incidents": ("incidents", "list, show and move incidents"),
     "init": ("project", "make a project that runs, with its tests and a notebook"),
+    "key": ("key", "make an API key for the prediction server"),
     "logs": ("logs", "show what the steps of a run printed and logged"),
     "models": ("models", "list model versions, their aliases and gates"),
     "monitor": ("monitor", "look at production once and say what is seen"),

@@ -19,12 +19,18 @@ __all__ = ["serve_command"]
 
 @click.command("serve")
 @click.argument("models", nargs=-1, required=True)
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at; this machine only.")
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help="Address to listen at; beyond this machine only with --keys."
+)
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Processes on the one port.")
 @click.option("--worker-memory", type=click.IntRange(1), help="MiB of memory at which a worker is replaced.")
 @click.option("--longest-wait", type=click.FloatRange(0), help="Seconds in the queue that are refused; 5 by default.")
 @click.option("--answer-unlogged", is_flag=True, help="Answer even when the journal cannot be written, and count it.")
+@click.option("--keys", type=click.Path(path_type=Path), help="File of API keys, made by `mainspring key`.")
+@click.option("--access-log", type=click.Path(path_type=Path), help="File for one JSON line a prediction request.")
+@click.option("--tls-certificate", type=click.Path(path_type=Path), help="Certificate chain in PEM, for HTTPS.")
+@click.option("--tls-key", type=click.Path(path_type=Path), help="Its private key in PEM.")
 @click.option("--ready-file", type=click.Path(path_type=Path), help="Written with pid, port and url when it answers.")
 def serve_command(
     models: tuple[str, ...],
@@ -34,6 +40,10 @@ def serve_command(
     worker_memory: int | None,
     longest_wait: float | None,
     answer_unlogged: bool,
+    keys: Path | None,
+    access_log: Path | None,
+    tls_certificate: Path | None,
+    tls_key: Path | None,
     ready_file: Path | None,
 ) -> int:
     """Answer predictions for MODELS: name (follows promotions and canaries), name@alias, name/3, or a bundle's folder.
@@ -47,6 +57,9 @@ def serve_command(
     command += ["--worker-memory", str(worker_memory)] if worker_memory else []
     command += ["--longest-wait", str(longest_wait)] if longest_wait is not None else []
     command += ["--answer-unlogged"] if answer_unlogged else []
+    files = {"keys": keys, "access-log": access_log, "tls-certificate": tls_certificate, "tls-key": tls_key}
+    for option, path in files.items():
+        command += [f"--{option}", str(path)] if path else []
     with Workspace() as workspace, tempfile.TemporaryDirectory(prefix="mainspring-endpoints-") as scratch:
         endpoints, bundles = Path(scratch), []
         for model in models:

@@ -19,6 +19,7 @@ from mainspring.serve.asking import Dialect, Received
 from mainspring.serve.dialects import PredictDialect
 from mainspring.serve.endpoint import Endpoints
 from mainspring.serve.form import form_page, models_page, row_of_form
+from mainspring.serve.guard import Guard
 from mainspring.serve.limits import too_large, unpacked
 from mainspring.serve.metadata import gauges, index, model_metadata, server_metadata
 from mainspring.serve.metrics import ServerMetrics
@@ -32,6 +33,8 @@ from mainspring.serve.wire import Answer
 
 __all__ = ["PredictionApp"]
 
+#: What anybody may ask: whether the server lives.
+_OPEN = frozenset({"/v2/health/live", "/v2/health/ready", "/ping", "/health"})
 _HTML = b"text/html; charset=utf-8"
 _log = logging.getLogger(__name__)
 #: So many times the allowed size is read before the connection is simply closed.
@@ -67,12 +70,14 @@ class PredictionApp:
         *,
         version: str,
         body_limit: int,
+        guard: Guard | None = None,
     ) -> None:
         self._service = service
         self._endpoints = endpoints
         self._metrics = metrics
         self._version = version
         self._body_limit = body_limit
+        self._guard = guard
         self.prediction_paths = PredictionPaths()
         listed = [
             ("POST", "/feedback", self._feedback),
@@ -131,6 +136,9 @@ class PredictionApp:
             dialect, model, version, query = target
             received = Received(model, version, headers, time.perf_counter(), query)
             return await self._service.answer(received, dialect, body)
+        if self._guard is not None and scope["path"] not in _OPEN:
+            # The filled form asks by the service, which looks at its key anew.
+            self._guard.admit(headers, "feedback" if scope["path"] == "/feedback" else "read")
         answer, names = self._find(scope["method"], scope["path"])
         body = await self._read(headers, receive)
         return await answer(_Request(names, headers, body))
@@ -148,6 +156,8 @@ class PredictionApp:
         target = self._target(scope)
         if target is None or not isinstance(target.dialect, PredictDialect):
             return None
+        if self._guard is not None:
+            self._guard.admit(headers, "predict", target.model)
         self._endpoints.find(target.model).serving()
         return Received(target.model, target.version, headers, time.perf_counter(), target.query), target.dialect
 
@@ -266,7 +276,7 @@ class PredictionApp:
         except ValueError as error:  # not UTF-8, or a crowd of fields
             raise Invalid(f"This is no filled form: {error}", where="body") from error
         row = row_of_form(fields, loaded)
-        received = Received(model, str(loaded.version), {}, time.perf_counter())
+        received = Received(model, str(loaded.version), request.headers, time.perf_counter())
         reply = await self._service.answer(received, PredictDialect(), bodies.encode({"rows": [row]}))
         answer = msgspec.json.decode(reply.body, type=Answer) if reply.status == HTTPStatus.OK else None
         problem = None if answer else msgspec.json.decode(reply.body, type=Problem)

@@ -30,6 +30,7 @@ class Received(NamedTuple):
     headers: Mapping[bytes, bytes]
     started: float
     query: bytes = b""
+    consumer: str = ""
 
     @property
     def content_type(self) -> bytes:

@@ -24,7 +24,7 @@ def listening_sockets(host: str, port: int, count: int = 1, *, is_guarded: bool 
         raise Invalid(
             f"The server would listen on {host}, where anybody could ask it",
             where="--host",
-            next_step="use 127.0.0.1, and put a proxy with authentication before it",
+            next_step="use 127.0.0.1, or let it ask who asks: --keys FILE",
         )
     sockets: list[socket.socket] = []
     try:
@@ -40,10 +40,11 @@ def listening_sockets(host: str, port: int, count: int = 1, *, is_guarded: bool 
     return sockets
 
 
-def url_of(listener: socket.socket) -> str:
+def url_of(listener: socket.socket, *, is_secure: bool = False) -> str:
     """Return the address of a listening socket as a URL."""
     host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    scheme = "https" if is_secure else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:

@@ -31,6 +31,11 @@ class Options(NamedTuple):
     stuck_seconds: float
     listen_fd: int | None
     numbers: Path | None
+    keys: Path | None
+    share: int
+    access_log: Path | None
+    tls_certificate: Path | None
+    tls_key: Path | None
 
 
 def options_of(arguments: Sequence[str]) -> Options:
@@ -56,6 +61,11 @@ def options_of(arguments: Sequence[str]) -> Options:
     parser.add_argument(
         "--stuck-seconds", type=float, default=30.0, help="seconds for a batch before a worker is ended"
     )
+    parser.add_argument("--keys", type=Path, help="file of API keys; without one, everybody on this machine may ask")
+    parser.add_argument("--access-log", type=Path, help="file for one JSON line a prediction request")
+    parser.add_argument("--tls-certificate", type=Path, help="certificate chain in PEM, to answer over HTTPS")
+    parser.add_argument("--tls-key", type=Path, help="its private key in PEM")
+    parser.add_argument("--share", type=int, default=1, help=argparse.SUPPRESS)
     parser.add_argument("--listen-fd", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--numbers", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
@@ -76,9 +86,16 @@ def options_of(arguments: Sequence[str]) -> Options:
         stuck_seconds=given.stuck_seconds,
         listen_fd=given.listen_fd,
         numbers=given.numbers,
+        keys=given.keys,
+        share=given.share,
+        access_log=given.access_log,
+        tls_certificate=given.tls_certificate,
+        tls_key=given.tls_key,
     )
     if options.endpoints is None and not options.bundles:
         raise Invalid("There is nothing to serve", next_step="give bundle folders, or --endpoints with route files")
+    if options.tls_key is not None and options.tls_certificate is None:
+        raise Invalid("A private key alone is no identity", where="--tls-key", next_step="give --tls-certificate too")
     if options.workers < 1:
         raise Invalid(f"{options.workers} workers cannot answer", where="--workers", next_step="give 1 or more")
     return options

@@ -9,7 +9,7 @@ from http import HTTPStatus
 
 import msgspec
 
-from mainspring.errors import Invalid, MainspringError, NotFound, Refused, Unavailable, outcome_of
+from mainspring.errors import Denied, Invalid, MainspringError, NotFound, Refused, Unavailable, outcome_of
 from mainspring.serve.reply import Reply
 
 __all__ = ["HttpRefusal", "InvalidRows", "Overloaded", "Place", "Problem", "error_of", "problem_of", "reply_of"]
@@ -18,6 +18,7 @@ __all__ = ["HttpRefusal", "InvalidRows", "Overloaded", "Place", "Problem", "erro
 #: Codes of our own, because the phrases of HTTPStatus change with the version of Python.
 _CODES = {
     HTTPStatus.BAD_REQUEST: "malformed",
+    HTTPStatus.UNAUTHORIZED: "unauthenticated",
     HTTPStatus.NOT_FOUND: "no_such_path",
     HTTPStatus.METHOD_NOT_ALLOWED: "method_not_allowed",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "too_large",
@@ -27,6 +28,8 @@ _CODES = {
 }
 #: The kinds of error that a status means where its code is not one of the library's.
 _BY_STATUS: dict[int, type[MainspringError]] = {
+    401: Denied,
+    403: Denied,
     404: NotFound,
     409: Refused,
     429: Unavailable,
@@ -75,11 +78,11 @@ class HttpRefusal(MainspringError):
 class Overloaded(HttpRefusal):
     """A request that would wait too long; `wait_seconds` is when to ask again."""
 
-    def __init__(self, wait_seconds: float) -> None:
+    def __init__(self, wait_seconds: float, what: str = "") -> None:
         super().__init__(
             HTTPStatus.TOO_MANY_REQUESTS,
-            f"The answer would wait {wait_seconds:.2f} seconds for its model",
-            where="queue",
+            what or f"The answer would wait {wait_seconds:.2f} seconds for its model",
+            where="rate" if what else "queue",
             next_step="ask again after the time in the header retry-after",
         )
         self.wait_seconds = wait_seconds
@@ -93,6 +96,8 @@ def reply_of(error: MainspringError) -> Reply:
         headers = ((b"retry-after", str(max(1, math.ceil(error.wait_seconds))).encode()),)
     elif isinstance(error, Unavailable):
         headers = ((b"retry-after", b"1"),)
+    elif problem.status == HTTPStatus.UNAUTHORIZED:
+        headers = ((b"www-authenticate", b"Bearer"),)
     elif problem.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         headers = ((b"connection", b"close"),)  # the rest of the body is still on its way, and nobody will read it
     return Reply(msgspec.json.encode(problem), problem.status, b"application/problem+json", headers)

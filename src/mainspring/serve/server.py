@@ -18,8 +18,10 @@ import uvicorn
 from mainspring.bundle.format import read_manifest
 from mainspring.domain.moments import SystemClock
 from mainspring.predictions.journal import JournalWriter
+from mainspring.serve.access_log import AccessLog
 from mainspring.serve.app import PredictionApp
 from mainspring.serve.endpoint import Endpoints
+from mainspring.serve.guard import Guard
 from mainspring.serve.lane import Lane, lane_protocol, sweep
 from mainspring.serve.listening import listening_sockets, url_of
 from mainspring.serve.metrics import ServerMetrics
@@ -51,11 +53,14 @@ def run_server(options: Options) -> int:
 
 async def _serve(options: Options) -> int:
     if options.listen_fd is None:
-        (listener,) = listening_sockets(options.host, options.port)
+        (listener,) = listening_sockets(options.host, options.port, is_guarded=options.keys is not None)
     else:
         listener = socket.socket(fileno=options.listen_fd)
+    url = url_of(listener, is_secure=options.tls_certificate is not None)
     numbers = Numbers(options.numbers)
     metrics = ServerMetrics(numbers)
+    guard = None if options.keys is None else Guard(options.keys, options.share)
+    access_log = None if options.access_log is None else AccessLog(options.access_log)
     endpoints = Endpoints(options.endpoints, metrics, [_fixed_table(folder) for folder in options.bundles])
     with JournalWriter(options.journals, name=_JOURNAL_NAME, rotate_bytes=options.rotate_bytes) as journal:
         service = PredictionService(
@@ -65,9 +70,11 @@ async def _serve(options: Options) -> int:
             SystemClock(),
             longest_wait_seconds=options.longest_wait_seconds,
             answer_unlogged=options.answer_unlogged,
+            guard=guard,
+            access_log=access_log,
         )
         version = metadata.version("mainspring")
-        app = PredictionApp(service, endpoints, metrics, version=version, body_limit=options.body_limit)
+        app = PredictionApp(service, endpoints, metrics, version=version, body_limit=options.body_limit, guard=guard)
         lane = Lane(service, app.prediction_paths.find, body_limit=options.body_limit, idle_seconds=_KEEP_ALIVE_SECONDS)
         config = uvicorn.Config(
             app,
@@ -80,6 +87,8 @@ async def _serve(options: Options) -> int:
             server_header=False,
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=_GRACE_SECONDS,
+            ssl_certfile=options.tls_certificate,
+            ssl_keyfile=options.tls_key,
         )
         server = uvicorn.Server(config)
         _end_at_signals(server)
@@ -89,8 +98,8 @@ async def _serve(options: Options) -> int:
             # A worker's connections wait at its socket, so it takes none before it can answer.
             await endpoints.load_fixed()
             await endpoints.look()
-        following = asyncio.create_task(_follow(endpoints, server, listener, options.ready_file))
-        sweeping = asyncio.create_task(_sweep(server, lane, service, numbers))
+        following = asyncio.create_task(_follow(endpoints, server, url, options.ready_file))
+        sweeping = asyncio.create_task(_sweep(server, lane, service, numbers, guard, access_log))
         try:
             await server.serve([listener])
         finally:
@@ -100,6 +109,8 @@ async def _serve(options: Options) -> int:
             endpoints.close()
             await service.close()
             listener.close()
+            if access_log is not None:
+                access_log.close()
     with contextlib.suppress(asyncio.CancelledError):
         following.result()  # why it ended by itself, if it did
     return 0
@@ -114,9 +125,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return factory
 
 
-async def _follow(
-    endpoints: Endpoints, server: uvicorn.Server, listener: socket.socket, ready_file: Path | None
-) -> None:
+async def _follow(endpoints: Endpoints, server: uvicorn.Server, url: str, ready_file: Path | None) -> None:
     """Load what there is, say that the server is ready, and follow the routes from then on."""
     try:
         if not endpoints.has_looked:
@@ -127,18 +136,29 @@ async def _follow(
         raise
     while not server.started and not server.should_exit:
         await asyncio.sleep(_STARTED_POLL_SECONDS)  # uvicorn has no event for it
-    logging.getLogger(__name__).info("serving at %s", url_of(listener))
+    logging.getLogger(__name__).info("serving at %s", url)
     if ready_file is not None:
-        write_ready(ready_file, url_of(listener))
+        write_ready(ready_file, url)
     await endpoints.follow()
 
 
-async def _sweep(server: uvicorn.Server, lane: Lane, service: PredictionService, numbers: Numbers) -> None:
-    """Close slow connections, and show signs of life."""
+async def _sweep(
+    server: uvicorn.Server,
+    lane: Lane,
+    service: PredictionService,
+    numbers: Numbers,
+    guard: Guard | None,
+    access_log: AccessLog | None,
+) -> None:
+    """Close slow connections, show signs of life, and see to keys and the access log."""
     while True:
         numbers.beat(service.running_seconds())
         await asyncio.sleep(_SWEEP_SECONDS)
         sweep(server.server_state, lane)
+        if guard is not None:
+            guard.look()
+        if access_log is not None:
+            access_log.flush()
 
 
 def _fixed_table(folder: Path) -> RouteTable:

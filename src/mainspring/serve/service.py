@@ -20,10 +20,12 @@ from mainspring.errors import Invalid, MainspringError, NotFound, Unavailable
 from mainspring.predictions.journal import JournalWriter
 from mainspring.predictions.records import BatchRecord, encode_record
 from mainspring.serve import bodies
+from mainspring.serve.access_log import AccessLog
 from mainspring.serve.answers import label_record, labels_of
 from mainspring.serve.asking import Ask, Dialect, Received
 from mainspring.serve.batching import BatchQueue
 from mainspring.serve.endpoint import Active, Endpoints, LoadedVersion
+from mainspring.serve.guard import Guard
 from mainspring.serve.limits import check_size
 from mainspring.serve.metrics import ServerMetrics
 from mainspring.serve.problems import reply_of
@@ -53,6 +55,8 @@ class PredictionService:
         *,
         longest_wait_seconds: float = 5.0,
         answer_unlogged: bool = False,
+        guard: Guard | None = None,
+        access_log: AccessLog | None = None,
     ) -> None:
         """`longest_wait_seconds` is the wait from which on requests are turned away.
 
@@ -64,14 +68,21 @@ class PredictionService:
         self._clock = clock
         self._longest_wait = longest_wait_seconds
         self._answer_unlogged = answer_unlogged
+        self._guard = guard
+        self._access_log = access_log
         self._queues: WeakSet[_Queue] = WeakSet()  # a queue goes with its version
 
     def submit(self, received: Received, dialect: Dialect, body: bytes, tell: Tell) -> None:
         """Take a request; `tell` is called with its reply, now or later, and in any case."""
         route = None
         try:
+            if self._guard is not None:
+                self._guard.identify(received.headers)  # before anything is said of what is served here
             endpoint = self._endpoints.find(received.model)
             received = received._replace(model=endpoint.model) if not received.model else received
+            if self._guard is not None:
+                consumer = self._guard.admit(received.headers, "predict", received.model)
+                received = received._replace(consumer=consumer)
             active = endpoint.serving()
             route, ids = _chosen(active, received, dialect, body)
             ask = _asked(active, route, ids, received, dialect, body, tell)
@@ -154,6 +165,8 @@ class PredictionService:
                 _log.exception("an answer of %s could not be put together", ask.received.model)
                 reply = reply_of(_failed())
             ask.tell(reply)
+            if self._access_log is not None:
+                self._note(ask.received, str(ask.route.version), reply.status, ask.n_rows, ask.trace_id)
         self._count(scored)
         for ask in scored.asks:
             if ask.active.has_shadow:
@@ -220,6 +233,13 @@ class PredictionService:
         model = received.model if self._endpoints.knows(received.model) else ""
         self._metrics.count("model_requests_total", model, version, role, str(reply.status))
         tell(reply)
+        if self._access_log is not None and tell is not _tell_nobody:
+            self._note(received, version, reply.status, 0, "")
+
+    def _note(self, received: Received, version: str, status: int, rows: int, trace: str) -> None:
+        assert self._access_log is not None
+        seconds = time.perf_counter() - received.started
+        self._access_log.note(received.model, version, status, rows, seconds, received.consumer, trace)
 
     def _shadow(self, ask: Ask) -> None:
         """Let the shadows see a request, after its answer is settled and beside it."""

@@ -41,12 +41,14 @@ _WELL_SECONDS = 10.0
 class _Worker:
     """One place among the workers: its socket, and the process that fills it now."""
 
-    def __init__(self, place: int, listener: socket.socket, arguments: Sequence[str], scratch: Path) -> None:
+    def __init__(
+        self, place: int, count: int, listener: socket.socket, arguments: Sequence[str], scratch: Path
+    ) -> None:
         self.listener = listener
         self._ready = scratch / f"ready-{place}.json"
         self._command = [sys.executable, "-m", "mainspring.serve", *arguments, "--workers", "1", "--exit-with-parent"]
         self._command += ["--listen-fd", str(listener.fileno()), "--numbers", str(scratch / "numbers")]
-        self._command += ["--ready-file", str(self._ready)]
+        self._command += ["--ready-file", str(self._ready), "--share", str(count)]
         self._pause = _FIRST_PAUSE_SECONDS
         self.start_at = 0.0
         self.reason = "died"
@@ -94,9 +96,11 @@ def supervise(options: Options, arguments: Sequence[str]) -> int:
         MainspringError: the port cannot be taken.
     """
     scratch = Path(tempfile.mkdtemp(prefix="mainspring-workers-"))
-    listeners = listening_sockets(options.host, options.port, options.workers)
+    listeners = listening_sockets(options.host, options.port, options.workers, is_guarded=options.keys is not None)
     numbers = Numbers(scratch / "numbers")
-    workers = [_Worker(place, listener, arguments, scratch) for place, listener in enumerate(listeners)]
+    workers = [
+        _Worker(place, options.workers, listener, arguments, scratch) for place, listener in enumerate(listeners)
+    ]
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -108,7 +112,7 @@ def supervise(options: Options, arguments: Sequence[str]) -> int:
         code = _until_ready(workers, stop)
         if code is None:
             if options.ready_file is not None:
-                write_ready(options.ready_file, url_of(listeners[0]))
+                write_ready(options.ready_file, url_of(listeners[0], is_secure=options.tls_certificate is not None))
             _watch(options, workers, stop, scratch / "numbers", numbers)
             code = 0
         return code
