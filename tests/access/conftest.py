@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
 from mainspring.access.login import Login
 from mainspring.access.users import create_user
 from mainspring.domain.moments import SimulatedClock
-from mainspring.store.sqlite import SqliteStore
+from mainspring.store.opening import open_store
+from mainspring.store.protocol import Store
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 
@@ -20,8 +20,8 @@ def clock() -> SimulatedClock:
 
 
 @pytest.fixture
-def store(tmp_path: Path, clock: SimulatedClock) -> Iterator[SqliteStore]:
-    opened = SqliteStore(tmp_path / "store.sqlite", actor="root", clock=clock)
+def store(store_address: str, clock: SimulatedClock) -> Iterator[Store]:
+    opened = open_store(store_address, actor="root", clock=clock)
     create_user(opened, "ada", roles=["admin"], password="correct horse", actor="root", at=NOW)
     create_user(opened, "eve", roles=["reviewer"], password="battery staple", actor="root", at=NOW)
     create_user(opened, "bot", roles=["data-scientist"], actor="root", at=NOW)
@@ -30,5 +30,5 @@ def store(tmp_path: Path, clock: SimulatedClock) -> Iterator[SqliteStore]:
 
 
 @pytest.fixture
-def login(store: SqliteStore, clock: SimulatedClock) -> Login:
+def login(store: Store, clock: SimulatedClock) -> Login:
     return Login(store, owner="me", is_required=True, clock=clock)

@@ -36,7 +36,11 @@ ALLOWED = [
 ]
 
 
-@pytest.mark.parametrize(("verb", "resource", "who"), ALLOWED, ids=lambda value: str(value))
+@pytest.mark.parametrize(
+    ("verb", "resource", "who"),
+    ALLOWED,
+    ids=lambda value: ",".join(sorted(value)) if isinstance(value, set) else str(value),
+)
 def test_the_built_in_roles_allow_what_their_names_say(verb: str, resource: Resource, who: set[str]) -> None:
     assert {name for name, role in BUILT_IN.items() if decide(role.grants, verb, resource)} == who
 

@@ -5,14 +5,14 @@ import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
 from mainspring.domain.moments import SimulatedClock
 from mainspring.notify.courier import Courier
-from mainspring.store.sqlite import SqliteStore
+from mainspring.store.opening import open_store
+from mainspring.store.protocol import Store
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 
@@ -72,12 +72,12 @@ def clock() -> SimulatedClock:
 
 
 @pytest.fixture
-def store(tmp_path: Path, clock: SimulatedClock) -> Iterator[SqliteStore]:
-    opened = SqliteStore(tmp_path / "store.sqlite", actor="ada", clock=clock)
+def store(store_address: str, clock: SimulatedClock) -> Iterator[Store]:
+    opened = open_store(store_address, actor="ada", clock=clock)
     yield opened
     opened.close()
 
 
 @pytest.fixture
-def courier(store: SqliteStore, clock: SimulatedClock) -> Courier:
+def courier(store: Store, clock: SimulatedClock) -> Courier:
     return Courier(store, clock, allow_private=True)
