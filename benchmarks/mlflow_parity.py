@@ -7,7 +7,7 @@ ENVIRONMENT holds an unmodified mlflow (2.x or 3.x) with scikit-learn, xgboost, 
 servers start empty on free ports of this machine. Every answer a script saw, every error's code and words, and at
 the end everything the servers hold (experiments, runs, histories, models, versions, files) is compared; ids, times
 and hosts are numbered first. Differences on purpose are listed in
-parity/on_purpose.txt and counted apart, as are words of an error that go on where mlflow's end. The exit
+parity/on_purpose.txt and counted apart, as are errors with the same code in other words. The exit
 code is 1 when any other difference is left.
 """
 
@@ -17,6 +17,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -57,6 +58,7 @@ def main():
     parser.add_argument("--reference", type=Path, help="keep what mlflow's server answered here, or read it from here")
     parser.add_argument("--itself", action="store_true", help="compare mlflow's server with itself: the method's noise")
     parser.add_argument("--json", type=Path, help="write the differences here")
+    parser.add_argument("--show", default="differ", help="kinds to print: differ,worded,on purpose")
     parser.add_argument("--most", type=int, default=12, help="differences to print of each script")
     parser.add_argument("scripts", nargs="*")
     asked = parser.parse_args()
@@ -83,24 +85,36 @@ def report(ours, theirs, asked):
     found = {each: compare_notes(ours["scripts"][each], theirs["scripts"][each], *names) for each in names_of}
     if not asked.scripts or set(asked.scripts) >= set(theirs["scripts"]):
         found["what the servers hold"] = compare_states(ours["state"], theirs["state"])
-    rules, left, meant = on_purpose(), 0, 0
+    rules, totals = on_purpose(), Counter()
     for script, differences in found.items():
-        lines = [f"{script} {path} ours={str(a)[:300]} mlflow={str(b)[:300]}" for path, a, b in differences]
-        longer = [isinstance(a, str) and isinstance(b, str) and a.startswith(b.rstrip(".")) for _, a, b in differences]
-        wrong = [
-            line
-            for line, further in zip(lines, longer, strict=True)
-            if not further and not any(pattern.search(line) for pattern, _ in rules)
-        ]
-        left, meant = left + len(wrong), meant + len(lines) - len(wrong)
+        kinds = [kind_of(script, each, differences, rules) for each in differences]
+        counts = Counter(kinds)
+        totals += counts
         notes = len(theirs["scripts"].get(script, {}).get("notes", []))
-        print(f"{script}: {notes or 'everything'} compared, {len(wrong)} differ, {len(lines) - len(wrong)} on purpose")
-        for line in wrong[: asked.most]:
-            print("   ", line[:700])
-    print(f"mlflow {theirs['mlflow']}: {len(names_of)} scripts, {left} differences, {meant} on purpose")
+        print(f"{script}: {notes or 'everything'} compared, {_told(counts)}")
+        wrong = [each for each, kind in zip(differences, kinds, strict=True) if kind in asked.show.split(",")]
+        for path, a, b in wrong[: asked.most]:
+            print(f"    {path} ours={str(a)[:300]!r} mlflow={str(b)[:300]!r}")
+    print(f"mlflow {theirs['mlflow']}: {len(names_of)} scripts, {_told(totals)}")
     if asked.json:
         asked.json.write_text(json.dumps(found, indent=1))
-    return 1 if left else 0
+    return 1 if totals["differ"] else 0
+
+
+def kind_of(script, difference, all_of_script, rules):
+    """Return what a difference is: `differ`, `on purpose`, or an error `worded` otherwise with the same code."""
+    path, a, b = difference
+    line = f"{script} {path} ours={str(a)[:300]} mlflow={str(b)[:300]}"
+    if any(pattern.search(line) for pattern, _ in rules):
+        return "on purpose"
+    codes = {path.removesuffix(".message") + each for each in (".error", ".error_code")}
+    if path.endswith(".message") and a and b and not codes & {each for each, _, _ in all_of_script}:
+        return "worded"
+    return "differ"
+
+
+def _told(counts):
+    return f"{counts['differ']} differ, {counts['on purpose']} on purpose, {counts['worded']} errors worded otherwise"
 
 
 if __name__ == "__main__":

@@ -36,13 +36,14 @@ class Server:
         """Where it listens."""
         return f"http://127.0.0.1:{self.port}"
 
-    def start(self):
-        """Start it and wait until it answers; `ready_seconds` is how long that took."""
-        self.port = free_port()
+    def start(self, port=None):
+        """Start it, on `port` if given, and wait until it answers; `ready_seconds` is how long that took."""
+        self.port = port or free_port()
         log = self.folder / "log"
         environment = os.environ | (BEST if self.kind == "mlflow-best" else {})
         environment |= {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
-        environment["MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS"] = "true"  # the hooks of the scripts point at this machine
+        # the webhooks of the scripts point at this machine
+        environment |= {"MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true", "MAINSPRING_WEBHOOKS_PRIVATE": "on"}
         begun = time.perf_counter()
         with log.open("ab") as out:
             self.process = subprocess.Popen(

@@ -47,6 +47,8 @@ def test_what_is_missing_or_wrong_is_named(server: Server) -> None:
     assert "Missing value for required parameter 'experiment_id'" in missing.json["message"]
     wrong = server.ask("POST", "/api/2.0/mlflow/runs/create", {"start_time": "soon"})
     assert (wrong.status, "'start_time'" in wrong.json["message"]) == (400, True)
+    huge = server.post("runs/create", start_time=2**63)
+    assert (huge.status, "'start_time'" in huge.json["message"]) == (400, True)
     broken = server.ask("POST", "/api/2.0/mlflow/runs/create", raw=b'{"a":')
     assert (broken.status, broken.json["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
     nowhere = server.post("traces/nonsense")

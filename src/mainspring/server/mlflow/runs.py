@@ -9,6 +9,7 @@ from mainspring.server.mlflow.shapes import (
     MOST_RESULTS,
     Chosen,
     Pair,
+    WireInt,
     page_size,
     page_with,
     pairs_of,
@@ -45,13 +46,13 @@ class _Create(msgspec.Struct):
     experiment_id: str = ""
     user_id: str = ""
     run_name: str = ""
-    start_time: int = 0
+    start_time: WireInt = 0
     tags: list[Pair] = []
 
 
 class _Update(Chosen):
     status: str | int = ""
-    end_time: int | None = None
+    end_time: WireInt | None = None
     run_name: str = ""
 
 

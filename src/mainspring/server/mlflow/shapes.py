@@ -5,6 +5,7 @@ Fields that MLflow's server leaves out when they are empty are left out here.
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated
 
 import msgspec
 
@@ -20,6 +21,7 @@ __all__ = [
     "MOST_RESULTS",
     "Chosen",
     "Pair",
+    "WireInt",
     "experiment_on_wire",
     "page_size",
     "page_with",
@@ -32,6 +34,8 @@ __all__ = [
 ]
 
 MOST_RESULTS = 50_000
+#: A whole number that the wire and every database can carry: 64 bits with a sign.
+WireInt = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 _LARGEST = 1.7976931348623157e308
 _VIEWS: dict[str, tuple[Stage, ...]] = {
     "ACTIVE_ONLY": ("active",),
