@@ -136,6 +136,14 @@ def test_an_override_says_what_it_went_past_and_why(store, version) -> None:
     }
 
 
+def test_an_override_does_not_go_past_who_may_move(store, version) -> None:
+    protect_alias(store, "m", "prod", roles=["operator"], gates=True, actor="ada", at=NOW)
+    with pytest.raises(Denied, match="only operator"):
+        move_alias(store, "m", "prod", version(1, "refused"), mover=EVE, override=True, **HOW)
+    move_alias(store, "m", "prod", version(1), mover=Mover("olga", ("operator",)), override=True, **HOW)
+    assert current_aliases(store, "m") == {"prod": 1}
+
+
 def test_production_is_moved_under_the_rules_of_the_champion(store, version) -> None:
     one = version(1, "refused")
     keep_loop_rule(store, "m", automatic, actor="ada", at=NOW)

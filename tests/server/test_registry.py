@@ -90,6 +90,7 @@ def test_searches_filter_order_and_page(server: Server) -> None:
     assert models("name LIKE 'm%' and tag.`odd` ILIKE '0'", order_by=["name DESC"]) == ["m4", "m2", "m0"]
     assert versions("name = 'm1'") == ["m1/2", "m1/1"]
     assert versions("source_path = 's3://b/2' AND version_number > 1") == ["m2/2"]
+    assert versions("name = 'm2' AND version_number = '1'") == ["m2/1"]
     assert versions("version_number = 1", order_by=["name DESC"])[0] == "m4/1"
     token, pages = "", []
     while True:

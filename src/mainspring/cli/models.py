@@ -1,14 +1,12 @@
 """`mainspring models`, `promote`, `rollback`, `approve`, `comment`: the registry on the command line."""
 
-from datetime import UTC, datetime, timedelta
-
 import click
 
 from mainspring.access.users import check_holds
 from mainspring.cli.output import json_option, print_fields, print_json, print_table, when
 from mainspring.deploy.promotion import erase_model, erase_version, move_alias
 from mainspring.deploy.rollout import roll_back_champion
-from mainspring.domain.moments import from_iso, to_iso
+from mainspring.domain.moments import end_of, to_iso
 from mainspring.domain.version import ModelVersion, parse_model
 from mainspring.errors import Invalid
 from mainspring.registry.aliases import alias_history, version_at
@@ -162,7 +160,7 @@ def _tell_history(model: str, alias: str | None, as_of: str | None, as_json: boo
         if not moves:
             find_model(workspace.store, model)  # raises with the nearest names; the aliases of a deleted one stay known
         if as_of is not None:
-            moment = moment_of(as_of)
+            moment = end_of(as_of)
             at = {name: version_at(workspace.store, model, name, moment) for name in {each.alias for each in moves}}
             pointed = {name: number for name, number in sorted(at.items()) if number is not None}
             if as_json:
@@ -237,17 +235,6 @@ def delete_command(reference: str, yes: bool) -> None:
         version = find_version(store, reference)
         erase_version(store, version, actor=actor, at=at)
         click.echo(f"{version.reference} is deleted.")
-
-
-def moment_of(text: str) -> datetime:
-    """Read a date (its end) or a moment, as people write them; without a zone it is UTC."""
-    try:
-        if len(text) == 10:
-            return datetime.fromisoformat(text).replace(tzinfo=UTC) + timedelta(days=1, microseconds=-1)
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = from_iso(text)  # raises with advice
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 @click.command("approve")

@@ -33,8 +33,8 @@ def move_alias(
 ) -> None:
     """Point an alias at a version of its model, or take it away with None, if its rules allow it.
 
-    `override` goes past what the version has not shown; it needs a reason and is audited. Who may override is asked
-    by the caller, of `access`.
+    `override` goes past what the version has not shown, and not past who may move the alias; it needs a reason and is
+    audited. Who may override is asked by the caller, of `access`.
 
     Raises:
         Denied: it is not for the mover to move this alias.
@@ -49,8 +49,7 @@ def move_alias(
         _override(store, model, alias, version, mover, reason)
 
     def guard(transaction: Transaction) -> None:
-        if not override:
-            ask_rules(transaction.execute, model, alias, version, mover)
+        ask_rules(transaction.execute, model, alias, version, mover, override=override)
 
     try:
         if alias != "champion":

@@ -12,6 +12,7 @@ __all__ = [
     "Clock",
     "SimulatedClock",
     "SystemClock",
+    "end_of",
     "from_iso",
     "iso_of",
     "parse_duration",
@@ -97,6 +98,24 @@ def iso_of(milliseconds: int) -> str:
         return to_iso(_EPOCH + timedelta(milliseconds=milliseconds))
     except OverflowError:
         return to_iso(datetime.max.replace(tzinfo=UTC))
+
+
+def end_of(text: str) -> datetime:
+    """Read a moment as people write it: a date stands for its end; without a zone it is UTC.
+
+    >>> end_of("2026-05-03")
+    datetime.datetime(2026, 5, 3, 23, 59, 59, 999999, tzinfo=datetime.timezone.utc)
+
+    Raises:
+        Invalid: the text is neither.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return from_iso(text)  # raises with advice
+    if len(text) == len("2026-05-03"):
+        moment += timedelta(days=1, microseconds=-1)
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}

@@ -3,6 +3,7 @@
 Prompts are models that carry a tag; as in MLflow they show only when the filter asks for them.
 """
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple, TypeVar
 
@@ -18,6 +19,8 @@ __all__ = ["PROMPT_TAG", "search_models", "search_versions"]
 
 T = TypeVar("T")
 PROMPT_TAG = "mlflow.prompt.is_prompt"
+#: MLflow takes a version's number in quotes too.
+_QUOTED_NUMBER = re.compile(r"(\bversion_number\s*[<>=!]+\s*)(['\"])(\d+)\2")
 _ENTITIES = {"attribute": "attribute", "attributes": "attribute", "tag": "tag", "tags": "tag"}
 _OF_MODELS = Vocabulary(
     entities=_ENTITIES, numbers=frozenset(), texts=frozenset({"name"}), aliases={}, lists=frozenset({"name"})
@@ -98,7 +101,7 @@ def search_versions(
     Raises:
         Invalid: the filter, the order or the token is none.
     """
-    condition = parse_filter(filter_text, _OF_VERSIONS)
+    condition = parse_filter(_QUOTED_NUMBER.sub(r"\1\3", filter_text), _OF_VERSIONS)
     wanted = order_by or ("last_updated_timestamp DESC", "name ASC", "version_number DESC")
     places, following = _page(store, _VERSIONS, condition, wanted, limit, token)
     numbers: dict[str, list[int]] = {}
