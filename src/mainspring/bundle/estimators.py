@@ -21,13 +21,15 @@ def dump_estimator(model: object) -> bytes:
         MissingExtra: skops or scikit-learn is not installed.
     """
     try:
-        import skops.io  # scikit-learn, scipy: heavy and optional
-
+        # Heavy and optional: scikit-learn, scipy.
         from mainspring.bundle._canonical import canonical
+        from mainspring.bundle._skops import import_skops
+
+        skops_io = import_skops()
     except ImportError as error:
         raise MissingExtra.of("ml", "skops", "Saving a scikit-learn model") from error
     try:
-        data = canonical(skops.io.dumps(model))
+        data = canonical(skops_io.dumps(model))
     except (TypeError, AttributeError) as error:
         # skops has an exception of its own for this, and plain TypeErrors from objects it cannot take apart.
         raise Refused(
@@ -35,7 +37,7 @@ def dump_estimator(model: object) -> bytes:
             where="model",
             next_step="build the model of scikit-learn's own estimators and transformers",
         ) from error
-    _check_types(skops.io.get_untrusted_types(data=data))
+    _check_types(skops_io.get_untrusted_types(data=data))
     return data
 
 
@@ -48,16 +50,18 @@ def load_estimator(data: bytes) -> object:
         MissingExtra: skops or scikit-learn is not installed.
     """
     try:
-        import skops.io  # scikit-learn, scipy: heavy and optional
-
+        # Heavy and optional: scikit-learn, scipy.
         from mainspring.bundle._audit import audit_archive, check_feature_counts
+        from mainspring.bundle._skops import import_skops
+
+        skops_io = import_skops()
     except ImportError as error:
         raise MissingExtra.of("ml", "skops", "Loading a scikit-learn model") from error
     audit_archive(data)
     try:
-        needed = skops.io.get_untrusted_types(data=data)
+        needed = skops_io.get_untrusted_types(data=data)
         _check_types(needed)
-        model: object = skops.io.loads(data, trusted=needed)
+        model: object = skops_io.loads(data, trusted=needed)
     except (Refused, MemoryError):
         raise
     except RecursionError as error:
