@@ -1,8 +1,8 @@
 """Importing skops, at half of what it costs by itself.
 
-While it is imported, skops 0.16 looks for the module of each of SciPy's 300 ufuncs in every module there is, one after the
-other; with scikit-learn loaded that is a tenth of a second. Here its search is given an index of all ufuncs, made in one
-pass over the same modules in the same order, so it finds the same. Whatever is not in the index it looks for as ever.
+While it is imported, skops 0.16 looks for the module of each of SciPy's 300 ufuncs in every module there is, one after
+the other; with scikit-learn loaded that is a tenth of a second. Here its search is given an index of all ufuncs, made in
+one pass over the same modules in the same order, so it finds the same. What is not in the index it looks for as ever.
 """
 
 import importlib
@@ -33,10 +33,9 @@ def import_skops() -> Any:  # a module without types
 
 def _give_index() -> None:
     import numpy as np  # what skops needs anyway
-    import scipy.special  # so that the index is made of the modules that skops would search
-    import sklearn.base
 
-    assert scipy.special and sklearn.base, "imported for what they bring along"
+    for needed in ("scipy.special", "sklearn.base"):  # so that the index covers the modules that skops would search
+        importlib.import_module(needed)
     spec = importlib.util.find_spec(_NAME)
     if spec is None or spec.submodule_search_locations is None:
         raise ImportError(_NAME)
