@@ -1,8 +1,8 @@
 """Importing skops, at half of what it costs by itself.
 
-While it is imported, skops 0.16 looks for the module of each of SciPy's 300 ufuncs in every module there is, one after
-the other; with scikit-learn loaded that is a tenth of a second. Here its search is given an index of all ufuncs, made in
-one pass over the same modules in the same order, so it finds the same. What is not in the index it looks for as ever.
+While it is imported, skops 0.16 looks for the module of each of SciPy's 300 ufuncs in every module there is in turn;
+with scikit-learn loaded that is a tenth of a second. Here its search is given an index of all ufuncs, made in one pass
+over the same modules in the same order, so it finds the same. What is not in the index it looks for as ever.
 """
 
 import importlib
