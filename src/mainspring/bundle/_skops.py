@@ -44,12 +44,13 @@ def _give_index() -> None:
     package.__path__ = list(spec.submodule_search_locations)
     sys.modules[_NAME] = package
     try:
-        parts = importlib.import_module(f"{_NAME}._utils")
+        parts: Any = importlib.import_module(f"{_NAME}._utils")  # a module without types
     finally:
         del sys.modules[_NAME]
     search = parts.whichmodule
     index: dict[tuple[int, str], str] = {}
-    for module_name, module in list(sys.modules.items()):
+    modules: list[tuple[str, Any]] = list(sys.modules.items())  # None stands for a module that must not be imported
+    for module_name, module in modules:
         if module is not None and module_name not in _NOT_SEARCHED:
             for name, value in list(vars(module).items()):
                 if isinstance(value, np.ufunc):
