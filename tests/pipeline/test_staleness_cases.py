@@ -189,6 +189,8 @@ _CASES: dict[str, Case] = {
     "decorator that is a class": Case("f(x)", ("steps.py", "(x) + 1", "(x) + 2"), "class Plus:\n    def __init__(self, g):\n        self.g = g\n    def __call__(self, x):\n        return self.g(x) + 1\n@Plus\ndef f(x):\n    return x"),
     "keyword of a partial": Case("f(x)", ("steps.py", "n=1", "n=2"), "import functools\ndef g(x, n):\n    return x + n\nf = functools.partial(g, n=1)"),
     "function inside a partial": Case("f(x)", ("steps.py", "x + n", "x - n"), "import functools\ndef g(x, n):\n    return x + n\nf = functools.partial(g, n=1)"),
+    "argument of a partial method": Case("T().g()", ("steps.py", "f, 1)", "f, 2)"), "import functools\nclass T:\n    def f(self, n):\n        return n\n    g = functools.partialmethod(f, 1)"),
+    "attribute of a function": Case("f.scale * x", ("steps.py", "f.scale = 1", "f.scale = 2"), "def f():\n    pass\nf.scale = 1"),
     "library function patched": Case("textwrap.dedent('a') + str(x)", ("steps.py", "'p'", "'q'"), "import textwrap\ntextwrap.dedent = lambda text: 'p'"),
     "own function patched": Case("near.f(x)", ("steps.py", "x * 5", "x * 6"), "import near\nnear.f = lambda x: x * 5", {"near.py": "def f(x):\n    return x\n"}),
     "own method patched": Case("near.T().f(x)", ("steps.py", "x * 5", "x * 6"), "import near\nnear.T.f = lambda self, x: x * 5", {"near.py": "class T:\n    def f(self, x):\n        return x\n"}),

@@ -138,7 +138,9 @@ class Walk:
         if isinstance(thing, functools.cached_property):
             return f"cached_property({self._number_of(thing.func)})"
         if isinstance(thing, functools.partialmethod | functools.singledispatchmethod):
-            return f"{type(thing).__name__}({self._value_text(vars(thing).get('func'))})"
+            held = vars(thing)
+            given = (held.get("func"), held.get("args"), held.get("keywords"))
+            return f"{type(thing).__name__}({self._value_text(given)})"
         wrapped = getattr(thing, "__wrapped__", None)
         if callable(wrapped):
             return f"{type(thing).__name__}({self._number_of(wrapped)})"
@@ -205,6 +207,9 @@ class Walk:
         node.span = Span(function.__code__.co_filename, function.__code__.co_firstlineno, form.last_line)
         node.own.update(form.digest)
         node.own.update(self._value_text((function.__defaults__, function.__kwdefaults__)).encode())
+        set_by_hand = {name: value for name, value in vars(function).items() if not callable(value)}
+        if set_by_hand:
+            node.own.update(self._value_text(set_by_hand).encode())
         self._read_form(form, function.__globals__, node)
         self._read_closure(function, node)
 
