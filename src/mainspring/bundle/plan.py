@@ -6,7 +6,6 @@ one call into NumPy costs more than a row; many are added up column by column. `
 proves that they say the same as their original.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal
@@ -101,7 +100,6 @@ class PlanPredictor:
         self.signature: Signature = manifest.signature
         self.plan = plan
         self._terms = list(zip(self.signature.names, plan.terms, strict=True))
-        self._many = len(plan.start) > 1
 
     def predict(self, columns: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:  # as in `predictor.Columns`
         """Score every row; see `predictor.Predictor.predict`.
@@ -114,30 +112,20 @@ class PlanPredictor:
                 raise Invalid(f"The column `{name}` is missing", where=name, next_step="hand in every column")
         first = columns[self.signature.columns[0].name]
         if len(first) <= _FEW_ROWS:
-            values = {name: columns[name].tolist() for name, _ in self._terms}
-            shape = (len(first), len(self.plan.start)) if self._many else (len(first),)
-            return np.array(self.score(values), dtype=np.float64).reshape(shape)
+            return self._linked(self._few(columns, len(first)))
         sums = np.tile(np.array(self.plan.start), (len(first), 1))
         for (name, term), table in zip(self._terms, self._tables, strict=True):
             if isinstance(term, NumberTerm):
                 _add_numbers(sums, name, term, columns[name])
             else:
                 _add_texts(sums, name, term, table, columns[name])
-        return self._linked(sums if self._many else sums[:, 0])
+        return self._linked(sums)
 
-    def score(self, values: Mapping[str, Sequence[Any]]) -> list[float] | list[list[float]]:
-        """Score rows given as lists of Python values by column (None or NaN for missing), for few rows.
-
-        The scores are those of `predict`, as numbers, or as a list for each row of a multiclass model.
-        """
-        rows = len(values[self._terms[0][0]])
-        if self._many:
-            return [
-                self._softmax([self._sum(values, row, each) for each in range(len(self.plan.start))])
-                for row in range(rows)
-            ]
-        sums = [self._sum(values, row, 0) for row in range(rows)]
-        return [_logistic(each) for each in sums] if self.plan.link == "logistic" else sums
+    def _few(self, columns: Mapping[str, NDArray[Any]], rows: int) -> NDArray[np.float64]:
+        values = {name: columns[name].tolist() for name, _ in self._terms}
+        width = len(self.plan.start)
+        sums = [self._sum(values, row, index) for row in range(rows) for index in range(width)]
+        return np.array(sums, dtype=np.float64).reshape(rows, width)
 
     def _sum(self, values: Mapping[str, Sequence[Any]], row: int, index: int) -> float:
         total = self.plan.start[index]
@@ -153,13 +141,6 @@ class PlanPredictor:
                 total += term.table.get(value, term.unseen)[index]
         return total
 
-    @staticmethod
-    def _softmax(sums: list[float]) -> list[float]:
-        most = max(sums)
-        raised = [math.exp(each - most) for each in sums]
-        total = math.fsum(raised)
-        return [each / total for each in raised]
-
     @cached_property
     def _tables(self) -> list[dict[str | None, int]]:
         """For each term the row of its table by text, behind those of missing (0) and unseen (1)."""
@@ -169,15 +150,16 @@ class PlanPredictor:
         ]
 
     def _linked(self, sums: NDArray[np.float64]) -> NDArray[np.float64]:
+        # one function for few rows and many: the exponentials of Python and of NumPy differ in their last bit
+        if self.plan.link == "softmax":
+            raised = np.exp(sums - sums.max(1, keepdims=True)) if len(sums) else sums
+            scores: NDArray[np.float64] = raised / raised.sum(1, keepdims=True)
+            return scores
+        total = np.ascontiguousarray(sums[:, 0])
         if self.plan.link == "identity":
-            return np.ascontiguousarray(sums)
-        if self.plan.link == "logistic":
-            # both branches are safe: the exponent is never above zero
-            raised = np.exp(-np.abs(sums))
-            return np.where(sums >= 0, 1 / (1 + raised), raised / (1 + raised))
-        raised = np.exp(sums - sums.max(1, keepdims=True))
-        scores: NDArray[np.float64] = raised / raised.sum(1, keepdims=True)
-        return scores
+            return total
+        raised = np.exp(-np.abs(total))  # never above zero, so it cannot overflow
+        return np.where(total >= 0, 1 / (1 + raised), raised / (1 + raised))
 
 
 def _add_numbers(sums: NDArray[np.float64], name: str, term: NumberTerm, values: NDArray[Any]) -> None:
@@ -206,10 +188,3 @@ def _add_texts(
 
 def _missing(name: str, row: int) -> Invalid:
     return Invalid(f"`{name}` has a missing value and may not", where=f"{name}[{row}]")
-
-
-def _logistic(total: float) -> float:
-    if total >= 0:
-        return 1 / (1 + math.exp(-total)) if total < 745 else 1.0
-    raised = math.exp(total)
-    return raised / (1 + raised)
