@@ -176,6 +176,11 @@ def test_files_that_are_kept_here_are_kept_as_they_were_until_the_version_is_del
         assert (server.home / "out" / "data" / "model.txt").read_bytes() == b"one"
         assert kept.bundle in artifact_roots(workspace.store)
     named = {"name": "my model", "version": str(kept.version)}
+    files = f"/model-versions/get-artifact?name=my+model&version={kept.version}&path="
+    assert server.ask("GET", f"{files}data/model.txt").body == b"one"
+    assert server.ask("GET", f"{files}data").status == 404
+    unsafe = server.ask("GET", f"{files}../MLmodel")
+    assert (unsafe.status, unsafe.json["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
     server.post("registered-models/alias", alias="champion", **named)
     held = server.ask("DELETE", "/api/2.0/mlflow/model-versions/delete", named)
     assert "the alias champion points at it" in held.json["message"]

@@ -47,6 +47,7 @@ def _below(prefix: str, *tables: tuple[Route, ...]) -> list[Route]:
 MLFLOW_ROUTES: tuple[Route, ...] = (
     *service.ROUTES,
     *artifacts.PAGE_ROUTES,
+    *model_versions.PAGE_ROUTES,
     *logged_models.MISSPELT_ROUTES,
     *_below("2.0/mlflow", *_TABLES),
     *_below("2.0/mlflow-artifacts", artifacts.TREE_ROUTES),

@@ -1,12 +1,14 @@
 """Model versions on MLflow's wire. Source: model_registry.proto, CreateModelVersion to DeleteModelVersionTag."""
 
+import posixpath
 from dataclasses import replace
 
 import msgspec
 
 from mainspring.access.roles import Resource
+from mainspring.artifacts.trees import parse_tree
 from mainspring.deploy.promotion import erase_version, move_stage
-from mainspring.errors import Conflict, Invalid
+from mainspring.errors import Conflict, Invalid, NotFound
 from mainspring.registry.models import find_model
 from mainspring.registry.search import search_versions
 from mainspring.registry.versions import (
@@ -29,8 +31,11 @@ from mainspring.server.mlflow.registry_shapes import (
     version_named,
     version_on_wire,
 )
+from mainspring.server.transfer import send_file
+from mainspring.tracking.files import LoggedFile
+from mainspring.tracking.limits import check_path
 
-__all__ = ["ROUTES"]
+__all__ = ["PAGE_ROUTES", "ROUTES"]
 
 _MOST_RESULTS = 200_000
 
@@ -68,6 +73,12 @@ class _Search(msgspec.Struct):
     max_results: int = 200_000
     order_by: list[str] = []
     page_token: str = ""
+
+
+class _File(msgspec.Struct):
+    name: str
+    version: str
+    path: str
 
 
 class _SetTag(msgspec.Struct):
@@ -248,6 +259,24 @@ async def delete_tag(call: Call) -> object:
     return await call.ask(answer)
 
 
+async def get_file(call: Call) -> object:
+    """Send a file of a version, as it was when the version was registered."""
+    given = await call.read(_File)
+    path = check_path(given.path)
+
+    def found() -> LoggedFile:
+        version = allowed_version(call, "read", given.name, given.version)
+        if version.bundle is not None:
+            for each in parse_tree(call.workspace.artifacts.read_bytes(version.bundle), version.bundle):
+                if each.path == path:
+                    return LoggedFile(each.digest, each.size_bytes)
+        raise NotFound(f"No such artifact: '{path}'", where="path", next_step="see get-download-uri for the rest")
+
+    return await send_file(call, await call.ask(found), posixpath.basename(path))
+
+
+#: As MLflow's own pages ask, at the root.
+PAGE_ROUTES = (Route("GET", "/model-versions/get-artifact", get_file, "models.read"),)
 ROUTES = (
     Route("POST", "model-versions/create", create, "models.write"),
     Route("POST", "model-versions/transition-stage", transition, "models.move"),
