@@ -21,7 +21,7 @@ from mainspring.domain.ids import Digest
 from mainspring.domain.moments import Clock, SystemClock
 from mainspring.domain.signature import Signature
 from mainspring.domain.version import ModelVersion
-from mainspring.errors import Conflict, Invalid, MainspringError
+from mainspring.errors import Conflict, Invalid, MainspringError, Refused
 
 if TYPE_CHECKING:
     from mainspring.artifacts.protocol import ArtifactStore
@@ -140,13 +140,27 @@ class Workspace:
             folder = self.bundle_folder(digest)
         return folder
 
+    def served_bundle(self, version: ModelVersion) -> Path:
+        """Return the verified folder of a version that is to be served.
+
+        Raises:
+            Refused: the version has no files here, or they are another kind of model's.
+        """
+        folder = self.mended_bundle(version.kept_bundle)
+        if not (folder / "bundle.json").is_file():
+            raise Refused(
+                f"{version.reference} was registered from `{version.source}`, which is not a bundle of Mainspring",
+                next_step=f"mlflow.pyfunc.load_model('models:/{version.reference}'), or submit it as a candidate",
+            )
+        return folder
+
     def predictor(self, version: ModelVersion) -> "Predictor":
         """Return the loaded model of a version; it stays loaded while the workspace is open."""
         from mainspring.bundle.predictor import load_bundle
 
         bundle = version.kept_bundle
         if bundle not in self._predictors:
-            self._predictors[bundle] = load_bundle(self.mended_bundle(bundle))
+            self._predictors[bundle] = load_bundle(self.served_bundle(version))
         return self._predictors[bundle]
 
     def signature_of(self, model: str, version: int) -> Signature:

@@ -281,7 +281,8 @@ def promote_command(reference: str, reason: str, override: bool) -> None:
             override=override,
             at=workspace.clock.now(),
         )
-        workspace.publish(version.model)
+        if version.is_made_here:
+            workspace.publish(version.model)
         click.echo(f"{version.reference} is champion. Back: mainspring rollback {version.model}")
 
 

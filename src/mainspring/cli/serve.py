@@ -85,12 +85,12 @@ def _offer(workspace: Workspace, model: str, endpoints: Path) -> None:
         if find_champion(workspace.store, name) is None:
             find_version(workspace.store, name)  # an unknown name is told with the nearest ones
             raise NotFound(f"`{name}` has no champion yet", next_step=f"mainspring promote {name}/VERSION")
-        workspace.mended_bundle(find_version(workspace.store, f"{name}@champion").kept_bundle)
+        workspace.served_bundle(find_version(workspace.store, f"{name}@champion"))
         workspace.publish(name)
         path.symlink_to(workspace.endpoints / f"{name}.json")
         return
     version = find_version(workspace.store, model)
-    folder = str(workspace.mended_bundle(version.kept_bundle))
+    folder = str(workspace.served_bundle(version))
     write_routes(path, RouteTable(name, 1, (Route(version.version, folder, "champion", 100.0),)))
 
 
