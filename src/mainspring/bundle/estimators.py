@@ -23,7 +23,7 @@ def dump_estimator(model: object) -> bytes:
     try:
         # Heavy and optional: scikit-learn, scipy.
         from mainspring.bundle._canonical import canonical
-        from mainspring.bundle._skops import import_skops
+        from mainspring.bundle._skops import import_skops, saving
 
         skops_io = import_skops()
     except ImportError as error:
@@ -37,7 +37,9 @@ def dump_estimator(model: object) -> bytes:
             where="model",
             next_step="build the model of scikit-learn's own estimators and transformers",
         ) from error
-    _check_types(skops_io.get_untrusted_types(data=data))
+    with saving():
+        needed = skops_io.get_untrusted_types(data=data)
+    _check_types(needed)
     return data
 
 
