@@ -54,6 +54,7 @@ def on_purpose():
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--python", required=True, help="the Python of an environment with mlflow")
+    parser.add_argument("--mlflow-python", help="the Python whose mlflow is the server, if not the client's own")
     parser.add_argument("--server-python", default=sys.executable, help="the Python that has Mainspring")
     parser.add_argument("--reference", type=Path, help="keep what mlflow's server answered here, or read it from here")
     parser.add_argument("--itself", action="store_true", help="compare mlflow's server with itself: the method's noise")
@@ -67,10 +68,16 @@ def main():
         if asked.reference and asked.reference.exists():
             theirs = json.loads(asked.reference.read_text())
         else:
-            theirs = run_all(asked.python, Server("mlflow-best", asked.python, folder / "a"), asked.scripts)
+            theirs = run_all(
+                asked.python, Server("mlflow-best", asked.mlflow_python or asked.python, folder / "a"), asked.scripts
+            )
             if asked.reference:
                 asked.reference.write_text(json.dumps(theirs))
-        own = ("mlflow-best", asked.python) if asked.itself else ("mainspring", asked.server_python)
+        own = (
+            ("mlflow-best", asked.mlflow_python or asked.python)
+            if asked.itself
+            else ("mainspring", asked.server_python)
+        )
         ours = run_all(asked.python, Server(*own, folder / "b"), asked.scripts)
     sys.exit(report(ours, theirs, asked))
 

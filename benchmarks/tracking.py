@@ -51,9 +51,9 @@ def main():
         for kind in kinds:
             python = None if kind == "mainspring" else asked.python
             figures[kind] = measure(Server(kind, python, Path(scratch) / kind), asked)
-    show(figures)
     if asked.json:
         asked.json.write_text(json.dumps(figures, indent=1))
+    show(figures)
 
 
 def measure(server, asked):

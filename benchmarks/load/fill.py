@@ -4,6 +4,8 @@ import sqlite3
 import uuid
 
 METRICS, PARAMS = 10, 10
+#: Numbers of the runs that are written, beyond those that the server gave.
+FIRST = 10_000_000
 
 
 def _value(run, metric):
@@ -13,7 +15,7 @@ def _value(run, metric):
 
 def fill(server, sizes, points):
     """Write one experiment of each size and a run with `points` points; return {size: experiment id}, the run's id."""
-    path = next(each for each in server.folder.rglob("*.db") if _has_runs(each))
+    path = next(each for each in server.folder.rglob("*") if each.suffix in (".db", ".sqlite") and _has_runs(each))
     database = sqlite3.connect(path, isolation_level=None)
     for pragma in ("synchronous = off", "cache_size = -400000", "foreign_keys = off"):
         database.execute(f"PRAGMA {pragma}")
@@ -28,7 +30,6 @@ def fill(server, sizes, points):
         first += size
     long_run = writer.long(1001, first, points)
     database.execute("COMMIT")
-    database.execute("ANALYZE")
     database.close()
     return experiments, long_run
 
@@ -97,7 +98,8 @@ class _Mainspring:
 
     def _metric(self, key):
         if key not in self.metrics:
-            sql = "INSERT INTO metric_names (key) VALUES (?) RETURNING metric"
+            self.database.execute("INSERT INTO metric_names (key) VALUES (?) ON CONFLICT DO NOTHING", (key,))
+            sql = "SELECT metric FROM metric_names WHERE key = ?"
             self.metrics[key] = self.database.execute(sql, (key,)).fetchone()[0]
         return self.metrics[key]
 
@@ -107,28 +109,28 @@ class _Mainspring:
             " artifact_uri) VALUES (?, ?, ?, ?, 'finished', 'active', ?, ?, 'u', ?)"
         )
         rows = (
-            (n + 1000, _id(n), experiment, f"run {n}", n, n + 1, f"mlflow-artifacts:/{experiment}/{_id(n)}")
+            (n + FIRST, _id(n), experiment, f"run {n}", n, n + 1, f"mlflow-artifacts:/{experiment}/{_id(n)}")
             for n in numbers
         )
         self.many(sql, rows)
         ids = [self._metric(f"m{each}") for each in range(METRICS)]
         self.many(
             "INSERT INTO metric_points (run, metric, at_ms, step, value, is_nan) VALUES (?, ?, 1, 0, ?, 0)",
-            ((n + 1000, ids[m], _value(n, m)) for n in numbers for m in range(METRICS)),
+            ((n + FIRST, ids[m], _value(n, m)) for n in numbers for m in range(METRICS)),
         )
         self.many(
             "INSERT INTO latest_metrics (run, metric, experiment_id, value, is_nan, step, at_ms, low, high)"
             " VALUES (?, ?, ?, ?, 0, 0, 1, ?, ?)",
-            ((n + 1000, ids[m], experiment, *[_value(n, m)] * 3) for n in numbers for m in range(METRICS)),
+            ((n + FIRST, ids[m], experiment, *[_value(n, m)] * 3) for n in numbers for m in range(METRICS)),
         )
         self.many(
             "INSERT INTO run_parameters (run, key, value) VALUES (?, ?, ?)",
-            ((n + 1000, f"p{p}", str(n % (p + 2))) for n in numbers for p in range(PARAMS)),
+            ((n + FIRST, f"p{p}", str(n % (p + 2))) for n in numbers for p in range(PARAMS)),
         )
 
     def long(self, experiment, number, points):
         self.runs(experiment, [number])
-        metric, run = self._metric("long"), number + 1000
+        metric, run = self._metric("long"), number + FIRST
         self.many(
             "INSERT INTO metric_points (run, metric, at_ms, step, value, is_nan) VALUES (?, ?, ?, ?, ?, 0)",
             ((run, metric, n, n, _value(n, 0)) for n in range(points)),

@@ -4,6 +4,7 @@ An id becomes `<run 3>`: its kind and the order in which it first appeared, so t
 speak of the same things in the same places.
 """
 
+import contextlib
 import json
 import re
 
@@ -66,9 +67,10 @@ def cleaned(value, names, experiments, key=""):
     if isinstance(value, str):
         if key in ("experiment_id", "source_experiment_id", "experimentId") and value in experiments:
             return f"<experiment {experiments[value]}>"
-        value = re.sub(
-            r"(mlflow-artifacts:(?://[^/]*)?/)(\d+)/", lambda m: f"{m[1]}{experiments.get(m[2], m[2])}/", value
-        )
+        value = re.sub(r"(mlflow-artifacts:/+)(\d+)(?=/|$)", lambda m: f"{m[1]}{experiments.get(m[2], m[2])}", value)
+        if value.startswith(("[{", "{")):  # JSON within JSON: the order of its keys says nothing
+            with contextlib.suppress(ValueError):
+                return cleaned(json.loads(value), names, experiments, key)
         if key.endswith("MLmodel"):  # some of its lists come out of sets
             value = "\n".join(sorted(value.splitlines()))
         return names.text(value)

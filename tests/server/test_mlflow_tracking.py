@@ -86,6 +86,14 @@ def test_a_logged_model_is_made_measured_found_finished_and_deleted(server: Serv
     assert server.ask("GET", path, allow_deleted="true").status == 200
 
 
+def test_a_metric_of_a_model_that_is_not_there_is_refused_whole(server: Server) -> None:
+    run_id = _run(server)
+    point = {"run_id": run_id, "key": "auc", "value": 1.0, "timestamp": 1, "model_id": "m-" + "0" * 32}
+    answer = server.post("runs/log-metric", **point)
+    assert (answer.status, answer.json["error_code"]) == (404, "RESOURCE_DOES_NOT_EXIST")
+    assert server.get("metrics/get-history", run_id=run_id, metric_key="auc").json.get("metrics", []) == []
+
+
 def test_artifacts_are_kept_listed_sent_in_ranges_and_deleted(server: Server) -> None:
     run_id = _run(server)
     root = f"0/{run_id}/artifacts"

@@ -14,7 +14,7 @@ def run(note, server):
         "own place", client.create_experiment, "life elsewhere", artifact_location="mlflow-artifacts:/elsewhere"
     )
     note.attempt("place with query", client.create_experiment, "life query", artifact_location="s3://b/p?x=../..")
-    note.attempt("place up", client.create_experiment, "life up", artifact_location="mlflow-artifacts:/a/../../b")
+    note.attempt("place up", client.create_experiment, "wire up", artifact_location="mlflow-artifacts:/a/../../b")
     note("default", client.get_experiment("0").name)
     client.set_experiment_tag(one, "k", "w")
     client.set_experiment_tag(one, "lines", "a\nb")

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 
 from mainspring.domain.ids import new_id
 from mainspring.domain.moments import to_milliseconds
-from mainspring.errors import NotFound
+from mainspring.errors import Invalid, NotFound
 from mainspring.store.protocol import Row, Store, Transaction, Value
 from mainspring.tracking.experiments import active_experiment
 from mainspring.tracking.files import forget_files
@@ -123,12 +123,22 @@ def delete_logged_model(transaction: Transaction, model_id: str, *, at: datetime
 
 
 def log_model_parameters(transaction: Transaction, model_id: str, parameters: Mapping[str, str]) -> None:
-    """Add parameters to a logged model.
+    """Add parameters to a logged model; one that is there never changes.
 
     Raises:
         NotFound: there is no such model.
+        Invalid: a parameter has another value already.
     """
     _require(transaction, model_id)
+    sql = "SELECT key, value FROM logged_model_parameters WHERE model_id = ?"
+    kept: dict[str, str] = dict(transaction.execute(sql, (model_id,)))
+    for key, value in parameters.items():
+        if kept.get(key, value) != value:
+            raise Invalid(
+                f"Changing params of a logged model is not allowed. Param with key='{key}' was already logged with"
+                f" value='{kept[key]}' for model ID='{model_id}'. Attempted logging new value '{value}'.",
+                where="params",
+            )
     _put(transaction, "logged_model_parameters", model_id, parameters)
 
 
@@ -157,7 +167,13 @@ def unset_model_tag(transaction: Transaction, model_id: str, key: str) -> None:
 
 
 def log_model_points(transaction: Transaction, points: Sequence[tuple[str, ModelPoint]]) -> None:
-    """Add points to logged models, each given with its model's id; one that is there already stays."""
+    """Add points to logged models, each given with its model's id; one that is there already stays.
+
+    Raises:
+        NotFound: there is no such model.
+    """
+    for model_id in {each for each, _ in points}:
+        _require(transaction, model_id)
     transaction.execute_many(
         "INSERT INTO logged_model_metrics (model_id, key, at_ms, step, run_id, value, is_nan, dataset_name,"
         " dataset_digest) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",

@@ -73,11 +73,15 @@ class _Order(msgspec.Struct):
     dataset_digest: str = ""
 
 
+#: So many come where the client names no number.
+_MODELS_A_PAGE = 50
+
+
 class _Search(msgspec.Struct):
     experiment_ids: list[str]
     filter: str = ""
     datasets: list[_Dataset] = []
-    max_results: int = 50
+    max_results: int = _MODELS_A_PAGE
     order_by: list[_Order] = []
     page_token: str = ""
 
@@ -178,7 +182,7 @@ async def search(call: Call) -> object:
             filter=given.filter,
             datasets=datasets,
             order_by=orders,
-            limit=max(1, min(given.max_results, 50_000)),
+            limit=min(given.max_results, 50_000) if given.max_results > 0 else _MODELS_A_PAGE,
             token=given.page_token or None,
         )
     )
