@@ -13,6 +13,7 @@ def _run(server: Server, **fields: object) -> str:
 def test_health_and_version_answer(server: Server) -> None:
     assert server.ask("GET", "/health").body == b"OK"
     assert server.ask("GET", "/version").status == 200
+    assert server.ask("GET", "//health").status == 200
 
 
 def test_an_experiment_lives_its_life(server: Server) -> None:

@@ -56,6 +56,8 @@ class ControlApp:
         """Answer one HTTP request."""
         if scope["type"] != "http":
             return
+        # an address kept with a slash at its end, and joined with a path, gives two
+        scope["path"] = "/" + scope["path"].lstrip("/")
         try:
             reply = await self._reply(scope, receive)
         except Gone:
