@@ -242,3 +242,19 @@ def test_canary_stages_must_rise_to_all_of_the_traffic() -> None:
     with pytest.raises(Invalid, match="do not rise"):
         ms.canary(5, 50)
     assert isinstance(ms.canary(5, 100), Canary)
+
+
+def test_a_canary_that_cannot_be_compared_is_rolled_back_with_the_reason(production: Production) -> None:
+    loop = production.loop(rollout=ms.canary(30, 100, bake="2d", min_rows=50))
+    loop.run(production.workspace)
+    good = find_version(production.workspace.store, "hits/1")
+    lines = [line.split(",") for line in production.data.read_text().splitlines()]
+    gone = lines[0].index("size")  # a candidate that is not asked for a column of the champion's
+    production.data.write_text("".join(",".join(line[:gone] + line[gone + 1 :]) + "\n" for line in lines))
+    other = replace(loop, gates=()).run(production.workspace)
+    if active_canary(production.workspace.store, "hits") is None:
+        reason, now = "by hand", production.clock.now()
+        start_canary(production.workspace.store, other.version, loop.rollout, reason=reason, at=now)
+    done = production.live(loop, 2)
+    assert any("rolled back hits/2" in each and "not asked for `size`" in each for each in done), done
+    assert _champion(production) == good.version

@@ -1,6 +1,7 @@
 """Live quality and canaries on a real log: each label is counted once, whoever looks and however often."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from mainspring.domain.moments import to_iso
 from mainspring.domain.policy import canary, monitor
 from mainspring.domain.signature import Column, Signature
 from mainspring.domain.version import ModelVersion
+from mainspring.errors import Invalid
 from mainspring.monitor.canary import judge_canary
 from mainspring.monitor.decay import diagnose_decay
 from mainspring.monitor.quality import baseline_of, quality_of, tell_verdict, watch_quality
@@ -201,3 +203,14 @@ def test_a_label_told_late_with_the_moment_it_came_true_counts(ground: Ground) -
     ground.serve(10, at=START + DAY, error=0.2)
     assert ground.watch(6).rows == 30
     assert ground.watch(6).rows == 30
+
+
+def test_a_canary_that_is_not_asked_for_a_column_of_the_champions_cannot_be_judged(ground: Ground) -> None:
+    put_live(ground.store, ground.versions[0], reason="", at=START)
+    deployment = start_canary(ground.store, ground.versions[1], canary(5, 100), reason="", at=START)
+    ground.serve(50, at=START + DAY, error=0.1, version=2, route="canary")
+    ground.seal()
+    champion = Constant(0.5)
+    champion.signature = replace(SIGNATURE, columns=(*SIGNATURE.columns, Column("gate", "string")))
+    with pytest.raises(Invalid, match="not asked for `gate`"):
+        judge_canary(ground.log, champion, deployment, until=START + 9 * DAY)  # type: ignore[arg-type]

@@ -205,16 +205,36 @@ def test_labels_are_taken_and_written_down(client: PredictionClient, shared_site
     ("body", "where"),
     [
         (
-            {"model": "late-flights", "labels": [{"id": "a", "label": "late"}, {"id": "b", "label": "lat"}]},
+            {
+                "model": "late-flights",
+                "labels": [
+                    {"id": "01a20039016770009351f14eb7ec89a6", "label": "late"},
+                    {"id": "01a20039016770009351f14eb7ec89a7", "label": "lat"},
+                ],
+            },
             "labels[1].label",
         ),
-        ({"model": "late-flights", "labels": [{"id": "a", "label": 3}]}, "labels[0].label"),
+        (
+            {"model": "late-flights", "labels": [{"id": "01a20039016770009351f14eb7ec89a6", "label": 3}]},
+            "labels[0].label",
+        ),
         ({"model": "late-flights", "labels": [{"id": "", "label": "late"}]}, "labels[0].id"),
+        ({"model": "late-flights", "labels": [{"id": "order-17", "label": "late"}]}, "labels[0].id"),
         ({"model": "late-flights", "labels": [{"label": "late"}]}, "labels[0]"),
         ({"model": "late-flights", "labels": []}, "labels"),
-        ({"model": "late-flights", "labels": [{"id": "a", "label": "late"}], "at": "soon"}, "at"),
-        ({"model": "delay", "labels": [{"id": "a", "label": "late"}]}, "labels[0].label"),
-        ({"model": "delay", "labels": [{"id": "a", "label": True}]}, "labels[0].label"),
+        (
+            {
+                "model": "late-flights",
+                "labels": [{"id": "01a20039016770009351f14eb7ec89a6", "label": "late"}],
+                "at": "soon",
+            },
+            "at",
+        ),
+        (
+            {"model": "delay", "labels": [{"id": "01a20039016770009351f14eb7ec89a6", "label": "late"}]},
+            "labels[0].label",
+        ),
+        ({"model": "delay", "labels": [{"id": "01a20039016770009351f14eb7ec89a6", "label": True}]}, "labels[0].label"),
     ],
 )
 def test_labels_that_do_not_fit_are_refused_with_their_place(server: ServerProcess, body: Any, where: str) -> None:

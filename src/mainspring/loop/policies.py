@@ -14,6 +14,7 @@ from mainspring.domain.deployment import Deployment
 from mainspring.domain.incident import Incident
 from mainspring.domain.moments import from_iso
 from mainspring.domain.version import ModelVersion
+from mainspring.errors import Invalid
 from mainspring.loop.retraining import held_back, retrain_for
 from mainspring.monitor.canary import judge_canary
 from mainspring.monitor.decay import diagnose_decay
@@ -85,13 +86,18 @@ def _judge_canary(situation: Situation) -> Iterator[str]:
     champion = situation.champion
     if champion is None:
         return
-    verdict = judge_canary(
-        workspace.log,
-        workspace.predictor(champion),
-        deployment,
-        until=situation.now,
-        bound=candidate.evidence["loss"]["bound"],  # type: ignore[index]  # written by registry.submit
-    )
+    try:
+        verdict = judge_canary(
+            workspace.log,
+            workspace.predictor(champion),
+            deployment,
+            until=situation.now,
+            bound=candidate.evidence["loss"]["bound"],  # type: ignore[index]  # written by registry.submit
+        )
+    except Invalid as error:  # it can never be judged, so it must not go on answering unjudged
+        roll_back(workspace.store, deployment, reason=error.what, evidence={"error": error.what}, at=situation.now)
+        yield f"rolled back {candidate.reference} at {deployment.weight:g} %: {error.what}"
+        return
     if verdict.status == "worse":
         roll_back(workspace.store, deployment, reason=str(verdict), evidence=verdict.to_json(), at=situation.now)
         yield f"rolled back {candidate.reference} at {deployment.weight:g} %: {verdict}"

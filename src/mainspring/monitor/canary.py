@@ -14,6 +14,7 @@ from mainspring.bundle.predictor import Predictor
 from mainspring.data.table import n_rows
 from mainspring.domain.deployment import Deployment
 from mainspring.domain.moments import from_iso
+from mainspring.errors import Invalid
 from mainspring.evaluate import sequential
 from mainspring.evaluate.losses import loss
 from mainspring.monitor.risk import canary_verdict
@@ -65,6 +66,9 @@ def judge_canary(
 
     `bound` is the error that counts as a loss of 1 (regression only). Wrong in either direction with a chance of at
     most `alpha` over all looks.
+
+    Raises:
+        Invalid: the canary was asked for other columns than the champion needs, so that the two cannot be compared.
     """
     rows = log.labelled(
         deployment.model,
@@ -76,9 +80,17 @@ def judge_canary(
     if not n_rows(rows):
         return CanaryJudgement("undecided", 0, 0.0, 0.0, 0.0, -1.0, 1.0)
     signature = champion.signature
+    features = features_of(rows)
+    absent = [name for name in signature.names if name not in features]
+    if absent:
+        raise Invalid(
+            f"The canary is not asked for `{absent[0]}`, which the champion needs: the two cannot score the same rows",
+            where=f"{deployment.model}/{deployment.version}",
+            next_step="promote it by its gates, without a canary",
+        )
     truth = label_values(rows["label"], signature)
     canary_losses = loss(signature.task, truth, scores_of(rows), bound=bound)
-    champion_losses = loss(signature.task, truth, champion.predict(features_of(rows)), bound=bound)
+    champion_losses = loss(signature.task, truth, champion.predict(features), bound=bound)
     state = sequential.update(sequential.start(-1.0, 1.0), canary_losses - champion_losses)
     said = canary_verdict(state, margin=_MARGIN, alpha=alpha)
     means = float(np.mean(canary_losses)), float(np.mean(champion_losses))

@@ -4,8 +4,11 @@ Pure functions; `service` runs the request around them.
 """
 
 import math
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from mainspring.bundle.labels import class_named
 from mainspring.bundle.manifest import BundleManifest
@@ -22,7 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["check_outputs", "infer_answer", "label_record", "labels_of", "predict_answer"]
 
 _Scores = Sequence[float | list[float]]
-_LONGEST_ID = 128
+#: A UUIDv7 in hex (`domain.ids`): what answers name their predictions by.
+_ID = re.compile(r"[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15}")
 
 
 def labels_of(manifest: BundleManifest, scores: _Scores) -> list[str] | None:
@@ -44,12 +48,10 @@ def labels_of(manifest: BundleManifest, scores: _Scores) -> list[str] | None:
 
 def predict_answer(ask: "Ask") -> Answer:
     """Return the body of a predict answer."""
-    scores = _scores(ask)
-    labels = labels_of(ask.loaded.predictor.manifest, scores)
     predictions = (
-        [Prediction(identifier, score) for identifier, score in zip(ask.ids, scores, strict=True)]
-        if labels is None
-        else list(map(Prediction, ask.ids, scores, labels))
+        list(map(Prediction, ask.ids, ask.scores))
+        if ask.labels is None
+        else list(map(Prediction, ask.ids, ask.scores, ask.labels))
     )
     return Answer(
         model=ask.received.model,
@@ -64,12 +66,10 @@ def predict_answer(ask: "Ask") -> Answer:
 
 def infer_answer(ask: "Ask", wanted: Sequence[WantedOutput] | None) -> InferAnswer:
     """Return the body of an Open Inference answer, with the outputs that were asked for, or all."""
-    assert ask.scores is not None
-    scores = _scores(ask)
-    outputs = {"score": OutputTensor("score", "FP64", list(ask.scores.shape), ask.scores.ravel().tolist())}
-    labels = labels_of(ask.loaded.predictor.manifest, scores)
-    if labels is not None:
-        outputs["label"] = OutputTensor("label", "BYTES", [len(labels)], list(labels))
+    scores = np.asarray(ask.scores)
+    outputs = {"score": OutputTensor("score", "FP64", list(scores.shape), scores.ravel().tolist())}
+    if ask.labels is not None:
+        outputs["label"] = OutputTensor("label", "BYTES", [len(ask.labels)], list(ask.labels))
     return InferAnswer(
         model_name=ask.received.model,
         model_version=str(ask.route.version),
@@ -82,12 +82,6 @@ def infer_answer(ask: "Ask", wanted: Sequence[WantedOutput] | None) -> InferAnsw
         },
         id=ask.question.request_id,
     )
-
-
-def _scores(ask: "Ask") -> _Scores:
-    assert ask.scores is not None
-    scores: _Scores = ask.scores.tolist()
-    return scores
 
 
 def check_outputs(signature: Signature, wanted: Sequence[WantedOutput] | None) -> None:
@@ -115,7 +109,7 @@ def label_record(feedback: Feedback, signature: Signature, at: str) -> LabelReco
     places: list[Place] = [] if feedback.labels else [Place("labels", "there are no labels")]
     values: list[str | float] = []
     for position, each in enumerate(feedback.labels):
-        if not 0 < len(each.id) <= _LONGEST_ID:
+        if not _ID.fullmatch(each.id):
             places.append(Place(f"labels[{position}].id", "this is not the id of a prediction"))
         value = _label(each, signature)
         if value is None:

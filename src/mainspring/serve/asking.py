@@ -8,9 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from mainspring.serve.reply import Reply, Tell
 from mainspring.serve.routes import Route
 from mainspring.serve.typed import ColumnBlock, RowValues
@@ -96,7 +93,8 @@ class Ask:
     deadline: float
     n_rows: int
     ids: list[str]
-    scores: NDArray[np.float64] | None = None
+    scores: Sequence[Any] = ()  # Any: a number a row, or one for each class
+    labels: Sequence[str] | None = None
     beside: "Ask | None" = None  # for a shadow: what was answered
     warnings: Sequence[Warn] = ()
     warning_counts: Mapping[str, int] = field(default_factory=dict)

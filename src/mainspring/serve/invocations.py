@@ -7,14 +7,13 @@ the model does not know are left aside, and a classifier answers its classes; ``
 Source: https://mlflow.org/docs/latest/ml/deployment/deploy-model-locally (Accepted Input Formats)
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 
 from mainspring.errors import Invalid
 from mainspring.serve import bodies
-from mainspring.serve.answers import labels_of
 from mainspring.serve.asking import Ask, Question, Received
 from mainspring.serve.dialects import CSV, csv_values
 from mainspring.serve.endpoint import LoadedVersion
@@ -76,16 +75,15 @@ class InvocationsDialect:
 
     def answer(self, ask: Ask) -> Reply:
         """See `Dialect.answer`."""
-        assert ask.scores is not None
-        scores: list[Any] = ask.scores.tolist()
+        scores = ask.scores
         signature = ask.loaded.predictor.signature
-        predictions: list[Any] = scores
+        predictions: Sequence[Any] = scores  # Any: what MLflow's clients expect
         if signature.task != "regression":
             if ask.question.wanted == "predict_proba":
                 predictions = [[1 - score, score] for score in scores] if signature.task == "binary" else scores
             else:
                 meant = _meaning(signature.classes)
-                predictions = [meant(label) for label in labels_of(ask.loaded.predictor.manifest, scores) or ()]
+                predictions = [meant(label) for label in ask.labels or ()]
         return Reply(
             bodies.encode(
                 {

@@ -10,6 +10,7 @@ import logging
 import math
 import time
 from itertools import groupby
+from typing import Any
 from weakref import WeakSet
 
 import numpy as np
@@ -292,9 +293,7 @@ class PredictionService:
     def _compare(self, shadow: Ask, model: str, version: str) -> None:
         """Count how far a shadow's answer is from the one that was given."""
         assert shadow.beside is not None
-        given, seen = shadow.beside.scores, shadow.scores
-        assert given is not None
-        assert seen is not None
+        given, seen = np.asarray(shadow.beside.scores), np.asarray(shadow.scores)
         self._metrics.count("shadow_rows_total", model, version, by=len(seen))
         if given.shape != seen.shape:
             return  # classes of another number: nothing to compare
@@ -302,10 +301,8 @@ class PredictionService:
         self._metrics.observe(
             "shadow_difference", (apart if apart.ndim == 1 else apart.max(axis=1)).tolist(), model, version
         )
-        labels = labels_of(shadow.beside.loaded.predictor.manifest, given.tolist())
-        if labels is not None:
-            others = labels_of(shadow.loaded.predictor.manifest, seen.tolist()) or []
-            flips = sum(one != other for one, other in zip(labels, others, strict=True))
+        if shadow.beside.labels is not None and shadow.labels is not None:
+            flips = sum(one != other for one, other in zip(shadow.beside.labels, shadow.labels, strict=True))
             self._metrics.count("shadow_flips_total", model, version, by=flips)
 
 
@@ -342,9 +339,12 @@ def _share(scored: ScoredBlock) -> None:
         ask.ids = ids[start : start + ask.n_rows]
         start += ask.n_rows
     surprising, start = scored.block.surprising, 0
+    scores: list[Any] = scored.scores.tolist()  # Any: a number a row, or one for each class
+    labels = labels_of(scored.asks[0].loaded.predictor.manifest, scores)
     for ask in scored.asks:
         end = start + ask.n_rows
-        ask.scores = scored.scores[start:end]
+        ask.scores = scores[start:end]
+        ask.labels = None if labels is None else labels[start:end]
         if surprising is not None and surprising[start:end].any():
             values = [column[start:end] for column in scored.block.values]
             ask.warnings, ask.warning_counts = ask.loaded.decoder.warnings(values, ask.question.where)
