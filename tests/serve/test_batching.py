@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mainspring.serve.batching import BatchQueue, Durations
+from mainspring.serve.batching import BatchQueue, Durations, Pace
 from mainspring.serve.problems import Overloaded
 
 
@@ -23,16 +23,16 @@ class Kitchen:
     """A model that says which thread it worked in, and waits for leave where the test wants it to."""
 
     def __init__(self, *, seconds: float = 0.0, longest_wait_seconds: float = 5.0, inline: bool = True) -> None:
-        durations = Durations()
-        durations.learn(1, seconds)
-        durations.learn(64, seconds)
+        pace = Pace()
+        pace.learn(1, seconds, seconds)
+        pace.learn(64, seconds, seconds)
         self.batches: list[list[str]] = []
         self.threads: list[str] = []
         self.leave = threading.Event()
         self.leave.set()
         self.done = asyncio.Event()
         self.queue: BatchQueue[Item, list[str]] = BatchQueue(
-            self._score, self._finish, longest_wait_seconds=longest_wait_seconds, durations=durations, inline=inline
+            self._score, self._finish, longest_wait_seconds=longest_wait_seconds, pace=pace, inline=inline
         )
 
     def _score(self, items: list[Item]) -> list[str]:
@@ -150,3 +150,16 @@ def test_an_expectation_is_never_negative(known: list[tuple[int, float]], n_rows
     for rows, seconds in known:
         durations.learn(rows, seconds)
     assert durations.expected(n_rows) >= 0
+
+
+def test_a_model_that_only_waited_is_not_taken_for_a_slow_one() -> None:
+    pace = Pace()
+    pace.learn(1, 0.010, 0.0001)  # by the clock, on a busy machine
+    pace.learn(64, 0.012, 0.0001)
+    assert pace.is_quick(1)
+    assert pace.is_quick(64)
+    pace.learn(64, 0.5, 0.0001)  # it waits for something: the loop must not wait with it
+    assert not pace.is_quick(64)
+    slow = Pace()
+    slow.learn(1, 0.007, 0.007)
+    assert not slow.is_quick(1)

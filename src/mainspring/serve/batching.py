@@ -16,10 +16,12 @@ from typing import Generic, Protocol, TypeVar
 
 from mainspring.serve.problems import Overloaded
 
-__all__ = ["BatchQueue", "Durations"]
+__all__ = ["BatchQueue", "Durations", "Pace"]
 
 #: Up to here a batch is done before handing it to a thread would pay.
 _INLINE_SECONDS = 0.002
+#: A model that waits for something else (a disk, another server) works little and must not hold the loop up for long.
+_MOST_INLINE_SECONDS = 0.025
 _MOST_ROWS = 1024
 #: Weight of the newest batch in the averages.
 _LEARNING = 0.2
@@ -59,6 +61,27 @@ class Durations:
         return max(0.0, seconds + slope * (n_rows - rows))
 
 
+class Pace:
+    """How long a model's batches take: by the clock, for who waits, and in work, for where they are done.
+
+    Only the work tells a slow model from a busy machine, or from a thread that waits for the interpreter's lock: one
+    that was sent to a thread for its waiting would wait there ever after.
+    """
+
+    def __init__(self) -> None:
+        self.clock = Durations()
+        self.work = Durations()
+
+    def learn(self, n_rows: int, clock_seconds: float, work_seconds: float) -> None:
+        """Take in what a batch took, by `time.perf_counter` and by `time.thread_time`."""
+        self.clock.learn(n_rows, clock_seconds)
+        self.work.learn(n_rows, work_seconds)
+
+    def is_quick(self, n_rows: int) -> bool:
+        """Tell whether a batch of so many rows is best done in the event loop."""
+        return self.work.expected(n_rows) <= _INLINE_SECONDS and self.clock.expected(n_rows) <= _MOST_INLINE_SECONDS
+
+
 class BatchQueue(Generic[_Item, _Result]):
     """The requests that wait for one model. All methods belong to the event loop."""
 
@@ -68,14 +91,14 @@ class BatchQueue(Generic[_Item, _Result]):
         finish: Callable[[list[_Item], _Result], None],
         *,
         longest_wait_seconds: float,
-        durations: Durations,
+        pace: Pace,
         inline: bool = True,
     ) -> None:
         """`score` runs in the loop or in a thread and may not raise; `finish` runs in the loop behind it."""
         self._score = score
         self._finish = finish
         self._longest_wait = longest_wait_seconds
-        self._durations = durations
+        self._pace = pace
         self._inline = inline
         self._loop = asyncio.get_running_loop()
         self._items: deque[_Item] = deque()
@@ -103,12 +126,12 @@ class BatchQueue(Generic[_Item, _Result]):
 
     def wait_seconds(self) -> float:
         """Return how long a request that came now would wait before its batch begins."""
-        waiting = 0.0
+        waiting, clock = 0.0, self._pace.clock
         if self._rows:
             full, rest = divmod(self._rows, _MOST_ROWS)
-            waiting = full * self._durations.expected(_MOST_ROWS) + (self._durations.expected(rest) if rest else 0.0)
+            waiting = full * clock.expected(_MOST_ROWS) + (clock.expected(rest) if rest else 0.0)
         if self._busy_since is not None:
-            waiting += max(0.0, self._durations.expected(self._busy_rows) - self.running_seconds)
+            waiting += max(0.0, clock.expected(self._busy_rows) - self.running_seconds)
         return waiting
 
     def submit(self, item: _Item, deadline: float = math.inf) -> None:
@@ -141,15 +164,19 @@ class BatchQueue(Generic[_Item, _Result]):
             return
         batch, n_rows = self._take()
         self._busy_since, self._busy_rows = time.perf_counter(), n_rows
-        if self._inline and self._durations.expected(n_rows) <= _INLINE_SECONDS:
+        if self._inline and self._pace.is_quick(n_rows):
             self._few_rows = max(self._few_rows, n_rows)
-            self._done(batch, self._score(batch))
+            self._done(batch, *self._timed(batch))
             return
         self._few_rows = 0
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="score")
-        future = self._loop.run_in_executor(self._thread, self._score, batch)
-        future.add_done_callback(lambda done: self._done(batch, done.result()))
+        future = self._loop.run_in_executor(self._thread, self._timed, batch)
+        future.add_done_callback(lambda done: self._done(batch, *done.result()))
+
+    def _timed(self, batch: list[_Item]) -> tuple[_Result, float]:
+        started = time.thread_time()
+        return self._score(batch), time.thread_time() - started
 
     def _take(self) -> tuple[list[_Item], int]:
         if self._rows <= _MOST_ROWS:
@@ -164,9 +191,9 @@ class BatchQueue(Generic[_Item, _Result]):
         self._rows -= n_rows
         return batch, n_rows
 
-    def _done(self, batch: list[_Item], result: _Result) -> None:
+    def _done(self, batch: list[_Item], result: _Result, work_seconds: float) -> None:
         assert self._busy_since is not None
-        self._durations.learn(self._busy_rows, time.perf_counter() - self._busy_since)
+        self._pace.learn(self._busy_rows, time.perf_counter() - self._busy_since, work_seconds)
         self._busy_since = None
         try:
             self._finish(batch, result)

@@ -18,7 +18,7 @@ from mainspring.bundle.format import digest_of
 from mainspring.bundle.predictor import Predictor, load_bundle
 from mainspring.domain.ids import Digest
 from mainspring.errors import Corrupt, MainspringError, NotFound, Unavailable, nearest
-from mainspring.serve.batching import BatchQueue, Durations
+from mainspring.serve.batching import BatchQueue, Pace
 from mainspring.serve.decode import RowDecoder
 from mainspring.serve.metrics import ServerMetrics
 from mainspring.serve.routes import Route, RouteTable, read_routes
@@ -49,7 +49,7 @@ class LoadedVersion:
     predictor: Predictor
     decoder: RowDecoder
     typed: TypedRows
-    durations: Durations
+    pace: Pace
     queue: "BatchQueue[Ask, Outcome] | None" = None
     shadow_queue: "BatchQueue[Ask, Outcome] | None" = None
 
@@ -247,14 +247,14 @@ def _load_route(route: Route, known: LoadedVersion | None) -> LoadedVersion:
         predictor = load_bundle(folder)
         decoder = RowDecoder(predictor.signature)
         example = predictor.signature.example
-        durations = Durations()
+        pace = Pace()
         if example:
             predictor.predict(decoder.rows([example]).columns)
             for n_rows in _WARM_UPS:
                 columns = decoder.rows([example] * n_rows).columns
-                started = time.perf_counter()
+                started, work = time.perf_counter(), time.thread_time()
                 predictor.predict(columns)
-                durations.learn(n_rows, time.perf_counter() - started)
+                pace.learn(n_rows, time.perf_counter() - started, time.thread_time() - work)
     except MainspringError:
         raise
     except Exception as error:
@@ -264,7 +264,7 @@ def _load_route(route: Route, known: LoadedVersion | None) -> LoadedVersion:
             where=route.bundle,
             next_step="write the bundle anew from a model that scores its example",
         ) from error
-    return LoadedVersion(route.version, digest, predictor, decoder, TypedRows(predictor.signature), durations)
+    return LoadedVersion(route.version, digest, predictor, decoder, TypedRows(predictor.signature), pace)
 
 
 def _route_files(folder: Path) -> dict[Path, tuple[int, ...]]:

@@ -9,6 +9,7 @@ import contextlib
 import logging
 import signal
 import socket
+import sys
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -39,6 +40,7 @@ _KEEP_ALIVE_SECONDS = 75
 _GRACE_SECONDS = 20
 _STARTED_POLL_SECONDS = 0.005
 _SWEEP_SECONDS = 0.5
+_SWITCH_SECONDS = 0.001
 
 
 def run_server(options: Options) -> int:
@@ -47,6 +49,8 @@ def run_server(options: Options) -> int:
     Raises:
         MainspringError: it could not start.
     """
+    # A slow model's thread and the event loop take turns at the interpreter; by default one may wait 5 ms for its turn.
+    sys.setswitchinterval(_SWITCH_SECONDS)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_serve(options))
 

@@ -134,7 +134,7 @@ class PredictionService:
 
     def _queue(self, loaded: LoadedVersion) -> _Queue:
         queue = loaded.queue = BatchQueue(
-            score, self._finish, longest_wait_seconds=self._longest_wait, durations=loaded.durations
+            score, self._finish, longest_wait_seconds=self._longest_wait, pace=loaded.pace
         )
         self._queues.add(queue)
         return queue
@@ -254,7 +254,7 @@ class PredictionService:
         queue = loaded.shadow_queue
         if queue is None:
             queue = loaded.shadow_queue = BatchQueue(
-                score, self._finish_shadow, longest_wait_seconds=math.inf, durations=loaded.durations, inline=False
+                score, self._finish_shadow, longest_wait_seconds=math.inf, pace=loaded.pace, inline=False
             )
             self._queues.add(queue)
         if queue.n_waiting >= _MOST_SHADOWED:
