@@ -74,10 +74,10 @@ def _driver(comparison: Comparison, experiments: Sequence[int]) -> Clause | None
         wanted = wanted.and_(compared("value", operator, value))
         return Clause(f"SELECT run FROM latest_metrics WHERE {wanted.sql}", wanted.values)
     if term.entity in ("parameter", "tag") and operator == "=":
-        prefix = str(value)[:PREFIX]
+        # the comparison itself is asked too: here SQLite would put the value into `substr`, and miss the index
         return Clause(
-            f"SELECT run FROM {_TABLES[term.entity]} WHERE key = ? AND substr(value, 1, {PREFIX}) = ? AND value = ?",
-            (term.key, prefix, str(value)),
+            f"SELECT run FROM {_TABLES[term.entity]} WHERE key = ? AND substr(value, 1, {PREFIX}) = ?",
+            (term.key, str(value)[:PREFIX]),
         )
     if term == Term("attribute", "run_id") and operator in ("=", "IN"):
         compares = compared("run_id", operator, value)
