@@ -191,3 +191,18 @@ def test_what_is_not_offered_answers_as_an_mlflow_server_without_it(server: Serv
     unknown = server.ask("POST", "/api/3.0/mlflow/traces/search", {})
     assert (unknown.status, unknown.json["error_code"]) == (404, "ENDPOINT_NOT_FOUND")
     assert server.ask("GET", "/api/3.0/mlflow/workspaces").status == 503
+
+
+def test_groups_and_sql_are_asked_on_the_native_api(server: Server) -> None:
+    for seed in range(2):
+        run_id = _run(server)
+        server.post("runs/log-parameter", run_id=run_id, key="model", value="tree")
+        server.post("runs/log-metric", run_id=run_id, key="m", value=float(seed), timestamp=1)
+    asked = {"experiment_ids": ["0"], "group_by": ["params.model"]}
+    groups = server.ask("POST", "/api/mainspring/v1/runs/groups", asked).json["groups"]
+    assert [(each["key"], each["runs"]) for each in groups] == [({"params.model": "tree"}, 2)]
+    assert groups[0]["metrics"]["m"][1] == 0.5
+    rows = server.ask("POST", "/api/mainspring/v1/sql", {"query": "SELECT count(*) AS n FROM runs"}).json
+    assert rows == {"columns": ["n"], "rows": [[2]], "complete": True}
+    refused = server.ask("POST", "/api/mainspring/v1/sql", {"query": "SELECT * FROM tokens"})
+    assert (refused.status, refused.json["code"]) == (422, "invalid")

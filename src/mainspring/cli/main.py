@@ -46,6 +46,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "schedule": ("schedule", "run loops and pipelines by the clock"),
     "serve": ("serve", "answer predictions over HTTP"),
     "server": ("server", "serve tracking and registry over HTTP, to MLflow's clients and our own"),
+    "sql": ("sql", "ask about runs and metrics in SQL, read-only"),
     "store": ("store", "back up the metadata database, and prove that it is whole"),
     "timeline": ("timeline", "tell what happened, in order"),
     "tokens": ("access", "make, list and revoke tokens"),

@@ -10,16 +10,17 @@ that. A write is acknowledged when Postgres says that the commit is on its disk.
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mainspring.domain.moments import Clock, SystemClock
 from mainspring.errors import Invalid, MainspringError, MissingExtra, Unavailable
 from mainspring.store._dialect import adapt, to_postgres
+from mainspring.store._examining import wrapped
 from mainspring.store._group_writer import GroupWriter, Job, Nothing
 from mainspring.store.migrations import MIGRATIONS, migrate
-from mainspring.store.protocol import EventOf, Row, Transaction, Value
+from mainspring.store.protocol import EventOf, Examined, Row, Transaction, Value
 
 if TYPE_CHECKING:
     import psycopg
@@ -101,6 +102,37 @@ class PostgresStore:
                     connection.execute("ROLLBACK")
 
         return self._look(together)
+
+    def examine(
+        self, sql: str, tables: Collection[str], *, seconds: float, limit: int, by_stranger: bool = False
+    ) -> Examined:
+        """Run a query that a person wrote, in a transaction that cannot write; it may read every table."""
+        if by_stranger:
+            raise Unavailable(
+                "Postgres keeps no query to some tables, so this server takes none",
+                where="sql",
+                next_step="ask on the machine that holds MAINSPRING_STORE: mainspring sql",
+            )
+        question = to_postgres(wrapped(sql))
+
+        def ask(connection: "psycopg.Connection[Row]") -> Examined:
+            connection.execute("BEGIN READ ONLY")
+            try:
+                connection.execute(f"SET LOCAL statement_timeout = {max(1, int(seconds * 1000))}")
+                cursor = connection.execute(question, (limit + 1,), prepare=False)
+                rows = cursor.fetchall()
+                return Examined(tuple(each.name for each in cursor.description or ()), rows[:limit], len(rows) <= limit)
+            except self._psycopg.errors.QueryCanceled as error:
+                raise Unavailable(f"The query was stopped after {seconds:g} seconds", where="sql") from error
+            except (self._psycopg.ProgrammingError, self._psycopg.DataError, self._psycopg.NotSupportedError) as error:
+                raise Invalid(f"The query cannot be run: {error}", where="sql") from error
+            except self._psycopg.errors.ReadOnlySqlTransaction as error:
+                raise Invalid("The query would write", where="sql", next_step="only read") from error
+            finally:
+                if not connection.closed:
+                    connection.execute("ROLLBACK")
+
+        return self._look(ask)
 
     def _look(self, use: "Callable[[psycopg.Connection[Row]], T]") -> T:
         with self._turn:

@@ -6,13 +6,13 @@ capitals); no other room reads them. A write runs alone: no other changes the da
 its commit, in any process. `change` takes the audit event, so a state change without one cannot be written.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Future
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from mainspring.store.events import Event
 
-__all__ = ["EventOf", "Row", "Store", "Transaction", "Value"]
+__all__ = ["EventOf", "Examined", "Row", "Store", "Transaction", "Value"]
 
 T = TypeVar("T")
 
@@ -22,6 +22,14 @@ Value = str | int | float | bytes | None
 Row = tuple[Any, ...]
 #: The event of a change, or what makes it of the change's result; None says that nothing was changed.
 EventOf: TypeAlias = Event | Callable[[T], Event | None]
+
+
+class Examined(NamedTuple):
+    """What a person's own query came to; `complete` says whether these are all of its rows."""
+
+    columns: tuple[str, ...]
+    rows: list[Row]
+    complete: bool
 
 
 class Transaction(Protocol):
@@ -44,6 +52,19 @@ class Store(Protocol):
         """Return what `look` finds; all its queries see the facts of one instant, and hold up no writer.
 
         It cannot write, and may be run again where a connection was lost.
+        """
+
+    def examine(
+        self, sql: str, tables: Collection[str], *, seconds: float, limit: int, by_stranger: bool = False
+    ) -> Examined:
+        """Run a query that a person wrote: it reads and does nothing else, for so long, for so many rows.
+
+        `by_stranger` is one who does not hold the database's own password: a backend that cannot keep the query to
+        `tables` refuses it.
+
+        Raises:
+            Invalid: the database cannot read the query, or it asks for what it may not.
+            Unavailable: it took too long, or this backend takes none from strangers.
         """
 
     def record(self, write: Callable[[Transaction], T]) -> T:

@@ -20,6 +20,7 @@ __all__ = [
     "active_experiment",
     "create_experiment",
     "experiment_number",
+    "experiments_named",
     "experiments_numbered",
     "experiments_of",
     "find_experiment",
@@ -163,10 +164,16 @@ def find_experiment_named(store: Store, name: str) -> Experiment:
     Raises:
         NotFound: there is none.
     """
-    rows = store.read(f"SELECT {_COLUMNS} FROM experiments WHERE name = ?", (name,))
-    if not rows:
+    found = experiments_named(store, name)
+    if not found:
         raise NotFound(f"Could not find experiment with name '{name}'", next_step="create it")
-    return experiments_of(store, rows)[0]
+    return found[0]
+
+
+def experiments_named(store: Store, name: str) -> list[Experiment]:
+    """Return the experiment of that name, if there is one."""
+    rows = store.read(f"SELECT {_COLUMNS} FROM experiments WHERE name = ?", (name,))
+    return experiments_of(store, rows) if rows else []
 
 
 def experiment_number(text: str) -> int:
