@@ -10,7 +10,7 @@ from mainspring.store.events import Event, EventRow, events, verify_chain
 def test_a_life_is_told_in_order(life) -> None:
     told = timeline(life.workspace.store, model="churn")
     stages = [each.stage for each in told]
-    first = ["check", "split", "candidates", "evaluate", "register", "gates", "gates"]
+    first = ["check", "split", "candidates", "evaluate", "rule", "register", "gates", "gates"]
     served = [*first, "approve", "promote", "serve", "traffic"]
     assert [each for each in stages if each != "data"][: len(served)] == served
     assert stages.count("data") == 2
@@ -19,7 +19,7 @@ def test_a_life_is_told_in_order(life) -> None:
 
 
 def test_sentences_say_who_and_why(life) -> None:
-    told = {each.stage: each for each in timeline(life.workspace.store, model="churn")[:10]}
+    told = {each.stage: each for each in timeline(life.workspace.store, model="churn")[:11]}
     assert told["approve"].actor == "eve"
     assert told["approve"].text == "approved as reviewer: fine"
     assert told["promote"].text == "became champion: the first version that passed its gates"

@@ -69,7 +69,9 @@ def tell(event: EventRow) -> tuple[str, str]:
 
 def _concerns(event: EventRow, model: str) -> bool:
     kind, _, rest = event.subject.partition("/")
-    return kind not in ("models", "incidents", "endpoints") or rest.partition("/")[0] == model
+    if kind in ("models", "incidents", "endpoints"):
+        return rest.partition("/")[0] == model
+    return kind not in _NOT_OF_A_LIFE
 
 
 def _metric(details: Mapping[str, Any]) -> str:
@@ -97,6 +99,8 @@ def _contenders(details: Mapping[str, Any]) -> str:
     return f"chose {details['chosen']}: {details['reason']} (losses: {board})"
 
 
+#: What the audit log tells of people and of others' runs is no part of a model's life.
+_NOT_OF_A_LIFE = ("artifacts", "experiments", "roles", "runs", "tokens", "users", "webhooks")
 #: The metrics that stand in a sentence; all are in the event.
 _HEADLINES = ("roc_auc", "brier", "accuracy", "rmse", "r2")
 
@@ -115,6 +119,9 @@ _SENTENCES: dict[str, tuple[str, _Sentence | None]] = {
     "model.approved": ("approve", lambda d: f"approved as {d['role']}" + (f": {d['comment']}" if d["comment"] else "")),
     "model.promoted": ("promote", lambda d: f"became champion: {d['reason']}"),
     "model.rolled_back": ("rollback", lambda d: f"rolled back to version {d['to']}: {d['reason']}"),
+    "model.overridden": ("approve", lambda d: f"overridden: {d['reason']}"),
+    "alias.refused": ("gates", lambda d: str(d["reason"])),
+    "alias.protected": ("rule", lambda d: f"{d['alias']} moves by rule of the {d['origin']}"),
     "alias.moved": ("alias", lambda d: f"{d['alias']} moved from {d['from']} to {d['to']}: {d['reason']}"),
     "endpoint.changed": ("serve", lambda d: "answers now: " + ", ".join(d["routes"])),
     "canary.started": ("canary", lambda d: f"takes {d['weight']:g} % of the traffic: {d['reason']}"),
