@@ -3,7 +3,6 @@
 
     python benchmarks/serving.py                                   # our server, its bare HTTP stack, and FastAPI
     python benchmarks/serving.py --peers bare mainspring fastapi mlserver litserve bentoml mlflow --models pipeline
-    flock /tmp/bench.lock python benchmarks/serving.py --seconds 5
 
 Each peer lives in an environment of its own, made below `--environments` when it is not there (needs `uv`); `wrk` makes
 the load. Our server writes its prediction log and counts its metrics, as it always does. The ratios compare servers of
