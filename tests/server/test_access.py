@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from mainspring.access.roles import KINDS, VERBS
 from mainspring.access.tokens import create_token
 from mainspring.access.users import create_user, set_roles, switch_user
+from mainspring.server.mlflow import MLFLOW_ROUTES
+from mainspring.server.native import NATIVE_ROUTES
 from mainspring.store.events import events, verify_chain
 from mainspring.workspace import Workspace
 
@@ -117,3 +120,16 @@ def test_a_page_of_another_site_is_refused(server: Server) -> None:
     own = {"Origin": server.url}
     assert server.ask("POST", "/api/2.0/mlflow/experiments/create", {"name": "x"}, headers=own).status == 200
     assert server.ask("GET", "/health", headers={"Host": "localhost:5000"}).status == 200
+
+
+def test_every_route_needs_what_a_role_can_grant() -> None:
+    public = set()
+    for route in (*MLFLOW_ROUTES, *NATIVE_ROUTES):
+        kind, _, verb = route.needs.partition(".")
+        if not route.needs:
+            public.add(route.path.rpartition("/")[2])
+            continue
+        assert kind in KINDS, route
+        assert verb in VERBS, route
+    # what anybody may ask: whether the server is well and what it can; and a part of an upload, whose id is a secret
+    assert public == {"health", "version", "server-info", "workspaces", "{part}"}
