@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "export": ("export", "print the manifests that run a pipeline on Kubernetes or Argo"),
     "gc": ("gc", "erase deleted runs for good, and free the bytes that nothing names"),
     "graph": ("graph", "show the graph of a run, or of a pipeline without running it"),
+    "import": ("arrive", "bring runs from MLflow, W&B and TensorBoard"),
     "incidents": ("incidents", "list, show and move incidents"),
     "init": ("project", "make a project that runs, with its tests and a notebook"),
     "key": ("key", "make an API key for the prediction server"),

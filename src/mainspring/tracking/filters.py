@@ -93,6 +93,8 @@ class Vocabulary:
     #: Attributes that can be compared with a list.
     lists: frozenset[str] = frozenset()
     dataset_keys: frozenset[str] = frozenset()
+    #: Whether tags and parameters can be compared with a list.
+    pairs_in_lists: bool = False
 
     def term(self, name: str) -> Term:
         """Return what a name such as ``metrics.loss`` or ``start_time`` stands for.
@@ -256,7 +258,7 @@ class _Parser:
         elif term.entity in ("attribute", "dataset"):
             known = (*_PLAIN, *_MEMBER)
         else:
-            known = (*_PLAIN, *_NULL)
+            known = (*_PLAIN, *_NULL, *(_MEMBER if self._vocabulary.pairs_in_lists else ()))
         if operator.removeprefix("NOT ") not in {each.removeprefix("NOT ") for each in known}:
             raise _wrong(f"Invalid comparator '{operator}' not one of '{list(known)}'")
 

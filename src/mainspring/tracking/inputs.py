@@ -119,7 +119,7 @@ def models_of(store: Store, run_ids: Sequence[str], role: Role) -> dict[str, lis
     for some in _pieces(run_ids):
         rows = store.read(
             "SELECT r.run_id, m.model_id, m.step FROM runs r JOIN run_models m ON m.run = r.number"
-            f" WHERE m.role = ? AND r.run_id IN ({','.join('?' * len(some))}) ORDER BY m.step, m.model_id",
+            f" WHERE m.role = ? AND r.run_id IN ({','.join('?' * len(some))}) ORDER BY m.model_id",
             (role, *some),
         )
         for run_id, model_id, step in rows:

@@ -24,6 +24,7 @@ MODEL_VOCABULARY = Vocabulary(
         "last_updated_time": "last_updated_timestamp", "last_updated_timestamp_ms": "last_updated_timestamp",
     },
     lists=frozenset({"name", "model_id", "model_type", "status", "source_run_id"}),
+    pairs_in_lists=True,
 )  # fmt: skip
 _COLUMN_OF = {
     "name": "l.name",

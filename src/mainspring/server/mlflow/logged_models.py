@@ -38,6 +38,7 @@ _STATUSES: dict[str, ModelStatus] = {
 }
 _ON_WIRE = {status: word for word, status in reversed(_STATUSES.items()) if word.startswith("LOGGED")}
 _MOST_EXPERIMENTS = 20
+_PAGE = 100
 
 
 class _Create(msgspec.Struct):

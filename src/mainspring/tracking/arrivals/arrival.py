@@ -1,0 +1,120 @@
+"""A run on its way in, and how it is kept: under its own id, a piece at a time, and once.
+
+Every piece may be written again without harm, and a tag is set when all of them are there. So an import that was cut
+off goes on where it stopped, and one that is repeated adds the runs that have come since.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from itertools import islice
+from typing import BinaryIO, TypeVar
+
+from mainspring.artifacts.protocol import ArtifactStore
+from mainspring.domain.ids import RunId
+from mainspring.store.protocol import Store, Transaction
+from mainspring.tracking.experiments import Stage, named_experiment
+from mainspring.tracking.files import LoggedFile, put_file, root_of
+from mainspring.tracking.limits import check_path
+from mainspring.tracking.metrics import Point
+from mainspring.tracking.runs import NAME_TAG, RunStatus, create_run, log_batch, move_run, update_run
+
+__all__ = ["ORIGIN_TAG", "Arrival", "keep_arrival"]
+
+T = TypeVar("T")
+#: Set when a run is here as a whole: where it came from.
+ORIGIN_TAG = "mainspring.imported_from"
+_POINTS = 5_000
+_PIECE_BYTES = 1 << 20
+
+
+def _nothing() -> Iterator[tuple[str, Callable[[], BinaryIO]]]:
+    return iter(())
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """One run as its source tells it. Points and files are read when they are kept, and never all at once."""
+
+    run_id: str
+    experiment: str
+    name: str
+    status: RunStatus
+    started_ms: int
+    ended_ms: int | None = None
+    stage: Stage = "active"
+    author: str = ""
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    points: Callable[[], Iterable[Point]] = tuple
+    #: Paths relative to the run's root, with what opens each.
+    files: Callable[[], Iterable[tuple[str, Callable[[], BinaryIO]]]] = _nothing
+
+
+def keep_arrival(store: Store, artifacts: ArtifactStore, run: Arrival, *, origin: str) -> bool:
+    """Keep a run, and return whether there was anything to do: one that is here as a whole is left alone.
+
+    Raises:
+        Conflict, Invalid: the run is here already and differs: it was logged to since, or has another parameter.
+    """
+    known = store.read(
+        "SELECT r.stage, t.value FROM runs r LEFT JOIN run_tags t ON t.run = r.number AND t.key = ? WHERE r.run_id = ?",
+        (ORIGIN_TAG, run.run_id),
+    )
+    if known and (known[0][1] is not None or known[0][0] == "deleted"):
+        return False
+    uri = store.record(lambda transaction: _begin(transaction, run))
+    for points in _pieces(run.points(), _POINTS):
+        store.record(partial(log_batch, run_id=run.run_id, points=points))
+    at = datetime.now(UTC)
+    for path, opened in run.files():
+        whole = f"{root_of(uri)}/{check_path(path)}"
+        store.record(partial(put_file, path=whole, file=_copied(artifacts, opened), at=at))
+
+    def finish(transaction: Transaction) -> None:
+        update_run(transaction, run.run_id, status=run.status, ended_ms=run.ended_ms, name=None)
+        log_batch(transaction, run.run_id, tags=[(ORIGIN_TAG, origin)])
+        if run.stage == "deleted":
+            move_run(transaction, run.run_id, "deleted", at=at)
+
+    store.record(finish)
+    return True
+
+
+def _begin(transaction: Transaction, run: Arrival) -> str:
+    """Make the run if it is not here, and return where its files belong."""
+    found = transaction.execute("SELECT artifact_uri FROM runs WHERE run_id = ?", (run.run_id,))
+    if not found:
+        at = datetime.now(UTC)
+        made = create_run(
+            transaction,
+            run_id=RunId(run.run_id),
+            experiment_id=named_experiment(transaction, run.experiment, at=at),
+            name=run.name,
+            started_ms=run.started_ms,
+            author=run.author,
+            tags={**run.tags, NAME_TAG: run.name},
+        )
+        found = [(made.artifact_uri,)]
+    log_batch(transaction, run.run_id, parameters=list(run.parameters.items()), tags=list(run.tags.items()))
+    return str(found[0][0])
+
+
+def _copied(artifacts: ArtifactStore, opened: Callable[[], BinaryIO]) -> LoggedFile:
+    incoming = artifacts.incoming()
+    size = 0
+    try:
+        with opened() as stream:
+            while piece := stream.read(_PIECE_BYTES):
+                incoming.write(piece)
+                size += len(piece)
+        return LoggedFile(incoming.keep(), size)
+    finally:
+        incoming.discard()
+
+
+def _pieces(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    rest = iter(items)
+    while piece := list(islice(rest, size)):
+        yield piece

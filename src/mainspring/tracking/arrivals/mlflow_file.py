@@ -1,0 +1,90 @@
+"""Runs in the SQLite database of an MLflow server, with their files where those lie on this machine."""
+
+import contextlib
+import math
+import os
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO, cast
+from urllib.parse import quote, unquote, urlsplit
+
+from mainspring.errors import Invalid, NotFound
+from mainspring.tracking.arrivals.arrival import Arrival
+from mainspring.tracking.experiments import Stage
+from mainspring.tracking.metrics import Point
+from mainspring.tracking.runs import RunStatus
+
+__all__ = ["arrivals_in_database"]
+
+
+def arrivals_in_database(path: Path, artifacts: Path | None = None) -> Iterator[Arrival]:
+    """Yield every run, oldest first. `artifacts` is the folder that the server keeps ``mlflow-artifacts:/`` in.
+
+    Raises:
+        NotFound: there is no such file.
+        Invalid: it is no database of MLflow.
+    """
+    if not path.is_file():
+        raise NotFound(f"There is no file `{path}`", next_step="name the file behind --backend-store-uri sqlite:///...")
+    with contextlib.closing(sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True)) as connection:
+        try:
+            runs = connection.execute(
+                "SELECT r.run_uuid, e.name, r.name, r.status, r.start_time, r.end_time, r.lifecycle_stage, r.user_id,"
+                " r.artifact_uri FROM runs r JOIN experiments e USING (experiment_id) ORDER BY r.start_time, r.run_uuid"
+            ).fetchall()
+        except sqlite3.Error as error:
+            raise Invalid(f"`{path}` is no database of MLflow: {error}", where=str(path)) from error
+        for run_id, experiment, name, status, started, ended, stage, author, uri in runs:
+            root = _folder_of(uri or "", path, artifacts)
+            yield Arrival(
+                run_id=run_id,
+                experiment=experiment,
+                name=name or run_id[:8],
+                status=cast(RunStatus, (status or "FINISHED").lower()),
+                started_ms=started or 0,
+                ended_ms=ended,
+                stage=cast(Stage, stage or "active"),
+                author=author or "",
+                parameters=_pairs(connection, "params", run_id),
+                tags=_pairs(connection, "tags", run_id),
+                points=_points(connection, run_id),
+                files=lambda root=root: _files(root),  # type: ignore[misc]  # bound now, read later
+            )
+
+
+def _pairs(connection: sqlite3.Connection, table: str, run_id: str) -> dict[str, str]:
+    return dict(connection.execute(f"SELECT key, value FROM {table} WHERE run_uuid = ?", (run_id,)).fetchall())
+
+
+def _points(connection: sqlite3.Connection, run_id: str) -> Callable[[], Iterable[Point]]:
+    def read() -> Iterator[Point]:
+        rows = connection.execute(
+            "SELECT key, value, timestamp, step, is_nan FROM metrics WHERE run_uuid = ? ORDER BY key, timestamp, step",
+            (run_id,),
+        )
+        for key, value, at_ms, step, is_nan in rows:
+            yield Point(key, math.nan if is_nan else value, at_ms, step or 0)
+
+    return read
+
+
+def _folder_of(uri: str, database: Path, artifacts: Path | None) -> Path | None:
+    """Return where a run's files lie on this machine; None where they do not."""
+    address = urlsplit(uri)
+    if address.scheme == "mlflow-artifacts":
+        return None if artifacts is None else artifacts / unquote(address.path).strip("/")
+    if address.scheme in ("", "file"):
+        return database.absolute().parent / unquote(address.path)  # an absolute path stands by itself
+    return None
+
+
+def _files(root: Path | None) -> Iterator[tuple[str, Callable[[], BinaryIO]]]:
+    """Yield what lies below a folder; links are passed over, for they may lead anywhere."""
+    if root is None or not root.is_dir():
+        return
+    for folder, _, names in os.walk(root):
+        for name in sorted(names):
+            path = Path(folder) / name
+            if path.is_file() and not path.is_symlink():
+                yield path.relative_to(root).as_posix(), lambda path=path: path.open("rb")  # type: ignore[misc]

@@ -1,0 +1,117 @@
+"""Runs of an MLflow server, over its REST API, with their histories and files.
+
+A login comes from where MLflow's own clients take it: MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and
+MLFLOW_TRACKING_PASSWORD.
+"""
+
+import base64
+import json
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, BinaryIO, cast
+from urllib.parse import urlencode
+
+from mainspring.errors import Denied, Invalid, Unavailable
+from mainspring.tracking.arrivals.arrival import Arrival
+from mainspring.tracking.metrics import Point
+
+__all__ = ["arrivals_from_server"]
+
+_SECONDS = 120
+_PAGE = 500
+_HISTORY_PAGE = 25_000
+# Any: documents of another program
+_Document = dict[str, Any]
+
+
+def arrivals_from_server(url: str) -> Iterator[Arrival]:
+    """Yield every run of the server at `url`, experiment by experiment.
+
+    Raises:
+        Invalid: the address is none, or no MLflow answers there.
+        Unavailable: nothing answers.
+        Denied: it asks for a login.
+    """
+    if not url.startswith(("http://", "https://")):
+        raise Invalid(f"`{url}` is no address of a server", next_step="write http://HOST:PORT, or name a file")
+    ask = _asking(url.rstrip("/"))
+    for experiment in _pages(ask, "experiments/search", {"max_results": 1000, "view_type": "ALL"}, "experiments"):
+        wanted = {"experiment_ids": [experiment["experiment_id"]], "max_results": _PAGE, "run_view_type": "ALL"}
+        for run in _pages(ask, "runs/search", {**wanted, "order_by": ["start_time ASC"]}, "runs"):
+            yield _arrival(ask, experiment["name"], run)
+
+
+def _arrival(ask: Callable[..., Any], experiment: str, run: _Document) -> Arrival:
+    info, data = run["info"], run.get("data", {})
+    run_id = info["run_id"]
+    return Arrival(
+        run_id=run_id,
+        experiment=experiment,
+        name=info.get("run_name") or run_id[:8],
+        status=info.get("status", "FINISHED").lower(),
+        started_ms=int(info.get("start_time", 0)),
+        ended_ms=int(info["end_time"]) if info.get("end_time") else None,
+        stage=info.get("lifecycle_stage", "active"),
+        author=info.get("user_id", ""),
+        parameters={each["key"]: each.get("value", "") for each in data.get("params", [])},
+        tags={each["key"]: each.get("value", "") for each in data.get("tags", [])},
+        points=lambda: _points(ask, run_id, [each["key"] for each in data.get("metrics", [])]),
+        files=lambda: _files(ask, run_id, ""),
+    )
+
+
+def _points(ask: Callable[..., Any], run_id: str, keys: Iterable[str]) -> Iterator[Point]:
+    for key in keys:
+        wanted = {"run_id": run_id, "metric_key": key, "max_results": _HISTORY_PAGE}
+        for each in _pages(ask, "metrics/get-history", wanted, "metrics", method="GET"):
+            yield Point(key, float(each["value"]), int(each["timestamp"]), int(each.get("step", 0)))
+
+
+def _files(ask: Callable[..., Any], run_id: str, folder: str) -> Iterator[tuple[str, Callable[[], BinaryIO]]]:
+    listed = ask("GET", "api/2.0/mlflow/artifacts/list", {"run_id": run_id, **({"path": folder} if folder else {})})
+    for each in json.load(listed).get("files", []):
+        path = each["path"]
+        if each.get("is_dir"):
+            yield from _files(ask, run_id, path)
+        else:
+            yield path, lambda path=path: ask("GET", "get-artifact", {"run_uuid": run_id, "path": path})  # type: ignore[misc]
+
+
+def _pages(
+    ask: Callable[..., Any], path: str, words: _Document, name: str, method: str = "POST"
+) -> Iterator[_Document]:
+    token = ""
+    while True:
+        page = json.load(ask(method, f"api/2.0/mlflow/{path}", {**words, **({"page_token": token} if token else {})}))
+        yield from page.get(name, [])
+        token = page.get("next_page_token", "")
+        if not token:
+            return
+
+
+def _asking(url: str) -> Callable[..., BinaryIO]:
+    headers = {"Content-Type": "application/json"}
+    name, password = (os.environ.get(f"MLFLOW_TRACKING_{each}", "") for each in ("USERNAME", "PASSWORD"))
+    if token := os.environ.get("MLFLOW_TRACKING_TOKEN"):
+        headers["Authorization"] = f"Bearer {token}"
+    elif name:
+        headers["Authorization"] = "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()
+
+    def ask(method: str, path: str, words: _Document) -> BinaryIO:
+        target = f"{url}/{path}" + (f"?{urlencode(words)}" if method == "GET" else "")
+        body = None if method == "GET" else json.dumps(words).encode()
+        request = urllib.request.Request(target, body, headers, method=method)  # noqa: S310  # http or https, as checked
+        try:
+            return cast(BinaryIO, urllib.request.urlopen(request, timeout=_SECONDS))  # noqa: S310
+        except urllib.error.HTTPError as error:
+            if error.code in (401, 403):
+                raise Denied(
+                    f"{url} asks for a login", next_step="set MLFLOW_TRACKING_TOKEN, or _USERNAME and _PASSWORD"
+                ) from error
+            raise Invalid(f"{target} answered {error.code} {error.reason}", where=url) from error
+        except OSError as error:
+            raise Unavailable(f"Nothing answers at {url}: {error}", where=url) from error
+
+    return ask
