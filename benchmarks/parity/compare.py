@@ -20,6 +20,8 @@ KINDS = [
     ("folder", re.compile(r"/tmp/tmp\w+")),
     ("digest", re.compile(r"(?<![0-9a-f])(?:[0-9a-f]{64}|[0-9a-f]{40})(?![0-9a-f])")),
 ]
+#: What a field that is left out may be written as.
+NOTHING = (None, "", [], {})
 #: A Python set in an error's words, whose order changes with every start.
 SET = re.compile(r"\{('[^{}:]*')\}?")
 #: Keys whose numbers are moments of this very run.
@@ -59,7 +61,7 @@ class Names:
 def cleaned(value, names, experiments, key=""):
     """Return `value` without what may differ between two servers."""
     if isinstance(value, dict):
-        return {names.text(k): cleaned(v, names, experiments, k) for k, v in value.items() if v not in (None, [], {})}
+        return {names.text(k): cleaned(v, names, experiments, k) for k, v in value.items() if v not in NOTHING}
     if isinstance(value, list):
         if value and all(isinstance(each, dict) and isinstance(each.get("key"), str) for each in value):
             value = sorted(value, key=lambda each: each["key"])  # params and tags come in no promised order

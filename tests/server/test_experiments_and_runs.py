@@ -48,6 +48,10 @@ def test_what_is_missing_or_wrong_is_named(server: Server) -> None:
     assert "Missing value for required parameter 'experiment_id'" in missing.json["message"]
     wrong = server.ask("POST", "/api/2.0/mlflow/runs/create", {"start_time": "soon"})
     assert (wrong.status, "'start_time'" in wrong.json["message"]) == (400, True)
+    half = server.ask("POST", "/api/2.0/mlflow/logged-models/search", raw=b'{"datasets": "\\ud800"}')
+    assert (half.status, half.json["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
+    beyond = server.get("metrics/get-history", run_id="x", metric_key="m", max_results=str(2**70))
+    assert (beyond.status, beyond.json["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
     huge = server.post("runs/create", start_time=2**63)
     assert (huge.status, "'start_time'" in huge.json["message"]) == (400, True)
     broken = server.ask("POST", "/api/2.0/mlflow/runs/create", raw=b'{"a":')

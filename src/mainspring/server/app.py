@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from mainspring.access.login import Login
-from mainspring.errors import MainspringError, Throttled, Unauthenticated
+from mainspring.errors import Invalid, MainspringError, Throttled, Unauthenticated
 from mainspring.serve.problems import problem_of
 from mainspring.server.admission import admit
 from mainspring.server.call import Call, Gone, Message, NoRoute, Receive, Reply, Route, Send, TooLarge, WrongMethod
@@ -64,6 +64,10 @@ class ControlApp:
             return
         except MainspringError as error:
             reply = _told(scope["path"], error)
+        except OverflowError:
+            # a whole number of the request, maybe out of a forged token, for which the database has no room
+            beyond = Invalid("A number in the request is beyond 64 bits", where="body", next_step="send a smaller one")
+            reply = _told(scope["path"], beyond)
         except Exception:
             # The edge of the process: whatever was not foreseen becomes a 500, and the server goes on.
             _log.exception("%s %s failed", scope["method"], scope["path"])

@@ -36,12 +36,12 @@ def decode_body(kind: type[T], body: bytes) -> T:
     Raises:
         Invalid: it does not fit; the message names the place.
     """
+    if _ODD.search(body):  # before anything else: an error could not even be told in such words
+        _check_characters(body)
     try:
         found: T = _decoder(_plain(kind)).decode(body or b"{}")
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         found = _lenient(kind, body)
-    if _ODD.search(body):
-        _check_characters(body)
     return _complete(kind, found)
 
 
@@ -60,7 +60,10 @@ def decode_query(kind: type[T], query: Mapping[str, Sequence[str]]) -> T:
 
 def _check_characters(body: bytes) -> None:
     """Refuse half a surrogate pair, which is no text, and NUL, which Postgres does not keep."""
-    words = json.dumps(json.loads(body), ensure_ascii=False)
+    try:
+        words = json.dumps(json.loads(body), ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return  # no JSON at all: told where it is decoded
     try:
         words.encode()
     except UnicodeEncodeError as error:
