@@ -1,12 +1,24 @@
 """`mainspring import`: runs from MLflow, W&B and TensorBoard."""
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
-from mainspring.errors import Invalid, MainspringError
-from mainspring.tracking.arrivals.arrival import Arrival, keep_arrival
+from mainspring.domain.version import STAGES
+from mainspring.errors import Conflict, Invalid, MainspringError
+from mainspring.registry.aliases import current_aliases, set_alias
+from mainspring.registry.models import create_model
+from mainspring.registry.versions import create_version, list_versions, set_stage
+from mainspring.tracking.arrivals.arrival import (
+    Arrival,
+    ArrivingModel,
+    ArrivingRegistered,
+    keep_arrival,
+    keep_model,
+    source_here,
+)
 from mainspring.workspace import Workspace
 
 __all__ = ["import_command"]
@@ -36,10 +48,11 @@ def mlflow_command(source: str, artifacts: Path | None) -> int:
       mainspring import mlflow mlflow.db --artifacts mlartifacts
     """
     if source.startswith(("http://", "https://")):
-        from mainspring.tracking.arrivals.mlflow_server import arrivals_from_server
+        from mainspring.tracking.arrivals import mlflow_server as far
 
-        return _keep(arrivals_from_server(source), source)
-    from mainspring.tracking.arrivals.mlflow_file import arrivals_in_database
+        found = _keep(far.arrivals_from_server(source), source)
+        return found or _keep_models(far.models_from_server(source), far.registered_on_server(source), source)
+    from mainspring.tracking.arrivals import mlflow_file as near
 
     if "://" in source and not source.startswith("sqlite:///"):
         raise Invalid(
@@ -47,7 +60,9 @@ def mlflow_command(source: str, artifacts: Path | None) -> int:
             next_step="start its mlflow server and name that: mainspring import mlflow http://HOST:PORT",
         )
     path = Path(source.removeprefix("sqlite:///"))
-    return _keep(arrivals_in_database(path, artifacts), f"mlflow {path.name}")
+    origin = f"mlflow {path.name}"
+    refused = _keep(near.arrivals_in_database(path, artifacts), origin)
+    return refused or _keep_models(near.models_in_database(path, artifacts), near.registered_in_database(path), origin)
 
 
 @import_command.command("wandb")
@@ -67,6 +82,45 @@ def tensorboard_command(folder: Path, experiment: str) -> int:
     from mainspring.tracking.arrivals.tensorboard import arrivals_in_events
 
     return _keep(arrivals_in_events(folder, experiment), f"tensorboard {folder.name}")
+
+
+def _keep_models(models: Iterator[ArrivingModel], registered: Iterator[ArrivingRegistered], origin: str) -> int:
+    """Keep logged models with their files, then registered ones; versions that are here already stay as they are."""
+    logged = versions = 0
+    with Workspace() as workspace:
+        store, now = workspace.store, workspace.clock.now()
+        for each in models:
+            logged += keep_model(store, workspace.artifacts, each)
+        for model in registered:
+            with contextlib.suppress(Conflict):  # it is here from an import before
+                create_model(
+                    store, model.name, description=model.description, tags=model.tags, actor=workspace.actor, at=now
+                )
+            known = {each.version for each in list_versions(store, model.name)}
+            for version in model.versions:
+                if version.number in known:
+                    continue
+                made = create_version(
+                    store,
+                    model.name,
+                    source=source_here(store, version),
+                    run_id=version.run_id or None,
+                    description=version.description,
+                    tags=version.tags,
+                    author=workspace.actor,
+                    at=now,
+                    number=version.number,
+                )
+                if version.stage in STAGES and version.stage != "None":
+                    set_stage(store, made, version.stage, actor=workspace.actor, at=now)
+                versions += 1
+            here = current_aliases(store, model.name)
+            for alias, number in model.aliases.items():
+                if alias not in here:  # one that was moved here since stays where it is
+                    reason = f"imported from {origin}"
+                    set_alias(store, model.name, alias, number, at=now, reason=reason, actor=workspace.actor)
+    click.echo(f"{logged} logged models and {versions} model versions imported")
+    return 0
 
 
 def _keep(arrivals: Iterator[Arrival], origin: str) -> int:

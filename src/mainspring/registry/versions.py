@@ -108,10 +108,12 @@ def create_version(
     tags: Mapping[str, str] | None = None,
     author: str,
     at: datetime,
+    number: int = 1,
 ) -> ModelVersion:
     """Take a model in from where it lies, as the next version of a model that exists; each call makes a version.
 
-    `bundle` is the digest of the source's folder, where its files are kept here.
+    `bundle` is the digest of the source's folder, where its files are kept here. The version is `number`, or the next
+    one that was never given.
 
     Raises:
         NotFound: there is no such model.
@@ -121,7 +123,7 @@ def create_version(
 
     def write(transaction: Transaction) -> int:
         known_model(transaction.execute, model)
-        version = _next_number(transaction, model, moment)
+        version = _next_number(transaction, model, moment, at_least=number)
         about = (source, location, run_link, logged_model, description)
         transaction.execute(
             _INSERT, (model, version, bundle, run_id, "registered", "{}", moment, author, *about, moment)
@@ -138,10 +140,13 @@ def create_version(
     return find_version(store, f"{model}/{version}")
 
 
-def _next_number(transaction: Transaction, model: str, moment: str) -> int:
+def _next_number(transaction: Transaction, model: str, moment: str, *, at_least: int = 1) -> int:
     """Take the next number of a model; a deleted version's number is not given again."""
-    sql = "UPDATE models SET last_version = last_version + 1, updated_at = ? WHERE name = ? RETURNING last_version"
-    number: int = transaction.execute(sql, (moment, model))[0][0]
+    sql = (
+        "UPDATE models SET last_version = CASE WHEN last_version + 1 < ? THEN ? ELSE last_version + 1 END,"
+        " updated_at = ? WHERE name = ? RETURNING last_version"
+    )
+    number: int = transaction.execute(sql, (at_least, at_least, moment, model))[0][0]
     return number
 
 

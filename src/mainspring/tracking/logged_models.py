@@ -31,6 +31,7 @@ __all__ = [
     "log_model_parameters",
     "log_model_points",
     "logged_models_numbered",
+    "put_logged_model",
     "set_model_tags",
     "unset_model_tag",
 ]
@@ -92,16 +93,22 @@ def create_logged_model(
         model_id, experiment_id, name or random_name(), "pending", "active", moment, moment, model_type, source_run,
         f"{location}/models/{model_id}/artifacts", dict(parameters or {}), dict(tags or {}),
     )  # fmt: skip
+    put_logged_model(transaction, model)
+    return model
+
+
+def put_logged_model(transaction: Transaction, model: LoggedModel) -> None:
+    """Write a logged model down as it is, with its parameters, tags and points."""
     transaction.execute(
         f"INSERT INTO logged_models ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
-            model_id, experiment_id, model.name, model.status, model.stage, moment, moment, model_type, source_run,
-            model.artifact_uri,
+            model.model_id, model.experiment_id, model.name, model.status, model.stage, model.created_ms,
+            model.updated_ms, model.model_type, model.source_run, model.artifact_uri,
         ),
     )  # fmt: skip
-    _put(transaction, "logged_model_parameters", model_id, model.parameters)
-    _put(transaction, "logged_model_tags", model_id, model.tags)
-    return model
+    _put(transaction, "logged_model_parameters", model.model_id, model.parameters)
+    _put(transaction, "logged_model_tags", model.model_id, model.tags)
+    log_model_points(transaction, [(model.model_id, each) for each in model.points])
 
 
 def finalize_logged_model(transaction: Transaction, model_id: str, status: ModelStatus, *, at: datetime) -> None:

@@ -4,23 +4,35 @@ Every piece may be written again without harm, and a tag is set when all of them
 off goes on where it stopped, and one that is repeated adds the runs that have come since.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from mainspring.artifacts.protocol import ArtifactStore
 from mainspring.domain.ids import RunId
 from mainspring.store.protocol import Store, Transaction
-from mainspring.tracking.experiments import Stage, named_experiment
+from mainspring.tracking.experiments import Stage, find_experiment, named_experiment
 from mainspring.tracking.files import LoggedFile, put_file, root_of
 from mainspring.tracking.limits import check_path
+from mainspring.tracking.logged_models import LoggedModel, put_logged_model
 from mainspring.tracking.metrics import Point
 from mainspring.tracking.runs import NAME_TAG, RunStatus, create_run, log_batch, move_run, update_run
 
-__all__ = ["ORIGIN_TAG", "Arrival", "keep_arrival"]
+__all__ = [
+    "ORIGIN_TAG",
+    "Arrival",
+    "ArrivingModel",
+    "ArrivingRegistered",
+    "ArrivingVersion",
+    "keep_arrival",
+    "keep_model",
+    "open_file",
+    "source_here",
+]
 
 T = TypeVar("T")
 #: Set when a run is here as a whole: where it came from.
@@ -52,6 +64,59 @@ class Arrival:
     files: Callable[[], Iterable[tuple[str, Callable[[], BinaryIO]]]] = _nothing
 
 
+@dataclass(frozen=True)
+class ArrivingModel:
+    """A logged model as its source tells it; its experiment comes by name, and its address is made here."""
+
+    model: LoggedModel
+    experiment: str
+    files: Callable[[], Iterable[tuple[str, Callable[[], BinaryIO]]]] = _nothing
+
+
+@dataclass(frozen=True)
+class ArrivingVersion:
+    """One version of a registered model as its source tells it."""
+
+    number: int
+    source: str
+    run_id: str = ""
+    description: str = ""
+    stage: str = "None"
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ArrivingRegistered:
+    """A registered model as its source tells it: its versions in order, and what its aliases point at."""
+
+    name: str
+    description: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    versions: Sequence[ArrivingVersion] = ()
+    aliases: Mapping[str, int] = field(default_factory=dict)
+
+
+def keep_model(store: Store, artifacts: ArtifactStore, arriving: ArrivingModel) -> bool:
+    """Keep a logged model with its files, and return whether there was anything to do."""
+    model, at = arriving.model, datetime.now(UTC)
+    if store.read("SELECT 1 FROM logged_models WHERE model_id = ?", (model.model_id,)):
+        return False
+    number = store.record(lambda transaction: named_experiment(transaction, arriving.experiment, at=at))
+    location = find_experiment(store, number).artifact_location.rstrip("/")
+    uri = f"{location}/models/{check_path(model.model_id)}/artifacts"
+    _keep_files(store, artifacts, arriving.files(), root_of(uri))
+    here = replace(model, experiment_id=number, artifact_uri=uri)
+    store.record(lambda transaction: put_logged_model(transaction, here))
+    return True
+
+
+def source_here(store: Store, version: ArrivingVersion) -> str:
+    """Return where a version's files lie now: below its run, where its address was one of the run's."""
+    _, cut, rest = version.source.partition(f"/{version.run_id}/artifacts")
+    found = store.read("SELECT artifact_uri FROM runs WHERE run_id = ?", (version.run_id,)) if cut else []
+    return f"{found[0][0]}{rest}" if found else version.source
+
+
 def keep_arrival(store: Store, artifacts: ArtifactStore, run: Arrival, *, origin: str) -> bool:
     """Keep a run, and return whether there was anything to do: one that is here as a whole is left alone.
 
@@ -68,9 +133,7 @@ def keep_arrival(store: Store, artifacts: ArtifactStore, run: Arrival, *, origin
     for points in _pieces(run.points(), _POINTS):
         store.record(partial(log_batch, run_id=run.run_id, points=points))
     at = datetime.now(UTC)
-    for path, opened in run.files():
-        whole = f"{root_of(uri)}/{check_path(path)}"
-        store.record(partial(put_file, path=whole, file=_copied(artifacts, opened), at=at))
+    _keep_files(store, artifacts, run.files(), root_of(uri))
 
     def finish(transaction: Transaction) -> None:
         update_run(transaction, run.run_id, status=run.status, ended_ms=run.ended_ms, name=None)
@@ -99,6 +162,19 @@ def _begin(transaction: Transaction, run: Arrival) -> str:
         found = [(made.artifact_uri,)]
     log_batch(transaction, run.run_id, parameters=list(run.parameters.items()), tags=list(run.tags.items()))
     return str(found[0][0])
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Open a file of this machine for reading."""
+    return path.open("rb")
+
+
+def _keep_files(
+    store: Store, artifacts: ArtifactStore, files: Iterable[tuple[str, Callable[[], BinaryIO]]], root: str
+) -> None:
+    for path, opened in files:
+        file = _copied(artifacts, opened)
+        store.record(partial(put_file, path=f"{root}/{check_path(path)}", file=file, at=datetime.now(UTC)))
 
 
 def _copied(artifacts: ArtifactStore, opened: Callable[[], BinaryIO]) -> LoggedFile:

@@ -5,17 +5,25 @@ import math
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, cast
 from urllib.parse import quote, unquote, urlsplit
 
 from mainspring.errors import Invalid, NotFound
-from mainspring.tracking.arrivals.arrival import Arrival
+from mainspring.tracking.arrivals.arrival import (
+    Arrival,
+    ArrivingModel,
+    ArrivingRegistered,
+    ArrivingVersion,
+    open_file,
+)
 from mainspring.tracking.experiments import Stage
+from mainspring.tracking.logged_models import LoggedModel, ModelPoint, ModelStatus
 from mainspring.tracking.metrics import Point
 from mainspring.tracking.runs import RunStatus
 
-__all__ = ["arrivals_in_database"]
+__all__ = ["arrivals_in_database", "models_in_database", "registered_in_database"]
 
 
 def arrivals_in_database(path: Path, artifacts: Path | None = None) -> Iterator[Arrival]:
@@ -27,7 +35,7 @@ def arrivals_in_database(path: Path, artifacts: Path | None = None) -> Iterator[
     """
     if not path.is_file():
         raise NotFound(f"There is no file `{path}`", next_step="name the file behind --backend-store-uri sqlite:///...")
-    with contextlib.closing(sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True)) as connection:
+    with _opened(path) as connection:
         try:
             runs = connection.execute(
                 "SELECT r.run_uuid, e.name, r.name, r.status, r.start_time, r.end_time, r.lifecycle_stage, r.user_id,"
@@ -49,8 +57,67 @@ def arrivals_in_database(path: Path, artifacts: Path | None = None) -> Iterator[
                 parameters=_pairs(connection, "params", run_id),
                 tags=_pairs(connection, "tags", run_id),
                 points=_points(connection, run_id),
-                files=lambda root=root: _files(root),  # type: ignore[misc]  # bound now, read later
+                files=partial(_files, root),
             )
+
+
+def models_in_database(path: Path, artifacts: Path | None = None) -> Iterator[ArrivingModel]:
+    """Yield every logged model; a database before MLflow 3 has none."""
+    statuses: dict[int, ModelStatus] = {1: "pending", 2: "ready", 3: "failed"}
+    with _opened(path) as connection:
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'logged_models'").fetchall():
+            return
+        rows = connection.execute(
+            "SELECT m.model_id, e.name, m.name, m.status, m.lifecycle_stage, m.creation_timestamp_ms,"
+            " m.last_updated_timestamp_ms, m.model_type, m.source_run_id, m.artifact_location FROM logged_models m"
+            " JOIN experiments e USING (experiment_id) ORDER BY m.creation_timestamp_ms"
+        ).fetchall()
+        for model_id, experiment, name, status, stage, created, updated, kind, run_id, uri in rows:
+            parameters, tags = (
+                dict(connection.execute(f"SELECT {part}_key, {part}_value FROM logged_model_{part}s WHERE model_id = ?",
+                                        (model_id,)).fetchall())
+                for part in ("param", "tag")
+            )  # fmt: skip
+            points = connection.execute(
+                "SELECT metric_name, metric_value, metric_timestamp_ms, metric_step, run_id, dataset_name,"
+                " dataset_digest FROM logged_model_metrics WHERE model_id = ?",
+                (model_id,),
+            ).fetchall()
+            model = LoggedModel(
+                model_id, 0, name, statuses.get(status, "unspecified"), stage or "active", created, updated,
+                kind or "", run_id or "", "", parameters, tags,
+                tuple(ModelPoint(Point(*each[:4]), *each[4:]) for each in points),
+            )  # fmt: skip
+            yield ArrivingModel(model, experiment, partial(_files, _folder_of(uri, path, artifacts)))
+
+
+def registered_in_database(path: Path) -> Iterator[ArrivingRegistered]:
+    """Yield every registered model with its versions and aliases."""
+    with _opened(path) as connection:
+        for name, description in connection.execute("SELECT name, description FROM registered_models").fetchall():
+            rows = connection.execute(
+                "SELECT version, source, run_id, description, current_stage FROM model_versions WHERE name = ?"
+                " AND current_stage != 'Deleted_Internal' ORDER BY version",
+                (name,),
+            ).fetchall()
+            tags: dict[int, dict[str, str]] = {row[0]: {} for row in rows}
+            for version, key, value in connection.execute(
+                "SELECT version, key, value FROM model_version_tags WHERE name = ?", (name,)
+            ):
+                tags.setdefault(version, {})[key] = value or ""
+            aliases = connection.execute("SELECT alias, version FROM registered_model_aliases WHERE name = ?", (name,))
+            of_model = connection.execute("SELECT key, value FROM registered_model_tags WHERE name = ?", (name,))
+            versions = [
+                ArrivingVersion(number, source or "", run_id or "", about or "", stage or "None", tags[number])
+                for number, source, run_id, about, stage in rows
+            ]
+            yield ArrivingRegistered(
+                name, description or "", dict(of_model.fetchall()), versions, dict(aliases.fetchall())
+            )
+
+
+def _opened(path: Path) -> "contextlib.closing[sqlite3.Connection]":
+    return contextlib.closing(sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True))
 
 
 def _pairs(connection: sqlite3.Connection, table: str, run_id: str) -> dict[str, str]:
@@ -87,4 +154,4 @@ def _files(root: Path | None) -> Iterator[tuple[str, Callable[[], BinaryIO]]]:
         for name in sorted(names):
             path = Path(folder) / name
             if path.is_file() and not path.is_symlink():
-                yield path.relative_to(root).as_posix(), lambda path=path: path.open("rb")  # type: ignore[misc]
+                yield path.relative_to(root).as_posix(), partial(open_file, path)

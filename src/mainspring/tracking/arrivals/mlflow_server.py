@@ -10,14 +10,16 @@ import os
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, BinaryIO, cast
+from functools import partial
+from typing import Any, BinaryIO, NamedTuple, cast
 from urllib.parse import urlencode
 
 from mainspring.errors import Denied, Invalid, Unavailable
-from mainspring.tracking.arrivals.arrival import Arrival
+from mainspring.tracking.arrivals.arrival import Arrival, ArrivingModel, ArrivingRegistered, ArrivingVersion
+from mainspring.tracking.logged_models import LoggedModel, ModelPoint, ModelStatus
 from mainspring.tracking.metrics import Point
 
-__all__ = ["arrivals_from_server"]
+__all__ = ["arrivals_from_server", "models_from_server", "registered_on_server"]
 
 _SECONDS = 120
 _PAGE = 500
@@ -43,6 +45,80 @@ def arrivals_from_server(url: str) -> Iterator[Arrival]:
             yield _arrival(ask, experiment["name"], run)
 
 
+def models_from_server(url: str) -> Iterator[ArrivingModel]:
+    """Yield every logged model of the server at `url`; a server before MLflow 3 has none."""
+    ask = _asking(url.rstrip("/"))
+    for experiment in _pages(ask, "experiments/search", {"max_results": 1000, "view_type": "ALL"}, "experiments"):
+        wanted = {"experiment_ids": [experiment["experiment_id"]], "max_results": 50}
+        try:
+            found = list(_pages(ask, "logged-models/search", wanted, "models"))
+        except Invalid:
+            return
+        for each in found:
+            model = _model(each)
+            files = partial(_files, ask, model.model_id, "", _MODEL_FILES)
+            yield ArrivingModel(model, experiment["name"], files)
+
+
+def registered_on_server(url: str) -> Iterator[ArrivingRegistered]:
+    """Yield every registered model of the server at `url` with its versions and aliases."""
+    ask = _asking(url.rstrip("/"))
+    for each in _pages(ask, "registered-models/search", {"max_results": 100}, "registered_models", method="GET"):
+        name = each["name"].replace("'", "''")
+        wanted = {"filter": f"name='{name}'", "max_results": 1000}
+        versions = [
+            ArrivingVersion(
+                int(version["version"]),
+                version.get("source", ""),
+                version.get("run_id", ""),
+                version.get("description", ""),
+                version.get("current_stage", "None"),
+                _pairs(version.get("tags", [])),
+            )
+            for version in _pages(ask, "model-versions/search", wanted, "model_versions", method="GET")
+        ]
+        yield ArrivingRegistered(
+            each["name"],
+            each.get("description", ""),
+            _pairs(each.get("tags", [])),
+            sorted(versions, key=lambda version: version.number),
+            {alias["alias"]: int(alias["version"]) for alias in each.get("aliases", [])},
+        )
+
+
+def _model(document: _Document) -> LoggedModel:
+    info, data = document["info"], document.get("data", {})
+    status = info.get("status", "").removeprefix("LOGGED_MODEL_").removeprefix("UPLOAD_").lower()
+    points = tuple(
+        ModelPoint(
+            Point(each["key"], float(each["value"]), int(each["timestamp"]), int(each.get("step", 0))),
+            each.get("run_id", ""),
+            each.get("dataset_name"),
+            each.get("dataset_digest"),
+        )
+        for each in data.get("metrics", [])
+    )
+    return LoggedModel(
+        info["model_id"],
+        0,
+        info.get("name", ""),
+        cast(ModelStatus, status if status in ("pending", "ready", "failed") else "unspecified"),
+        "active",
+        int(info.get("creation_timestamp_ms", 0)),
+        int(info.get("last_updated_timestamp_ms", 0)),
+        info.get("model_type", ""),
+        info.get("source_run_id", ""),
+        "",
+        _pairs(data.get("params", [])),
+        _pairs(info.get("tags", [])),
+        points,
+    )
+
+
+def _pairs(listed: Iterable[_Document]) -> dict[str, str]:
+    return {each["key"]: each.get("value", "") for each in listed}
+
+
 def _arrival(ask: Callable[..., Any], experiment: str, run: _Document) -> Arrival:
     info, data = run["info"], run.get("data", {})
     run_id = info["run_id"]
@@ -58,7 +134,7 @@ def _arrival(ask: Callable[..., Any], experiment: str, run: _Document) -> Arriva
         parameters={each["key"]: each.get("value", "") for each in data.get("params", [])},
         tags={each["key"]: each.get("value", "") for each in data.get("tags", [])},
         points=lambda: _points(ask, run_id, [each["key"] for each in data.get("metrics", [])]),
-        files=lambda: _files(ask, run_id, ""),
+        files=partial(_files, ask, run_id, "", _RUN_FILES),
     )
 
 
@@ -69,14 +145,34 @@ def _points(ask: Callable[..., Any], run_id: str, keys: Iterable[str]) -> Iterat
             yield Point(key, float(each["value"]), int(each["timestamp"]), int(each.get("step", 0)))
 
 
-def _files(ask: Callable[..., Any], run_id: str, folder: str) -> Iterator[tuple[str, Callable[[], BinaryIO]]]:
-    listed = ask("GET", "api/2.0/mlflow/artifacts/list", {"run_id": run_id, **({"path": folder} if folder else {})})
+class _Places(NamedTuple):
+    """Where a server lists the files of a thing and sends them, and by which word it is told the path."""
+
+    folder: str
+    folder_word: str
+    file: str
+    file_word: str
+
+
+_RUN_FILES = _Places("api/2.0/mlflow/artifacts/list?run_id={}", "path", "get-artifact?run_uuid={}", "path")
+_MODEL_FILES = _Places(
+    "api/2.0/mlflow/logged-models/{}/artifacts/directories?",
+    "artifact_directory_path",
+    "ajax-api/2.0/mlflow/logged-models/{}/artifacts/files?",
+    "artifact_file_path",
+)
+
+
+def _files(
+    ask: Callable[..., Any], owner: str, folder: str, places: _Places
+) -> Iterator[tuple[str, Callable[[], BinaryIO]]]:
+    listed = ask("GET", places.folder.format(owner), {places.folder_word: folder} if folder else {})
     for each in json.load(listed).get("files", []):
         path = each["path"]
         if each.get("is_dir"):
-            yield from _files(ask, run_id, path)
+            yield from _files(ask, owner, path, places)
         else:
-            yield path, lambda path=path: ask("GET", "get-artifact", {"run_uuid": run_id, "path": path})  # type: ignore[misc]
+            yield path, partial(ask, "GET", places.file.format(owner), {places.file_word: path})
 
 
 def _pages(
@@ -100,7 +196,8 @@ def _asking(url: str) -> Callable[..., BinaryIO]:
         headers["Authorization"] = "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()
 
     def ask(method: str, path: str, words: _Document) -> BinaryIO:
-        target = f"{url}/{path}" + (f"?{urlencode(words)}" if method == "GET" else "")
+        more = urlencode(words) if method == "GET" else ""
+        target = f"{url}/{path}{'&' if '?' in path else '?'}{more}" if more else f"{url}/{path}"
         body = None if method == "GET" else json.dumps(words).encode()
         request = urllib.request.Request(target, body, headers, method=method)  # noqa: S310  # http or https, as checked
         try:

@@ -9,12 +9,13 @@ import json
 import struct
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 from mainspring.errors import Corrupt, NotFound
 from mainspring.tracking.arrivals._protobuf import fields_of
-from mainspring.tracking.arrivals.arrival import Arrival
+from mainspring.tracking.arrivals.arrival import Arrival, open_file
 from mainspring.tracking.metrics import Point
 
 __all__ = ["arrivals_in_wandb"]
@@ -186,4 +187,4 @@ def _files(folder: Path) -> Iterator[tuple[str, Callable[[], BinaryIO]]]:
     if folder.is_dir():
         for path in sorted(folder.rglob("*")):
             if path.is_file() and not path.is_symlink():
-                yield path.relative_to(folder).as_posix(), lambda path=path: path.open("rb")  # type: ignore[misc]
+                yield path.relative_to(folder).as_posix(), partial(open_file, path)
