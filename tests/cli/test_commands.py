@@ -261,7 +261,7 @@ def test_listings_of_an_empty_workspace_are_empty(tmp_path: Path, run: Run, monk
 
 
 def test_an_unforeseen_error_leaves_as_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mainspring.cli.runs.list_runs", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("mainspring.cli.runs.search_runs", lambda *_, **__: 1 / 0)
     done = run("runs")
     assert done.code == 3
     assert done.err.startswith("Internal error: ZeroDivisionError")

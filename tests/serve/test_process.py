@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
+from mainspring.domain.ids import new_id
 from mainspring.errors import Invalid, MainspringError, Unavailable
 from mainspring.predictions.journal import journals
 from mainspring.serve.client import PredictionClient
@@ -79,7 +80,7 @@ def test_a_full_disk_withholds_the_answer_and_the_server_goes_on(site: Any, flig
             with pytest.raises(Unavailable, match="journal cannot be written"):
                 client.predict("late-flights", [flight] * 10)
         with pytest.raises(Unavailable, match="journal cannot be written"):
-            client.feedback("late-flights", [(f"{number:032x}", "late") for number in range(20)])
+            client.feedback("late-flights", [(new_id(), "late") for _ in range(20)])
         assert 'prediction_log_dropped_total{model="late-flights"} 4' in client.metrics()
         resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (hard, hard))
         after = client.predict("late-flights", [flight])

@@ -31,13 +31,15 @@ def value(text: str, series: str) -> float:
 ANSWERED = 'model_requests_total{model="late-flights",version="1",route="champion",status="200"}'
 
 
-def test_all_workers_answer_and_count_as_one(site: Any, flight: dict[str, object]) -> None:
+def test_all_workers_answer_and_count_as_one(site: Any, flight: dict[str, object], eventually: Eventually) -> None:
     site.route((1, "champion", 100.0))
     with site.start("--workers", "2") as server:
         assert len(workers_of(server)) == 2
         for _ in range(40):  # a connection each, so that the kernel spreads them
             with PredictionClient(server.url) as client:
                 client.predict("late-flights", [flight])
+        with PredictionClient(server.url) as client:  # an answer goes out before it is counted
+            eventually(lambda: value(client.metrics(), ANSWERED) == 40)
         for _ in range(8):
             with PredictionClient(server.url) as client:
                 assert value(client.metrics(), ANSWERED) == 40

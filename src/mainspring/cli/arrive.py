@@ -29,6 +29,11 @@ def import_command() -> None:
     """Bring runs from another tracker, with their parameters, tags, whole histories and files.
 
     Each run is kept once: an import that was cut off goes on where it stopped, and a second one brings what is new.
+
+    \b
+    Example:
+      mainspring import mlflow http://127.0.0.1:5000
+      mainspring import wandb wandb/
     """
 
 
