@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mainspring.pipeline.reads import ReadTrace, tracing
+from mainspring.pipeline.tracing import ReadTrace, tracing
 
 
 @pytest.fixture(autouse=True)

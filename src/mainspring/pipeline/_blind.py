@@ -9,7 +9,7 @@ from types import ModuleType
 
 from mainspring.pipeline._code import Chain
 
-__all__ = ["blind_spot", "reads_in_native_code"]
+__all__ = ["blind_spot", "reads_in_native_code", "self_descriptions"]
 
 _CLOCK = "the clock"
 _RANDOM = "random numbers without a seed"
@@ -20,6 +20,7 @@ _CHILD = "another program"
 _MACHINE = "the machine"
 _TYPED = "what is typed"
 _SEED = "the hash seed or an address in memory"
+_ITSELF = "what code says about itself"
 
 #: Full names, as module and attributes; a name that ends in a dot covers the whole module.
 _NAMES = {
@@ -58,7 +59,25 @@ _NAMES = {
     "importlib.import_module": _COMPUTED,
     "importlib.util.": _COMPUTED,
     "runpy.": _COMPUTED,
+    "sys.modules": _COMPUTED,
+    "annotationlib.": _ITSELF,
+    "inspect.currentframe": _ITSELF,
+    "inspect.get_annotations": _ITSELF,
+    "inspect.getcomments": _ITSELF,
+    "inspect.getdoc": _ITSELF,
+    "inspect.getmembers": _ITSELF,
+    "inspect.getsource": _ITSELF,
+    "inspect.getsourcelines": _ITSELF,
+    "inspect.signature": _ITSELF,
+    "inspect.stack": _ITSELF,
+    "sys._getframe": _ITSELF,
+    "traceback.": _ITSELF,
+    "typing.get_type_hints": _ITSELF,
 }
+# Notes that Python keeps on code for people. The key leaves them out, so that an edited comment is no edit.
+_NOTES_ON_CODE = frozenset(
+    {"__annotations__", "__code__", "__doc__", "__firstlineno__", "co_firstlineno", "co_lines", "f_lineno", "tb_lineno"}
+)
 _BUILTINS = {
     "eval": _COMPUTED,
     "exec": _COMPUTED,
@@ -102,6 +121,11 @@ def blind_spot(chain: Chain, start: object) -> str | None:
     if isinstance(owner, str) and isinstance(name, str) and not isinstance(start, type):
         return _by_name(f"{_public(owner)}.{name}", chain.called_bare)
     return None
+
+
+def self_descriptions(attributes: Iterable[str]) -> list[str]:
+    """Return what lies behind those of the attribute names that ask code for the notes on it, such as ``f.__doc__``."""
+    return [_said(_ITSELF, name) for name in sorted(_NOTES_ON_CODE.intersection(attributes))]
 
 
 def reads_in_native_code(import_names: Iterable[str]) -> list[str]:

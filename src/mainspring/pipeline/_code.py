@@ -50,13 +50,17 @@ class Import(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class CodeForm:
-    """The normal form's digest, what the code reaches for by name, and the last line it stands on."""
+    """The normal form's digest, what the code reaches for by name, and the last line it stands on.
+
+    `attributes` are the names it takes from anything, be it a global name, a parameter or the result of a call.
+    """
 
     digest: bytes
     chains: tuple[Chain, ...]
     imports: tuple[Import, ...]
     texts: tuple[str, ...]
     inner: frozenset[bytes]
+    attributes: frozenset[str]
     last_line: int = 0
 
 
@@ -85,6 +89,7 @@ def _form(code: CodeType) -> CodeForm:
     imports: dict[Import, None] = {}
     texts: dict[str, None] = {}
     inner: set[bytes] = set()
+    attributes = {str(step.argval) for step in steps if step.opname in _ATTRIBUTE_LOADS}
     for number, step in enumerate(steps):
         if step.opcode in _JUMPS:
             _put(hasher, step.opname, "to", position[step.argval])
@@ -109,9 +114,9 @@ def _form(code: CodeType) -> CodeForm:
             imports |= dict.fromkeys(form.imports)
             texts |= dict.fromkeys(form.texts)
             inner |= {form.digest} | form.inner
-    return CodeForm(
-        hasher.digest(), tuple(sorted(chains)), tuple(sorted(imports)), tuple(texts), frozenset(inner), _last_line(code)
-    )
+            attributes |= form.attributes
+    found = (tuple(sorted(chains)), tuple(sorted(imports)), tuple(texts))
+    return CodeForm(hasher.digest(), *found, frozenset(inner), frozenset(attributes), _last_line(code))
 
 
 def _last_line(code: CodeType) -> int:

@@ -8,7 +8,6 @@ part of the cache key, so a change of any node, or of what a name is bound to, c
 import dataclasses
 import enum
 import functools
-import inspect
 import sys
 import types
 from collections import Counter, deque
@@ -20,10 +19,20 @@ from blake3 import blake3
 
 from mainspring.domain.ids import Digest
 from mainspring.pipeline import _modules
-from mainspring.pipeline._blind import blind_spot
+from mainspring.pipeline._blind import blind_spot, self_descriptions
 from mainspring.pipeline._code import Chain, CodeForm, Import, form_of
 from mainspring.pipeline._origin import Origin, import_name, module_file, origin_of
 from mainspring.pipeline._preview import Span, preview_of
+from mainspring.pipeline._things import (
+    annotation_text,
+    annotation_texts,
+    has_content,
+    is_code,
+    is_filled,
+    is_generated,
+    is_of_hidden_instance,
+    place_of_class,
+)
 from mainspring.pipeline._watched import NATIVE_READERS, original_of
 from mainspring.pipeline.content import Unhashable, content_digest
 
@@ -36,7 +45,7 @@ _CLASS_NOTES = frozenset(
      "__orig_bases__", "_abc_impl", "__abstractmethods__", "__dataclass_fields__", "__dataclass_params__",
      "__match_args__", "__slotnames__"}
 )  # fmt: skip
-_MODULE_NAMES = frozenset({"__doc__", "__loader__", "__spec__", "__builtins__", "__cached__", "__package__"})
+_MODULE_NAMES = frozenset({"__loader__", "__spec__", "__builtins__", "__cached__", "__package__"})
 
 
 class Reached(NamedTuple):
@@ -124,7 +133,7 @@ class Walk:
             return self._add_function(thing) if self._is_ours(thing) else self._add_foreign(thing)
         if isinstance(thing, type):
             return self._add_class(thing) if self._is_ours(thing) else self._name(thing)
-        if _is_of_hidden_instance(thing):
+        if is_of_hidden_instance(thing):
             return self._name(thing)
         if isinstance(thing, types.MethodType):
             return f"method({self._number_of(thing.__func__)},{self._value_text(thing.__self__)})"
@@ -205,7 +214,7 @@ class Walk:
     def _read_function(self, function: types.FunctionType, node: _Node) -> None:
         form = form_of(function.__code__)
         node.span = Span(function.__code__.co_filename, function.__code__.co_firstlineno, form.last_line)
-        node.own.update(form.digest)
+        node.own.update(form.digest + f"named {function.__qualname__};".encode())
         node.own.update(self._value_text((function.__defaults__, function.__kwdefaults__)).encode())
         set_by_hand = {name: value for name, value in vars(function).items() if not callable(value)}
         if set_by_hand:
@@ -226,7 +235,7 @@ class Walk:
     def _add_foreign(self, function: types.FunctionType) -> int | str:
         """An installed function: its name and version stand for its code, but what it captured may be the project's."""
         name = self._name(function)
-        held = [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
+        held = [cell.cell_contents for cell in function.__closure__ or () if is_filled(cell)]
         held += [*(function.__defaults__ or ()), getattr(function, "__wrapped__", None)]
         if not any(self._leads_home(each) for each in held):
             return name
@@ -256,7 +265,7 @@ class Walk:
 
     def _add_class(self, kind: type) -> int:
         name = f"{import_name(kind.__module__)}.{kind.__qualname__}"
-        number, node = self._add(id(kind), kind, "code", name, _place_of_class(kind))
+        number, node = self._add(id(kind), kind, "code", name, place_of_class(kind))
         if node is not None:
             self._waiting.append(lambda: self._read_class(kind, node))
         return number
@@ -269,14 +278,15 @@ class Walk:
         if dataclasses.is_dataclass(kind):
             for field in dataclasses.fields(kind):
                 options = (field.name, field.init, field.repr, field.compare, field.hash, field.kw_only)
-                node.own.update(repr(options).encode())
+                kept = (annotation_text(field.type), self._value_text(dict(field.metadata)))
+                node.own.update(repr((*options, *kept)).encode())
                 for value in (field.default, field.default_factory):
                     if value is not dataclasses.MISSING:
                         node.own.update(self._value_text(value).encode())
             node.own.update(repr(getattr(kind, "__dataclass_params__", None)).encode())
         elif "__annotations__" in vars(kind) and (issubclass(kind, tuple) or len(kind.__mro__) > 2):
             # Frameworks that build a class from its annotations see their text; positions and comments are not in it.
-            node.own.update(repr([*_annotation_texts(kind)]).encode())
+            node.own.update(repr(annotation_texts(kind)).encode())
         if issubclass(kind, enum.Enum):
             for member in kind:
                 node.own.update(f"{member.name}={self._value_text(member.value)}".encode())
@@ -286,7 +296,7 @@ class Walk:
     def _read_attribute(self, kind: type, attribute: str, node: _Node) -> None:
         value = vars(kind)[attribute]
         slotted = isinstance(value, types.MemberDescriptorType | types.GetSetDescriptorType)
-        if attribute in _CLASS_NOTES or slotted or _is_generated(kind, attribute, value):
+        if attribute in _CLASS_NOTES or slotted or is_generated(kind, attribute, value):
             return
         self._bind(f".{attribute}", value, (id(kind), attribute), f"{node.name}.{attribute}", value, node)
 
@@ -297,6 +307,8 @@ class Walk:
             self._read_chain(chain, scope, node)
         for each in form.imports:
             self._read_import(each, str(scope.get("__package__") or ""), node)
+        for what in self_descriptions(form.attributes):
+            self._note_blind(what, node)
 
     def _read_chain(self, chain: Chain, scope: dict[str, Any], node: _Node) -> None:
         """Follow a name of the code to what it stands for now."""
@@ -329,7 +341,7 @@ class Walk:
                 break
             home, taken, value = import_name(value.__name__), attribute, original_of(vars(value)[attribute])
         edge = ".".join(chain.names)
-        if installed and not _is_code(value) and not self._is_ours(type(value)) and not _has_content(value):
+        if installed and not is_code(value) and not self._is_ours(type(value)) and not has_content(value):
             # An object that its package made, such as a ufunc: the package's version stands for it.
             node.own.update(f"{edge}={home}.{taken};".encode())
             return
@@ -345,7 +357,7 @@ class Walk:
 
     def _bind(self, edge: str, value: object, key: object, name: str, alive: object, node: _Node) -> None:
         """Write into `node` what stands behind `edge`: a node for code and for values, a name for what is installed."""
-        if _is_code(value):
+        if is_code(value):
             target = self._number_of(value)
             if isinstance(target, int):
                 node.edges.append((edge, target))
@@ -411,83 +423,3 @@ class Walk:
     def _note_blind(self, what: str | None, node: _Node) -> None:
         if what is not None:
             self.blind[f"{what} in {node.name} ({node.where})"] = None
-
-
-def _is_code(value: object) -> bool:
-    """Whether a value is followed as code rather than hashed as content."""
-    code = (
-        types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.ModuleType, type, staticmethod,
-        classmethod, property, functools.cached_property, functools.partialmethod, functools.singledispatchmethod,
-        types.MethodWrapperType, types.WrapperDescriptorType, types.MethodDescriptorType,
-    )  # fmt: skip
-    if isinstance(value, code):
-        return True
-    return callable(getattr(value, "__wrapped__", None)) and not dataclasses.is_dataclass(value)
-
-
-def _is_of_hidden_instance(thing: object) -> bool:
-    """Whether this is a function of a module that is really a method of an object there, as `random.random` is.
-
-    What state that object is in is not the project's doing; `_blind` names what hangs on it.
-    """
-    if not isinstance(thing, types.MethodType | types.BuiltinFunctionType):
-        return False
-    if thing.__self__ is None or isinstance(thing.__self__, types.ModuleType | type):
-        return False
-    home = type(thing.__self__).__module__
-    module = sys.modules.get(home)
-    if module is None or origin_of(home, module_file(module)).kind == "project":
-        return False
-    return bool(vars(module).get(thing.__name__) == thing)
-
-
-def _has_content(value: object) -> bool:
-    try:
-        content_digest(value, identify=lambda code: b"")
-    except Unhashable:
-        return False
-    return True
-
-
-def _is_filled(cell: types.CellType) -> bool:
-    try:
-        return cell.cell_contents is not cell
-    except ValueError:
-        return False
-
-
-def _is_generated(kind: type, attribute: str, value: object) -> bool:
-    """Whether a method was made from the fields of a dataclass, NamedTuple or enum, which are hashed themselves."""
-    if isinstance(value, staticmethod | classmethod):
-        value = value.__func__
-    if issubclass(kind, enum.Enum) and not isinstance(value, types.FunctionType | property):
-        return True
-    if hasattr(kind, "_fields") and issubclass(kind, tuple):
-        fields: tuple[str, ...] = getattr(kind, "_fields")  # noqa: B009  # a NamedTuple's
-        # Made in a scope of its own, unlike a method that the author wrote.
-        if attribute in ("_fields", "__slots__", *fields):
-            return True
-        if isinstance(value, types.FunctionType) and value.__globals__.get("__name__") != kind.__module__:
-            return True
-    if not isinstance(value, types.FunctionType):
-        return False
-    code = inspect.unwrap(value).__code__
-    return "__dataclass_fields__" in vars(kind) and code.co_filename == "<string>" and code.co_firstlineno <= 2
-
-
-def _annotation_texts(kind: type) -> list[str]:
-    try:
-        annotations = dict(kind.__annotations__)
-    except Exception:  # an annotation that cannot be evaluated cannot be used by anybody else either
-        return []
-    return [f"{name}:{getattr(value, '__qualname__', value)}" for name, value in annotations.items()]
-
-
-def _place_of_class(kind: type) -> str:
-    """Return the file and line of a class: the line of its first method is near enough, and costs no reading."""
-    for value in vars(kind).values():
-        code = getattr(value, "__code__", None)
-        if code is not None and not code.co_filename.startswith("<"):
-            return f"{Path(code.co_filename).name}:{code.co_firstlineno}"
-    module = sys.modules.get(kind.__module__)
-    return Path(module_file(module) or "").name if module is not None else ""

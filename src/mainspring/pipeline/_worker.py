@@ -17,8 +17,9 @@ import threading
 import time
 from typing import Any
 
-from mainspring.pipeline.reads import StampCache, unwatched
+from mainspring.pipeline.reads import StampCache
 from mainspring.pipeline.runner import perform
+from mainspring.pipeline.tracing import unwatched
 
 __all__ = ["main"]
 

@@ -21,8 +21,9 @@ from mainspring.pipeline.documents import Document
 from mainspring.pipeline.fingerprint import fingerprint
 from mainspring.pipeline.graph import suspended
 from mainspring.pipeline.ledger import KeptResult, Ledger
-from mainspring.pipeline.reads import StampCache, first_changed, tracing
+from mainspring.pipeline.reads import StampCache, first_changed
 from mainspring.pipeline.recall import CannotRecall, Recall, read_recall
+from mainspring.pipeline.tracing import tracing
 from mainspring.pipeline.values import encode
 
 if TYPE_CHECKING:

@@ -26,8 +26,8 @@ from mainspring.errors import Unavailable
 from mainspring.pipeline._timeout import POLL_SECONDS, memory_of
 from mainspring.pipeline.executor import Crew, WorkerLost
 from mainspring.pipeline.options import StepOptions
-from mainspring.pipeline.reads import unwatched
 from mainspring.pipeline.runner import Answer, Failed, Task, perform, took_too_long, took_too_much
+from mainspring.pipeline.tracing import unwatched
 
 __all__ = ["ProcessExecutor", "perform_elsewhere"]
 

@@ -30,8 +30,9 @@ from mainspring.pipeline._timeout import TookTooLong, TookTooMuch, memory_limit,
 from mainspring.pipeline.documents import Document, Stored
 from mainspring.pipeline.graph import suspended
 from mainspring.pipeline.options import StepOptions
-from mainspring.pipeline.reads import Read, Stamp, StampCache, tracing
+from mainspring.pipeline.reads import Read, Stamp, StampCache
 from mainspring.pipeline.step_logs import LogLine, StepLog, captured
+from mainspring.pipeline.tracing import tracing
 from mainspring.pipeline.values import decode, encode
 
 if sys.platform != "win32":

@@ -4,8 +4,8 @@ import contextlib
 import threading
 from collections.abc import Callable
 
-from mainspring.pipeline.reads import unwatched
 from mainspring.pipeline.step_logs import StepLog, captured
+from mainspring.pipeline.tracing import unwatched
 
 __all__ = ["Console"]
 

@@ -18,8 +18,8 @@ from types import TracebackType
 from mainspring import config
 from mainspring.domain.ids import RunId, new_id
 from mainspring.errors import Conflict, Invalid, MainspringError, Unavailable
-from mainspring.pipeline.reads import unwatched
 from mainspring.pipeline.runner import running
+from mainspring.pipeline.tracing import unwatched
 from mainspring.recording.console import Console
 from mainspring.recording.content import Figure, content_of
 from mainspring.recording.destination import Destination, destination_of

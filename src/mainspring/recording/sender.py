@@ -8,7 +8,7 @@ import threading
 import time
 
 from mainspring.errors import MainspringError, Unavailable
-from mainspring.pipeline.reads import unwatched
+from mainspring.pipeline.tracing import unwatched
 from mainspring.recording.destination import Destination
 from mainspring.recording.journal import LogJournal
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from mainspring.pipeline.reads import unwatched
+from mainspring.pipeline.tracing import unwatched
 
 __all__ = ["Usage", "files_at_start", "git_tags", "script_name"]
 
