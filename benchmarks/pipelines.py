@@ -27,13 +27,14 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = Path(__file__).resolve().with_suffix("")
 LEARN = "scikit-learn==1.9.1"
-# scikit-learn imports pandas where it finds it, so what is compared must have it too.
+# scikit-learn imports pandas and rich where it finds them, so what is compared must have them too.
 PANDAS = "pandas==3.1.1"
+RICH = "rich==15.0.0"
 #: The environments. `fastapi` is held back because prefect 3.8.8 fails on newer releases that it admits.
 TOOLS: dict[str, tuple[str, ...]] = {
     "mainspring": ("-e", f"{ROOT}[ml]", LEARN, PANDAS),
-    "bare": (LEARN, PANDAS),
-    "joblib": (LEARN, PANDAS, "joblib==1.5.3"),
+    "bare": (LEARN, PANDAS, RICH),
+    "joblib": (LEARN, PANDAS, RICH, "joblib==1.5.3"),
     "hamilton": (LEARN, "sf-hamilton==1.90.0", "pandas==2.3.3"),
     "prefect": (LEARN, "prefect==3.8.8", "fastapi==0.149.0"),
     "zenml": (LEARN, "zenml[local]==0.98.0"),

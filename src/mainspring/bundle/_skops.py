@@ -129,17 +129,18 @@ def _give_index() -> None:
         del sys.modules[_NAME]
     search = parts.whichmodule
     index: dict[tuple[int, str], str] = {}
+    ufunc = np.ufunc  # nobody can derive from it, so that comparing types is enough, and fast
     modules: list[tuple[str, Any]] = list(sys.modules.items())  # None stands for a module that must not be imported
     for module_name, module in modules:
         if module is not None and module_name not in _NOT_SEARCHED:
-            for name, value in list(vars(module).items()):
-                if isinstance(value, np.ufunc):
-                    index.setdefault((id(value), name), module_name)
+            found = [(name, value) for name, value in list(vars(module).items()) if type(value) is ufunc]
+            for name, value in found:
+                index.setdefault((id(value), name), module_name)
 
     def whichmodule(thing: Any, name: str) -> str:
         if getattr(thing, "__module__", None) is None and (id(thing), name) in index:
             return index[id(thing), name]
-        found: str = search(thing, name)
-        return found
+        searched: str = search(thing, name)
+        return searched
 
     parts.whichmodule = whichmodule

@@ -94,9 +94,8 @@ def unwatched() -> Iterator[None]:
 
 
 def _hook(event: str, args: tuple[object, ...]) -> None:
-    if not _listening or threading.get_ident() in _unwatched:
-        return
-    if event not in _EVENTS:  # looking at a frame is an event too
+    # Most events are none of ours, tens of thousands in an import; looking at a frame is an event too.
+    if event not in _EVENTS or not _listening or threading.get_ident() in _unwatched:
         return
     if sys._getframe(1).f_code.co_filename.startswith(_READS_FOR_US):
         return
