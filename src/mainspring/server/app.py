@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 #: Threads for reading. A question runs in C for nearly all of its time, and SQLite lets many read at once.
 _READERS = 4
 #: Paths whose callers read errors as MLflow tells them; all others get problem documents.
-_OF_MLFLOW = re.compile(r"/(ajax-)?api/(?!mainspring/)|/(model-versions/)?get-artifact$")
+_OF_MLFLOW = re.compile(r"/(ajax-)?api/(?!mainspring/)|/((model-versions/)?get-artifact|graphql)$")
 _encode = msgspec.json.Encoder().encode
 
 

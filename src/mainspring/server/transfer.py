@@ -15,11 +15,13 @@ from mainspring.tracking.files import LoggedFile
 __all__ = ["receive_object", "send_file"]
 
 _PIECE_BYTES = 1 << 20
-#: Files that people want to read, whatever their ending means to a browser.
+#: Endings, and names, of files that people want to read, whatever they mean to a browser; those of MLflow's server.
 _TEXTS = frozenset({
-    ".cfg", ".conf", ".csv", ".html", ".ini", ".js", ".json", ".jsonnet", ".log", ".md", ".py", ".r", ".rst", ".text",
-    ".toml", ".tsv", ".txt", ".xml", ".yaml", ".yml",
+    "cf", "cfg", "cnf", "conf", "csv", "err", "hocon", "ini", "ipynb", "js", "json", "log", "md", "mlmodel",
+    "mlproject", "prop", "properties", "py", "py3", "rst", "toml", "tsv", "txt", "xml", "yaml", "yml",
 })  # fmt: skip
+#: What a file's name is without quotes in a header. Source: RFC 9110, section 5.6.2.
+_TOKEN = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII)
 
 
 async def receive_object(call: Call) -> LoggedFile:
@@ -85,7 +87,7 @@ def _range(asked: bytes | None, size: int) -> tuple[int, int]:
 
 
 def _type_of(name: str) -> str:
-    if PurePosixPath(name).suffix.lower() in _TEXTS or name in ("MLmodel", "MLproject"):
+    if (PurePosixPath(name).suffix.removeprefix(".") or name).lower() in _TEXTS:
         return "text/plain"
     return mimetypes.guess_type(name)[0] or "application/octet-stream"
 
@@ -93,5 +95,6 @@ def _type_of(name: str) -> str:
 def _attachment(name: str) -> str:
     """Return the header that makes a browser save a file and not show it. Source: RFC 6266."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode() or "download"
-    shown = f'attachment; filename="{re.sub(r"[^ -!#-~]", "_", plain)}"'
+    quoted = plain if _TOKEN.fullmatch(plain) else f'"{re.sub(r"[^ -!#-~]", "_", plain)}"'
+    shown = f"attachment; filename={quoted}"
     return shown if plain == name else f"{shown}; filename*=UTF-8''{quote(name, safe='')}"

@@ -10,6 +10,7 @@ from mainspring.server.call import Route
 from mainspring.server.mlflow import (
     artifacts,
     experiments,
+    graphql,
     logged_models,
     logging,
     metrics,
@@ -48,6 +49,7 @@ MLFLOW_ROUTES: tuple[Route, ...] = (
     *service.ROUTES,
     *artifacts.PAGE_ROUTES,
     *model_versions.PAGE_ROUTES,
+    *graphql.PAGE_ROUTES,
     *logged_models.MISSPELT_ROUTES,
     *_below("2.0/mlflow", *_TABLES),
     *_below("2.0/mlflow-artifacts", artifacts.TREE_ROUTES),
