@@ -13,7 +13,13 @@ __all__ = ["server_command"]
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
 @click.option("--port", default=5000, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
 @click.option("--login/--no-login", default=None, help="Ask everybody for a login; needed to listen beyond loopback.")
-def server_command(host: str, port: int, login: bool | None) -> None:
+@click.option(
+    "--default-artifact-root",
+    default="",
+    metavar="ADDRESS",
+    help="Where new experiments keep their files, if not in this server: s3://..., file:///..., a folder.",
+)
+def server_command(host: str, port: int, login: bool | None, default_artifact_root: str) -> None:
     """Serve tracking and registry over HTTP, on MLflow's REST paths and the native API, until Ctrl-C.
 
     \b
@@ -21,6 +27,7 @@ def server_command(host: str, port: int, login: bool | None) -> None:
       mainspring server --port 5000
       MLFLOW_TRACKING_URI=http://127.0.0.1:5000 python train.py
       mainspring server --host 0.0.0.0 --login
+      mainspring server --default-artifact-root s3://bucket/runs
     """
     with Workspace() as workspace:
         run_server(
@@ -29,4 +36,5 @@ def server_command(host: str, port: int, login: bool | None) -> None:
             port=port,
             ready=lambda url: click.echo(f"Control server at {url}. Ctrl-C ends it."),
             needs_login=login if login is not None else value_of("login") == "on",
+            artifact_root=default_artifact_root,
         )

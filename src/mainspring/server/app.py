@@ -17,6 +17,7 @@ from mainspring.access.login import Login
 from mainspring.errors import Invalid, MainspringError, Throttled, Unauthenticated
 from mainspring.serve.problems import problem_of
 from mainspring.server.admission import admit
+from mainspring.server.artifact_root import ArtifactRoot
 from mainspring.server.call import Call, Gone, Message, NoRoute, Receive, Reply, Route, Send, TooLarge, WrongMethod
 from mainspring.server.mlflow import MLFLOW_ROUTES
 from mainspring.server.mlflow.errors import mlflow_error
@@ -36,9 +37,10 @@ _encode = msgspec.json.Encoder().encode
 class ControlApp:
     """The application over one workspace."""
 
-    def __init__(self, workspace: Workspace, login: Login) -> None:
+    def __init__(self, workspace: Workspace, login: Login, root: ArtifactRoot | None = None) -> None:
         self._workspace = workspace
         self._login = login
+        self._root = root or ArtifactRoot()
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="reader")
         self._fixed: dict[tuple[str, str], Route] = {}
         self._open: list[tuple[str, re.Pattern[str], Route]] = []
@@ -86,6 +88,7 @@ class ControlApp:
             login=self._login,
             address=(scope.get("client") or ("",))[0],
             scheme=scope.get("scheme", "http"),
+            root=self._root,
         )
         route = self._find(call)
         call.who = await admit(call, route)

@@ -16,6 +16,7 @@ from mainspring.access.roles import Resource
 from mainspring.access.users import roles_held
 from mainspring.errors import Invalid, NotFound
 from mainspring.registry.control import Mover
+from mainspring.server.artifact_root import ArtifactRoot
 from mainspring.server.decoding import decode_body, decode_query
 from mainspring.store.protocol import EventOf, Store, Transaction
 from mainspring.workspace import Workspace
@@ -89,6 +90,7 @@ class Call:
     address: str = ""
     names: dict[str, str] = field(default_factory=dict)
     scheme: str = "http"
+    root: ArtifactRoot = field(default_factory=ArtifactRoot)
     who: Actor = field(default=Actor("", ()))
 
     @property

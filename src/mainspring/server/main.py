@@ -16,6 +16,8 @@ from mainspring.notify.courier import Courier
 from mainspring.recording.run import send_left_behind
 from mainspring.serve.listening import listening_sockets
 from mainspring.server.app import ControlApp
+from mainspring.server.artifact_root import OWN_TREE, ArtifactRoot
+from mainspring.tracking.experiments import place_default
 from mainspring.workspace import Workspace
 
 __all__ = ["run_server"]
@@ -25,18 +27,29 @@ _GRACE_SECONDS = 20
 
 
 def run_server(
-    workspace: Workspace, *, host: str, port: int, ready: Callable[[str], None], needs_login: bool = False
+    workspace: Workspace,
+    *,
+    host: str,
+    port: int,
+    ready: Callable[[str], None],
+    needs_login: bool = False,
+    artifact_root: str = "",
 ) -> None:
     """Serve until SIGTERM or SIGINT; requests under way are answered. `ready` is told the URL once it listens.
 
+    New experiments keep their files below `artifact_root`, an address that clients reach; empty: in the server's tree.
+
     Raises:
-        Invalid: the host is reachable from outside and no login is asked for, or nobody could log in.
+        Invalid: the host is reachable from outside and no login is asked for, or nobody could log in; no such root.
         Unavailable: the port is taken.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    root = ArtifactRoot.named(artifact_root)
     login = login_of(workspace, needs_login=needs_login)
+    if root.location != OWN_TREE:
+        workspace.store.record(lambda transaction: place_default(transaction, root.location))
     (listener,) = listening_sockets(host, port, is_guarded=needs_login)
-    app = ControlApp(workspace, login)
+    app = ControlApp(workspace, login, root)
     threading.Thread(target=_send_left_behind, args=(workspace,), name="run-log-rest", daemon=True).start()
     config = uvicorn.Config(
         app,

@@ -12,7 +12,7 @@ from mainspring.errors import Invalid
 from mainspring.server.call import Call, Reply
 from mainspring.tracking.files import LoggedFile
 
-__all__ = ["receive_object", "send_file"]
+__all__ = ["receive_object", "send_file", "send_stream"]
 
 _PIECE_BYTES = 1 << 20
 #: Endings, and names, of files that people want to read, whatever they mean to a browser; those of MLflow's server.
@@ -46,19 +46,28 @@ async def receive_object(call: Call) -> LoggedFile:
 
 async def send_file(call: Call, file: LoggedFile, name: str) -> Reply:
     """Return an object as the file `name`, or the range of it that was asked for."""
-    first, last = _range(call.headers.get(b"range"), file.size_bytes)
     stream = await call.ask(call.workspace.artifacts.open, file.digest)
+    return send_stream(call, stream, file.size_bytes, file.digest, name)
+
+
+def send_stream(call: Call, stream: BinaryIO, size_bytes: int, mark: str, name: str) -> Reply:
+    """Return what is open for reading as the file `name`, or the range of it that was asked for; `mark` is its etag."""
+    try:
+        first, last = _range(call.headers.get(b"range"), size_bytes)
+    except Invalid:
+        stream.close()
+        raise
     headers = [
         ("content-disposition", _attachment(name)),
         ("x-content-type-options", "nosniff"),
         ("accept-ranges", "bytes"),
-        ("etag", f'"{file.digest}"'),
+        ("etag", f'"{mark}"'),
         ("content-length", str(last + 1 - first)),
     ]
     status = 200
-    if (first, last) != (0, file.size_bytes - 1):
+    if (first, last) != (0, size_bytes - 1):
         status = 206
-        headers.append(("content-range", f"bytes {first}-{last}/{file.size_bytes}"))
+        headers.append(("content-range", f"bytes {first}-{last}/{size_bytes}"))
     return Reply(_pieces(call, stream, first, last + 1 - first), status, _type_of(name), tuple(headers))
 
 

@@ -27,6 +27,7 @@ __all__ = [
     "find_experiment_named",
     "move_experiment",
     "named_experiment",
+    "place_default",
     "rename_experiment",
     "set_experiment_tag",
     "unset_experiment_tag",
@@ -37,6 +38,8 @@ Stage = Literal["active", "deleted"]
 #: The experiment of runs that name none; every store has it.
 DEFAULT = 0
 
+#: The address of the tree of files that the server keeps.
+_OWN_TREE = "mlflow-artifacts:"
 _COLUMNS = "experiment_id, name, stage, artifact_location, created_ms, updated_ms"
 
 
@@ -60,8 +63,9 @@ def create_experiment(
     at: datetime,
     tags: Mapping[str, str] | None = None,
     artifact_location: str = "",
+    root: str = _OWN_TREE,
 ) -> int:
-    """Make an experiment and return its id.
+    """Make an experiment and return its id; where no location is given, its files are kept below `root`.
 
     Raises:
         Conflict: the name is taken, perhaps by one that was deleted.
@@ -79,7 +83,7 @@ def create_experiment(
     number = transaction.execute("SELECT coalesce(max(experiment_id), 0) + 1 FROM experiments")[0][0]
     transaction.execute(
         f"INSERT INTO experiments ({_COLUMNS}) VALUES (?, ?, 'active', ?, ?, ?)",
-        (number, name, artifact_location or f"mlflow-artifacts:/{number}", moment, moment),
+        (number, name, artifact_location or f"{root}/{number}", moment, moment),
     )
     for key, value in (tags or {}).items():
         _put_tag(transaction, number, key, value)
@@ -90,6 +94,16 @@ def named_experiment(transaction: Transaction, name: str, *, at: datetime) -> in
     """Return the id of the experiment `name`, made if there is none."""
     found = transaction.execute("SELECT experiment_id FROM experiments WHERE name = ?", (name,))
     return int(found[0][0]) if found else create_experiment(transaction, name, at=at)
+
+
+def place_default(transaction: Transaction, root: str) -> None:
+    """Let the default experiment keep its files below `root`, unless it has kept something already."""
+    transaction.execute(
+        "UPDATE experiments SET artifact_location = ? WHERE experiment_id = ? AND artifact_location = ?"
+        " AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.experiment_id = experiments.experiment_id)"
+        " AND NOT EXISTS (SELECT 1 FROM logged_models l WHERE l.experiment_id = experiments.experiment_id)",
+        (f"{root}/{DEFAULT}", DEFAULT, f"{_OWN_TREE}/{DEFAULT}"),
+    )
 
 
 def rename_experiment(transaction: Transaction, experiment_id: int, name: str, *, at: datetime) -> None:

@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from mainspring.artifacts.trees import TreeFile
 from mainspring.domain.ids import Digest
@@ -31,11 +31,14 @@ __all__ = [
     "put_part",
     "remove_files",
     "root_of",
+    "served_path",
     "upload_parts",
 ]
 
 _MOST_PATH = 2_000
 _MOST_PARTS = 10_000
+#: Where a server of MLflow's kind serves its tree.
+_PROXY = ("api", "2.0", "mlflow-artifacts", "artifacts")
 
 
 class LoggedFile(NamedTuple):
@@ -58,14 +61,30 @@ def root_of(artifact_uri: str) -> str:
     Raises:
         Invalid: the address is of another store, which only its own clients reach.
     """
-    address = urlsplit(artifact_uri)
-    if address.scheme != "mlflow-artifacts":
+    path = served_path(artifact_uri)
+    if path is None:
         raise Invalid(
             f"The artifacts lie at {artifact_uri}, which this server does not serve",
             where="artifact_uri",
             next_step="read them with the client of that store",
         )
-    return address.path.strip("/")
+    return path
+
+
+def served_path(address: str) -> str | None:
+    """Return the path in the tree that an address stands for, or None for an address of another store.
+
+    A web address counts when it goes through such a server's tree: a root of that kind tells clients the server's name.
+    """
+    parts = urlsplit(address)
+    if parts.scheme == "mlflow-artifacts":
+        return parts.path.strip("/")
+    words = tuple(unquote(each) for each in parts.path.split("/") if each)
+    width = len(_PROXY)
+    for at in range(len(words) - width + 1) if parts.scheme.lower() in ("http", "https") else ():
+        if words[at : at + width] == _PROXY:
+            return "/".join(words[at + width :])
+    return None
 
 
 def put_file(transaction: Transaction, path: str, file: LoggedFile, *, at: datetime) -> None:
@@ -150,7 +169,7 @@ def remove_files(transaction: Transaction, path: str) -> int:
 
 def forget_files(transaction: Transaction, artifact_uri: str) -> None:
     """Take away every file below an address, if it is of this tree."""
-    if artifact_uri.startswith("mlflow-artifacts:") and (root := root_of(artifact_uri)):
+    if root := served_path(artifact_uri):
         remove_files(transaction, root)
 
 

@@ -8,10 +8,11 @@ import posixpath
 import msgspec
 
 from mainspring.errors import Invalid
+from mainspring.server.artifact_root import list_local, open_local, put_local
 from mainspring.server.call import Call, Reply, Route
 from mainspring.server.decoding import missing_value
 from mainspring.server.mlflow.shapes import Chosen
-from mainspring.server.transfer import receive_object, send_file
+from mainspring.server.transfer import receive_object, send_file, send_stream
 from mainspring.tracking.files import (
     Entry,
     LoggedFile,
@@ -181,7 +182,7 @@ async def list_run(call: Call) -> object:
     given = await call.read(_RunFolder)
     folder = check_path(given.path)
     run = await call.ask(run_with_id, call.store, given.run)
-    entries = await call.ask(list_folder, call.store, posixpath.join(root_of(run.artifact_uri), folder).rstrip("/"))
+    entries = await call.ask(_entries, call, run.artifact_uri, folder)
     return {"root_uri": run.artifact_uri, **_files_on_wire(entries, folder)}
 
 
@@ -189,7 +190,7 @@ async def list_model(call: Call) -> object:
     """List a folder of a logged model's files."""
     folder = check_path((await call.read(_ModelFolder)).artifact_directory_path)
     model = await call.ask(find_logged_model, call.store, call.names["model_id"])
-    entries = await call.ask(list_folder, call.store, posixpath.join(root_of(model.artifact_uri), folder).rstrip("/"))
+    entries = await call.ask(_entries, call, model.artifact_uri, folder)
     return {"root_uri": model.artifact_uri, **_files_on_wire(entries, folder)}
 
 
@@ -226,11 +227,23 @@ async def upload_run_file(call: Call) -> object:
         raise Invalid("Request must specify data.", where="body")
     if file.size_bytes > _MOST_PAGE_UPLOAD:
         raise Invalid("Artifact size is too large. Max size is 10MB.", where="body")
+    if (local := call.root.local(run.artifact_uri)) is not None:
+        await call.ask(lambda: put_local(local, path, call.workspace.artifacts.read_bytes(file.digest)))
+        return Reply()
     await call.write(lambda t: put_file(t, posixpath.join(root_of(run.artifact_uri), path), file, at=call.now))
     return Reply()
 
 
+def _entries(call: Call, artifact_uri: str, folder: str) -> list[Entry]:
+    """Return what lies in a folder below an address; blocks."""
+    if (local := call.root.local(artifact_uri)) is not None:
+        return list_local(local, folder)
+    return list_folder(call.store, posixpath.join(root_of(artifact_uri), folder).rstrip("/"))
+
+
 async def _send(call: Call, artifact_uri: str, path: str) -> Reply:
+    if (local := call.root.local(artifact_uri)) is not None:
+        return send_stream(call, *await call.ask(open_local, local, path), posixpath.basename(path))
     whole = posixpath.join(root_of(artifact_uri), path).rstrip("/")
     return await send_file(call, await call.ask(find_file, call.store, whole), posixpath.basename(whole))
 

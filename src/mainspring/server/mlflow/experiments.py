@@ -1,5 +1,7 @@
 """Experiments on MLflow's wire. Source: service.proto, messages CreateExperiment to DeleteExperimentTag."""
 
+import os
+
 import msgspec
 
 from mainspring.server.call import Call, Route
@@ -62,9 +64,14 @@ async def create(call: Call) -> object:
     check_experiment_name(given.name)
     check_experiment_tags(tags)
     check_location(given.artifact_location)
+    location = given.artifact_location
+    if location and ":" not in location:
+        location = os.path.abspath(location)  # a folder, as MLflow's server takes it: beside its own
     number = await call.change(
         lambda made: Event("experiment.created", f"experiments/{made}", {"name": given.name}, actor=call.actor),
-        lambda t: create_experiment(t, given.name, at=call.now, tags=tags, artifact_location=given.artifact_location),
+        lambda t: create_experiment(
+            t, given.name, at=call.now, tags=tags, artifact_location=location, root=call.root.location
+        ),
     )
     return {"experiment_id": str(number)}
 

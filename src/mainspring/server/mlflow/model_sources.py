@@ -16,16 +16,17 @@ from mainspring.domain.version import ModelVersion
 from mainspring.errors import Invalid, NotFound
 from mainspring.registry.search import PROMPT_TAG
 from mainspring.registry.versions import find_version, latest_versions
+from mainspring.server.artifact_root import local_path
 from mainspring.server.call import Call
+from mainspring.server.mlflow.errors import InvalidState
 from mainspring.server.mlflow.registry_shapes import model_named, stage_named, version_named
-from mainspring.tracking.files import files_below, root_of
+from mainspring.tracking.files import files_below, served_path
 from mainspring.tracking.logged_models import LoggedModel, find_logged_model, set_model_tags
 from mainspring.tracking.runs import find_run
 
 __all__ = ["Source", "note_version", "resolve_source"]
 
 _VERSIONS_TAG = "mlflow.modelVersions"
-_PROXY = ("api", "2.0", "mlflow-artifacts", "artifacts")
 
 
 class Source(NamedTuple):
@@ -47,25 +48,44 @@ def resolve_source(call: Call, source: str, *, run_id: str | None, model_id: str
     parts = urlsplit(source)
     if parts.scheme == "models":
         return _of_model(call, source, run_id, model_id)
-    _check_path(source)
     if parts.scheme in ("", "file"):
-        raise Invalid(
-            f"Invalid model version source: '{source}'. To use a local path as a model version source, the run_id"
-            " request parameter has to be specified and the local path has to be contained within the artifact"
-            " directory of the run specified by the run_id.",
-            where="source",
-        )
+        return _local(call, source, run_id, model_id)
+    _check_path(source)
     if parts.scheme == "runs":
         named = parts.path.strip("/").split("/")[0]
         if parts.netloc or model_id or not run_id or named != run_id:
             _foreign(source, "model_id" if model_id else "run_id")
-    if _is_served_here(source):
+    if served_path(source) is not None:
         what = "model_id" if model_id else "run_id"
         root = _model_at(call, model_id, source).artifact_uri if model_id else _root_of_run(call, run_id or "", source)
         if not _is_within(source, root):
             _foreign(source, what)
     run = run_id or (_model_at(call, model_id, source).source_run if model_id else "")
     return Source(source, "", run, model_id or "", _kept(call, source, run))
+
+
+def _local(call: Call, source: str, run_id: str | None, model_id: str | None) -> Source:
+    """Return a source that is a folder of a machine: it has to lie where the run or logged model named with it does."""
+    parts = urlsplit(source)
+    if parts.netloc not in ("", "localhost"):
+        raise InvalidState(
+            f"{source} is not a valid remote uri. For remote access on windows, please consider using a different"
+            " scheme such as SMB (e.g. smb://<hostname>/<path>).",
+            where="source",
+        )
+    what = "model_id" if model_id else "run_id"
+    place, run = local_path(source), run_id or ""
+    if place is not None and (run or model_id):
+        found = _model_at(call, model_id, source) if model_id else None
+        root = local_path(found.artifact_uri if found else _root_of_run(call, run, source))
+        if root is not None and place.resolve().is_relative_to(root.resolve()):
+            return Source(source, "", run or (found.source_run if found else ""), model_id or "", None)
+    raise Invalid(
+        f"Invalid model version source: '{source}'. To use a local path as a model version source, the {what} request"
+        " parameter has to be specified and the local path has to be contained within the artifact directory of the"
+        f" {'model' if model_id else 'run'} specified by the {what}.",
+        where="source",
+    )
 
 
 def _kept(call: Call, source: str, run_id: str) -> Digest | None:
@@ -76,9 +96,10 @@ def _kept(call: Call, source: str, run_id: str) -> Digest | None:
             address = source.replace(f"runs:/{run_id}", find_run(call.store, run_id).artifact_uri, 1)
         except NotFound:  # a run of another server: its files are there
             return None
-    if not address.startswith("mlflow-artifacts:/"):
+    folder = served_path(address)
+    if not folder:
         return None
-    files = files_below(call.store, root_of(address))
+    files = files_below(call.store, folder)
     return call.workspace.artifacts.put_bytes(tree_bytes(files)) if files else None
 
 
@@ -173,14 +194,6 @@ def _parts(address: str) -> tuple[str, str, tuple[str, ...]]:
         parsed.netloc.lower(),
         tuple(unquote(each) for each in parsed.path.split("/") if each),
     )
-
-
-def _is_served_here(source: str) -> bool:
-    scheme, _, path = _parts(source)
-    if scheme == "mlflow-artifacts":
-        return True
-    width = len(_PROXY)
-    return scheme in ("http", "https") and any(path[at : at + width] == _PROXY for at in range(len(path) - width + 1))
 
 
 def _is_within(source: str, root: str) -> bool:

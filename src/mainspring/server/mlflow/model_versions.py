@@ -17,7 +17,8 @@ from mainspring.registry.versions import (
     set_version_tag,
     unset_version_tag,
 )
-from mainspring.server.call import Call, Route
+from mainspring.server.artifact_root import open_local
+from mainspring.server.call import Call, Reply, Route
 from mainspring.server.mlflow.model_sources import note_version, resolve_source
 from mainspring.server.mlflow.registry_shapes import (
     Tag,
@@ -31,7 +32,7 @@ from mainspring.server.mlflow.registry_shapes import (
     version_named,
     version_on_wire,
 )
-from mainspring.server.transfer import send_file
+from mainspring.server.transfer import send_file, send_stream
 from mainspring.tracking.files import LoggedFile
 from mainspring.tracking.limits import check_path
 
@@ -264,15 +265,18 @@ async def get_file(call: Call) -> object:
     given = await call.read(_File)
     path = check_path(given.path)
 
-    def found() -> LoggedFile:
+    def found() -> Reply | LoggedFile:
         version = allowed_version(call, "read", given.name, given.version)
+        if (local := call.root.local(version.location or version.source)) is not None:
+            return send_stream(call, *open_local(local, path), posixpath.basename(path))
         if version.bundle is not None:
             for each in parse_tree(call.workspace.artifacts.read_bytes(version.bundle), version.bundle):
                 if each.path == path:
                     return LoggedFile(each.digest, each.size_bytes)
         raise NotFound(f"No such artifact: '{path}'", where="path", next_step="see get-download-uri for the rest")
 
-    return await send_file(call, await call.ask(found), posixpath.basename(path))
+    file = await call.ask(found)
+    return file if isinstance(file, Reply) else await send_file(call, file, posixpath.basename(path))
 
 
 #: As MLflow's own pages ask, at the root.
