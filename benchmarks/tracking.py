@@ -8,6 +8,8 @@ worker, no jobs). Every server gets the same bytes from the same client over kee
 Counted are requests a second, the CPU milliseconds of all the server's processes for one request, the median wait,
 and memory as PSS, which counts a shared page once. Databases of many runs are written directly. A question that
 takes mlflow's server longer than --patience seconds is given up and said so; its ratio is then a lower bound.
+The section `kept` (not among those that run by themselves) fills a store of Mainspring's with --kept runs of 10
+metrics and 10 parameters, and measures writes and searches in it beside the same in an empty one.
 """
 
 import argparse
@@ -39,12 +41,13 @@ def main():
     parser.add_argument("--runs", default="1000,10000,100000", help="sizes of the experiments searched")
     parser.add_argument("--points", type=int, default=1_000_000, help="length of the history read")
     parser.add_argument("--megabytes", type=int, default=500, help="size of the artifact")
+    parser.add_argument("--kept", type=int, default=1_000_000, help="runs in the store of the section `kept`")
     parser.add_argument("--patience", type=float, default=60, help="seconds until a question is given up")
     parser.add_argument("--quick", action="store_true", help="small sizes: a look, not a measurement")
     parser.add_argument("--json", type=Path, help="write the figures here")
     asked = parser.parse_args()
     if asked.quick:
-        asked.runs, asked.points, asked.megabytes = "200,1000", 20_000, 20
+        asked.runs, asked.points, asked.megabytes, asked.kept = "200,1000", 20_000, 20, 10_000
     kinds = [each for each in asked.kinds.split(",") if each == "mainspring" or asked.python]
     figures = {}
     with tempfile.TemporaryDirectory() as scratch:
@@ -82,6 +85,8 @@ def measure(server, asked):
                 )
         if "artifact" in sections:
             found |= artifact(server, asked.megabytes)
+        if "kept" in sections and server.kind == "mainspring":
+            found |= kept(server, asked)
     finally:
         server.stop()
     return found
@@ -99,18 +104,41 @@ def at_rest(server):
     }
 
 
-def writes(server, quick):
-    """Return the figures of each kind of write, from one client and from eight."""
+def writes(server, quick, experiment=None, where=""):
+    """Return the figures of each kind of write, from one client and from eight, in an experiment or a new one."""
     wire, found = Wire(server.port), {}
-    experiment = wire.ask("POST", f"{API}/experiments/create", {"name": "writes"})["experiment_id"]
+    if experiment is None:
+        experiment = wire.ask("POST", f"{API}/experiments/create", {"name": f"writes{where}"})["experiment_id"]
     for what in ("create run", "log metric", "log batch"):
         for clients in (1, 8):
             count = COUNTS[what][server.kind != "mainspring"] // (clients if clients > 1 else 1)
-            found[f"{what}, {clients} client{'s' * (clients > 1)}"] = throughput(
+            found[f"{what}, {clients} client{'s' * (clients > 1)}{where}"] = throughput(
                 server, what, experiment, clients, max(2, count // (10 if quick else 1))
             )
     wire.close()
     return found
+
+
+def kept(server, asked):
+    """Return the figures of writes in an empty store, and of writes and searches in one that holds many runs."""
+    wire = Wire(server.port)
+    body = {"name": "small", "artifact_location": ""}
+    small = wire.ask("POST", f"{API}/experiments/create", body)["experiment_id"]
+    wire.close()
+    empty = writes(server, asked.quick, small, ", empty store")
+    server.stop()
+    begun = time.perf_counter()
+    experiments, _ = fill(server, [asked.kept // 10] * 10, 10)
+    size = sum(each.stat().st_size for each in server.folder.rglob("*.sqlite*"))
+    print(f"filled in {time.perf_counter() - begun:.0f} s, {size / 1e6:,.0f} MB", file=sys.stderr, flush=True)
+    server.start()
+    where = f", {asked.kept:,} runs kept"
+    full = writes(server, asked.quick, next(iter(experiments.values())), where)
+    for what, figures in full.items():
+        before = empty[f"{what.removesuffix(where)}, empty store"]
+        figures["of the empty store's"] = figures["a second"] / before["a second"]
+    found = {f"{what}{where}": figures for what, figures in searches(server, experiments, asked.patience).items()}
+    return {**empty, **full, **found, f"memory{where}": {"memory MB": server.memory_bytes() / 1e6}}
 
 
 def searches(server, experiments, patience):

@@ -24,7 +24,7 @@ def fill(server, sizes, points):
     writer = (_Mlflow if theirs else _Mainspring)(database)
     first, experiments = 0, {}
     for number, size in enumerate(sizes, start=1001):
-        writer.experiment(number, f"size {size}")
+        writer.experiment(number, f"{number} of size {size}")
         experiments[size] = str(number)
         writer.runs(number, range(first, first + size))
         first += size

@@ -8,9 +8,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from mainspring.deploy.promotion import move_alias
+from mainspring.deploy.rollout import advance, put_live, roll_back, roll_back_champion, start_canary
 from mainspring.domain.ids import Digest, RunId
-from mainspring.domain.policy import by
+from mainspring.domain.policy import by, canary
 from mainspring.errors import GateFailed, Invalid, NotFound
+from mainspring.monitor.incidents import move_incident, open_incident
 from mainspring.notify.courier import Courier, try_webhook
 from mainspring.notify.deliveries import list_deliveries, prune_deliveries, take_due
 from mainspring.notify.news import NEWS, example_of
@@ -279,3 +281,66 @@ def test_a_notification_goes_out_by_apprise_and_its_address_is_not_shown(courier
     assert courier.deliver_due() == 1
     assert "registered_model created: name=m" in receiver.got[0].json["message"]
     assert list_deliveries(store, webhook.webhook_id)[0].status == "delivered"
+
+
+def test_a_canary_is_told_from_its_start_to_its_end(courier, receiver, store, hook) -> None:
+    hook("deployment.started", "deployment.advanced", "deployment.live", "deployment.rolled_back")
+    policy = canary(5, 100)
+    first, second, third = (
+        register_version(store, "m", bundle=Digest(digit * 64), run_id=None, evidence={}, author="ada", at=NOW)
+        for digit in "abc"
+    )
+    put_live(store, first, reason="good", at=NOW)
+    held = start_canary(store, second, policy, reason="new", at=NOW)
+    advance(store, held, policy, reason="held", at=NOW)
+    lost = start_canary(store, third, policy, reason="newer", at=NOW)
+    roll_back(store, lost, reason="worse", evidence={}, at=NOW)
+    roll_back_champion(store, "m", reason="broken", at=NOW, actor="bob")
+    found = [(name, data["subject"], data["actor"], data["reason"]) for name, data in told(courier, receiver)]
+    assert found == [
+        ("deployment.live", "models/m/1", "loop", "good"),
+        ("deployment.started", "models/m/2", "loop", "new"),
+        ("deployment.live", "models/m/2", "loop", "held"),
+        ("deployment.started", "models/m/3", "loop", "newer"),
+        ("deployment.rolled_back", "models/m/3", "loop", "worse"),
+        ("deployment.rolled_back", "models/m/2", "bob", "broken"),
+    ]
+
+
+def test_a_receiver_of_mlflows_learns_where_a_rollout_takes_the_aliases(courier, receiver, store, hook) -> None:
+    hook("model_version_alias.created", "model_version_alias.deleted")
+    policy = canary(5, 100)
+    first, second = (
+        register_version(store, "m", bundle=Digest(digit * 64), run_id=None, evidence={}, author="ada", at=NOW)
+        for digit in "ab"
+    )
+    put_live(store, first, reason="good", at=NOW)
+    lost = start_canary(store, second, policy, reason="new", at=NOW)
+    roll_back(store, lost, reason="worse", evidence={}, at=NOW)
+    put_live(store, second, reason="after all", at=NOW)
+    roll_back_champion(store, "m", reason="broken", at=NOW, actor="bob")
+    found = [(name.rpartition(".")[2], data["alias"], data.get("version")) for name, data in told(courier, receiver)]
+    assert found == [
+        ("created", "champion", "1"),
+        ("created", "challenger", "2"),
+        ("deleted", "challenger", None),
+        ("created", "champion", "2"),
+        ("created", "champion", "1"),
+    ]
+
+
+def test_an_incident_is_told_from_its_opening_to_its_end(courier, receiver, store, hook) -> None:
+    hook(*(each for each in NEWS if each.startswith("incident.")))
+    words = {"model": "m", "version": 1, "rule": "loss", "severity": "critical", "title": "The loss is above its limit"}
+    for _ in range(2):  # the second time it is an entry of the first
+        made = open_incident(store, **words, text="see", diagnosis={}, evidence={}, at=NOW)
+    for status in ("acknowledged", "mitigated", "resolved"):
+        made = move_incident(store, made, status, text="done", at=NOW)
+    found = [(name, data["subject"], data.get("severity")) for name, data in told(courier, receiver)]
+    subject = f"incidents/{made.dedup_key}"
+    assert found == [
+        ("incident.opened", subject, "critical"),
+        ("incident.acknowledged", subject, None),
+        ("incident.mitigated", subject, None),
+        ("incident.resolved", subject, None),
+    ]

@@ -1,9 +1,6 @@
 """Webhooks over HTTP: made as MLflow's clients make them, told by the running server, also after it was killed."""
 
 import json
-import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -12,50 +9,7 @@ from mainspring.notify.sending import signature_of
 from mainspring.store.events import events, verify_chain
 from mainspring.workspace import Workspace
 
-from .conftest import Server
-
-
-class Receiver:
-    """Listens on loopback and lets a test wait for what comes."""
-
-    def __init__(self) -> None:
-        self.got: list[tuple[dict[str, str], str]] = []
-        self.came = threading.Condition()
-        receiver = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-                with receiver.came:
-                    receiver.got.append(({name.lower(): value for name, value in self.headers.items()}, body))
-                    receiver.came.notify_all()
-                self.send_response(200)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                """Say nothing."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}/"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-        self._thread.start()
-
-    def wait_for(self, enough: Callable[[list[tuple[dict[str, str], str]]], bool]) -> None:
-        with self.came:
-            assert self.came.wait_for(lambda: enough(self.got), timeout=30), self.got
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    made = Receiver()
-    yield made
-    made.close()
+from .conftest import Receiver, Server
 
 
 def test_the_server_tells_what_happened_also_after_it_was_killed(tmp_path: Path, receiver: Receiver) -> None:

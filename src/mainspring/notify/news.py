@@ -77,6 +77,21 @@ def _promoted(store: Store, event: EventRow) -> Iterator[News]:
     yield from _plain("deployment.live")(store, event)
 
 
+def _deployed(name: str, alias: str, *, stays: bool = True) -> Callable[[Store, EventRow], Iterator[News]]:
+    """Tell what happened to a deployment, and before it where the alias that stands for it went."""
+
+    def told(store: Store, event: EventRow) -> Iterator[News]:
+        model, number = _split(event.subject)
+        if stays:
+            version = str(event.details.get("to", number))
+            yield News("model_version_alias.created", {"name": model, "alias": alias, "version": version})
+        else:
+            yield News("model_version_alias.deleted", {"name": model, "alias": alias})
+        yield from _plain(name)(store, event)
+
+    return told
+
+
 def _plain(name: str) -> Callable[[Store, EventRow], Iterator[News]]:
     """Tell an event as it stands in the chain."""
 
@@ -98,10 +113,10 @@ _TOLD: dict[str, Callable[[Store, EventRow], Iterator[News]]] = {
     "model.approved": _plain("approval.given"),
     "model.overridden": _plain("gate.overridden"),
     "model.promoted": _promoted,
-    "model.rolled_back": _plain("deployment.rolled_back"),
-    "canary.started": _plain("deployment.started"),
+    "model.rolled_back": _deployed("deployment.rolled_back", "champion"),
+    "canary.started": _deployed("deployment.started", "challenger"),
     "canary.advanced": _plain("deployment.advanced"),
-    "canary.rolled_back": _plain("deployment.rolled_back"),
+    "canary.rolled_back": _deployed("deployment.rolled_back", "challenger", stays=False),
     "version.staged": _plain("model_version.staged"),
     "version.deleted": _plain("model_version.deleted"),
     "version.commented": _plain("model_version.commented"),
