@@ -15,6 +15,7 @@ metrics and 10 parameters, and measures writes and searches in it beside the sam
 import argparse
 import http.client
 import json
+import os
 import statistics
 import sys
 import tempfile
@@ -129,6 +130,7 @@ def kept(server, asked):
     server.stop()
     begun = time.perf_counter()
     experiments, _ = fill(server, [asked.kept // 10] * 10, 10)
+    os.sync()  # else the server's first checkpoint waits for what was filled in
     size = sum(each.stat().st_size for each in server.folder.rglob("*.sqlite*"))
     print(f"filled in {time.perf_counter() - begun:.0f} s, {size / 1e6:,.0f} MB", file=sys.stderr, flush=True)
     server.start()
