@@ -367,4 +367,4 @@ print(os.waitpid(child, 0)[1])
 """
     command = [sys.executable, "-c", program, str(tmp_path / "t.csv")]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
-    assert (done.stdout, done.stderr) == ("0\n", "")
+    assert done.stdout == "0\n", done.stderr  # some versions warn of any fork beside threads

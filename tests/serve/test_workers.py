@@ -86,7 +86,8 @@ def test_killed_workers_are_replaced_and_nothing_that_was_answered_is_lost(
     assert set(answered) <= set(recorded)
     assert len(recorded) - len(answered) <= len(failures) + clients * kills
     assert value(text, 'server_worker_restarts_total{reason="died"}') == kills
-    assert len(answered) <= value(text, ANSWERED) <= len(recorded)
+    # counted after its answers are out: of a batch that was under way in a killed worker the count may be missing
+    assert len(answered) - clients * kills <= value(text, ANSWERED) <= len(recorded)
 
 
 def test_a_worker_that_hangs_is_replaced(site: Any, flight: dict[str, object], eventually: Eventually) -> None:

@@ -66,7 +66,7 @@ def _typed(array: NDArray[Any], column: Column) -> tuple[NDArray[Any], NDArray[n
         return array.astype(str).astype(object), none, "text"
     if column.type == "timestamp":
         if all(value is None for value in array) and array.dtype == object:  # a file in which no row has one
-            return np.full(len(array), np.datetime64("NaT"), dtype="datetime64[us]"), none, "a moment"
+            return np.full(len(array), np.datetime64("NaT", "us"), dtype="datetime64[us]"), none, "a moment"
         return array, np.full(len(array), array.dtype.kind != "M"), "a moment"
     numbers, bad = array, none
     if array.dtype.kind != "f":

@@ -192,7 +192,7 @@ def _joined(
     columns = dict(left)
     for name, array in right.items():
         if name not in keys:
-            missing = {"M": np.datetime64("NaT"), "O": None}.get(array.dtype.kind, np.nan)
+            missing = {"M": np.datetime64("NaT", "us"), "O": None}.get(array.dtype.kind, np.nan)
             taken = np.full(n_rows(left), missing, dtype=array.dtype)
             taken[lefts] = array[rights]
             columns[name] = taken

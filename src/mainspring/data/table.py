@@ -258,7 +258,7 @@ def _settle(array: Any) -> NDArray[Any]:  # NumPy array or masked array, as Duck
     if array.dtype.kind == "f":
         return np.asarray(np.ma.filled(array.astype(np.float64), np.nan))
     if array.dtype.kind == "M":
-        return np.asarray(np.ma.filled(array.astype("datetime64[us]"), np.datetime64("NaT")))
+        return np.asarray(np.ma.filled(array.astype("datetime64[us]"), np.datetime64("NaT", "us")))
     plain = np.asarray(np.ma.getdata(array), dtype=object)
     missing = np.ma.getmaskarray(array)
     if missing.any():
@@ -343,7 +343,7 @@ def _of_objects(values: NDArray[Any]) -> NDArray[Any]:
         numbers[~missing] = present.astype(np.float64)
         return numbers
     if present.size and all(isinstance(value, date) for value in present):
-        moments = np.full(len(values), np.datetime64("NaT"), dtype="datetime64[us]")
+        moments = np.full(len(values), np.datetime64("NaT", "us"), dtype="datetime64[us]")
         moments[~missing] = [np.datetime64(_in_utc(value), "us") for value in present]
         return moments
     texts = np.empty(len(values), dtype=object)

@@ -81,8 +81,7 @@ def is_generated(kind: type, attribute: str, value: object) -> bool:
             return True
     if not isinstance(value, types.FunctionType):
         return False
-    code = inspect.unwrap(value).__code__
-    return "__dataclass_fields__" in vars(kind) and code.co_filename == "<string>" and code.co_firstlineno <= 2
+    return inspect.unwrap(value).__code__.co_qualname.startswith("__create_fn__.")  # the maker's name in dataclasses
 
 
 def annotation_texts(kind: type) -> list[str]:
@@ -100,9 +99,10 @@ def annotation_text(annotation: object) -> str:
 
 def place_of_class(kind: type) -> str:
     """Return the file and line of a class: the line of its first method is near enough, and costs no reading."""
+    module = sys.modules.get(kind.__module__)
+    file = Path(module_file(module) or "").name if module is not None else ""
     for value in vars(kind).values():
         code = getattr(value, "__code__", None)
-        if code is not None and not code.co_filename.startswith("<"):
-            return f"{Path(code.co_filename).name}:{code.co_firstlineno}"
-    module = sys.modules.get(kind.__module__)
-    return Path(module_file(module) or "").name if module is not None else ""
+        if code is not None and file and Path(code.co_filename).name == file:
+            return f"{file}:{code.co_firstlineno}"
+    return file
