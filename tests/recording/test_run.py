@@ -123,6 +123,24 @@ def test_runs_inside_each_other_are_told_apart(home: Path) -> None:
     assert points(home, inner.run_id) == [2]
 
 
+LATER = """
+import threading
+main = threading.main_thread()
+threading.Thread(target=lambda: (main.join(), ms.log(loss=0.125))).start()
+"""
+
+
+def test_a_thread_that_outlives_the_script_still_logs(home: Path, tmp_path: Path) -> None:
+    script = tmp_path / "training.py"
+    script.write_text(SCRIPT + LATER)
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, timeout=60, text=True)
+    assert done.stderr == ""
+    with Workspace(home) as workspace:
+        (run,) = list_runs(workspace.store)
+    assert run.status == "finished"
+    assert points(home, run.run_id) == [0.5, 0.25, 0.125]
+
+
 @pytest.mark.parametrize(("ending", "status"), [("", "finished"), ("raise LookupError", "failed")])
 def test_a_script_that_only_logs_is_a_run(home: Path, tmp_path: Path, ending: str, status: str) -> None:
     script = tmp_path / "training.py"

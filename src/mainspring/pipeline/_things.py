@@ -81,7 +81,8 @@ def is_generated(kind: type, attribute: str, value: object) -> bool:
             return True
     if not isinstance(value, types.FunctionType):
         return False
-    return inspect.unwrap(value).__code__.co_qualname.startswith("__create_fn__.")  # the maker's name in dataclasses
+    code: types.CodeType = inspect.unwrap(value).__code__
+    return code.co_qualname.startswith("__create_fn__.")  # the name of the maker in dataclasses
 
 
 def annotation_texts(kind: type) -> list[str]:

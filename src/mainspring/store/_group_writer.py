@@ -39,7 +39,9 @@ class Job(NamedTuple):
 
 
 class GroupWriter:
-    """Runs writes one after another on a thread of its own.
+    """Runs writes one after another on a thread of its own, or where they are asked for when no thread can be had.
+
+    The latter is so in an interpreter that is ending, which from Python 3.12 on starts no thread any more.
 
     `commit` gets the jobs of a group, and answers the future of each once the fate of its write is settled; it never
     raises. A write that was cancelled while it queued is dropped; one that began is beyond recall.
@@ -53,8 +55,12 @@ class GroupWriter:
         self._closed = False
         self._gate = threading.Lock()  # no write may queue up behind the one that says stop
         self._pid = os.getpid()
+        self._has_thread = True
         self._thread = threading.Thread(target=self._write_forever, name="store-writer", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:
+            self._has_thread = False
 
     def submit(self, write: Callable[[Transaction], T], event: EventOf[T] | None = None) -> "Future[T]":
         """Queue a write; its future is answered once it is committed, or undone."""
@@ -62,7 +68,11 @@ class GroupWriter:
         job = Job(write if event is None else self._with_event(event, write), future)
         with self._gate:
             self.check_open()
-            self._queue.put(job)
+            if self._has_thread:
+                self._queue.put(job)
+            else:
+                job.future.set_running_or_notify_cancel()
+                self._commit([job])
         return future
 
     def run(self, write: Callable[[Transaction], T], event: EventOf[T] | None = None) -> T:
@@ -87,7 +97,8 @@ class GroupWriter:
             if os.getpid() != self._pid:
                 return False  # the connections are the parent's
             self._queue.put(None)
-        self._thread.join()
+        if self._has_thread:
+            self._thread.join()
         return True
 
     def _with_event(self, event: EventOf[T], write: Callable[[Transaction], T]) -> Callable[[Transaction], T]:
