@@ -13,9 +13,11 @@ from mainspring.registry.models import create_model
 from mainspring.registry.versions import create_version, list_versions, set_stage
 from mainspring.tracking.arrivals.arrival import (
     Arrival,
+    ArrivingExperiment,
     ArrivingModel,
     ArrivingRegistered,
     keep_arrival,
+    keep_experiment,
     keep_model,
     source_here,
 )
@@ -56,6 +58,7 @@ def mlflow_command(source: str, artifacts: Path | None) -> int:
         from mainspring.tracking.arrivals import mlflow_server as far
 
         found = _keep(far.arrivals_from_server(source), source)
+        _keep_experiments(far.experiments_on_server(source))
         return found or _keep_models(far.models_from_server(source), far.registered_on_server(source), source)
     from mainspring.tracking.arrivals import mlflow_file as near
 
@@ -67,6 +70,7 @@ def mlflow_command(source: str, artifacts: Path | None) -> int:
     path = Path(source.removeprefix("sqlite:///"))
     origin = f"mlflow {path.name}"
     refused = _keep(near.arrivals_in_database(path, artifacts), origin)
+    _keep_experiments(near.experiments_in_database(path))
     return refused or _keep_models(near.models_in_database(path, artifacts), near.registered_in_database(path), origin)
 
 
@@ -87,6 +91,12 @@ def tensorboard_command(folder: Path, experiment: str) -> int:
     from mainspring.tracking.arrivals.tensorboard import arrivals_in_events
 
     return _keep(arrivals_in_events(folder, experiment), f"tensorboard {folder.name}")
+
+
+def _keep_experiments(experiments: Iterator[ArrivingExperiment]) -> None:
+    with Workspace() as workspace:
+        for each in experiments:
+            keep_experiment(workspace.store, each)
 
 
 def _keep_models(models: Iterator[ArrivingModel], registered: Iterator[ArrivingRegistered], origin: str) -> int:

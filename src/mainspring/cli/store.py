@@ -1,11 +1,17 @@
 """`mainspring store`: copy the metadata database while it is in use, and prove that it is whole."""
 
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
 from mainspring.cli.output import json_option, print_json
+from mainspring.cli.saving import save_pages
+from mainspring.errors import Conflict
 from mainspring.store.backup import back_up, check
+from mainspring.store.exporting import export_tables
+from mainspring.store.protocol import Row
 from mainspring.workspace import Workspace
 
 __all__ = ["store_command"]
@@ -18,6 +24,7 @@ def store_command() -> None:
     \b
     Example:
       mainspring store backup before-upgrade.sqlite
+      mainspring store export facts/
     """
 
 
@@ -32,6 +39,40 @@ def _backup(file: Path, as_json: bool) -> None:
         print_json({"file": file, "size_bytes": size})
     else:
         click.echo(f"{file}: {size:,} bytes.")
+
+
+@store_command.command("export")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--format", "form", type=click.Choice(["parquet", "csv", "json"]), default="parquet", show_default=True)
+@json_option
+def _export(folder: Path, form: str, as_json: bool) -> None:
+    """Write every fact into the new FOLDER, a file for each table, all of one instant.
+
+    Runs with whole histories, logged models, the registry with its approvals, incidents, the audit log: all but
+    users, tokens, webhooks and caches. Files of runs stay where they are; logged_files names their digests.
+
+    \b
+    Example:
+      mainspring store export facts/
+      duckdb -c "SELECT name, count(*) FROM 'facts/runs.parquet' GROUP BY 1"
+    """
+    if folder.exists():
+        raise Conflict(f"`{folder}` exists already", where="FOLDER", next_step="name a new folder")
+    folder.absolute().parent.mkdir(parents=True, exist_ok=True)
+    counts: dict[str, int] = {}
+    with tempfile.TemporaryDirectory(dir=folder.absolute().parent) as scratch, Workspace() as workspace:
+        draft = Path(scratch) / "facts"
+        draft.mkdir()
+
+        def keep(table: str, columns: tuple[str, ...], pages: Iterator[list[Row]]) -> None:
+            counts[table] = save_pages(draft / f"{table}.{form}", columns, pages)
+
+        export_tables(workspace.store, keep)
+        draft.rename(folder)
+    if as_json:
+        print_json({"folder": folder, "rows": counts})
+    else:
+        click.echo(f"{sum(counts.values()):,} rows of {len(counts)} tables in {folder}")
 
 
 @store_command.command("check")

@@ -1,5 +1,6 @@
 """The control server's process: one process on one socket, until it is told to end."""
 
+import gc
 import logging
 import sys
 import threading
@@ -66,6 +67,9 @@ def run_server(
     address, number = listener.getsockname()[:2]
     courier = Courier(workspace.store, workspace.clock, allow_private=value_of("webhooks_private") == "on")
     courier.start()
+    # what is here now stays: the collector need not look through it again and again while requests come and go
+    gc.collect()
+    gc.freeze()
     ready(f"http://[{address}]:{number}" if ":" in address else f"http://{address}:{number}")
     try:
         server.run(sockets=[listener])

@@ -13,11 +13,14 @@ from tests.server.conftest import Server
 from mainspring.errors import Corrupt, Invalid, NotFound
 from mainspring.store.protocol import Store
 from mainspring.tracking.arrivals import keep_arrival
-from mainspring.tracking.arrivals.mlflow_file import arrivals_in_database
-from mainspring.tracking.arrivals.mlflow_server import arrivals_from_server
+from mainspring.tracking.arrivals.arrival import keep_experiment
+from mainspring.tracking.arrivals.mlflow_file import arrivals_in_database, experiments_in_database
+from mainspring.tracking.arrivals.mlflow_server import arrivals_from_server, experiments_on_server
 from mainspring.tracking.arrivals.tensorboard import arrivals_in_events
 from mainspring.tracking.arrivals.wandb import arrivals_in_wandb
+from mainspring.tracking.experiments import find_experiment_named, set_experiment_tag
 from mainspring.tracking.files import find_file, list_folder, root_of
+from mainspring.tracking.inputs import Input, InputDataset, ModelUse, inputs_of, models_of
 from mainspring.tracking.metrics import history
 from mainspring.tracking.runs import run_with_id
 from mainspring.workspace import Workspace
@@ -64,6 +67,18 @@ def mlflow_database(tmp_path: Path) -> Path:
         INSERT INTO tags VALUES ('team', 'risk', '{RUN}');
         INSERT INTO metrics VALUES ('auc', 0.5, 10, '{RUN}', 0, 0), ('auc', 0, 11, '{RUN}', 1, 1),
             ('auc', 0.75, 12, '{RUN}', 2, 0);
+        CREATE TABLE experiment_tags (key TEXT, value TEXT, experiment_id INTEGER);
+        CREATE TABLE datasets (dataset_uuid TEXT, experiment_id INTEGER, name TEXT, digest TEXT,
+            dataset_source_type TEXT, dataset_source TEXT, dataset_schema TEXT, dataset_profile TEXT);
+        CREATE TABLE inputs (input_uuid TEXT, source_type TEXT, source_id TEXT, destination_type TEXT,
+            destination_id TEXT, step INTEGER);
+        CREATE TABLE input_tags (input_uuid TEXT, name TEXT, value TEXT);
+        CREATE TABLE logged_models (model_id TEXT);
+        INSERT INTO experiment_tags VALUES ('mlflow.note.content', 'late flights', 1), ('team', 'risk', 1);
+        INSERT INTO datasets VALUES ('d', 1, 'table', '1a', 'local', '{{}}', NULL, '{{"rows": 3}}');
+        INSERT INTO inputs VALUES ('i', 'DATASET', 'd', 'RUN', '{RUN}', 0),
+            ('o', 'RUN_OUTPUT', '{RUN}', 'MODEL_OUTPUT', 'm-1', 4);
+        INSERT INTO input_tags VALUES ('i', 'mlflow.data.context', 'training');
         """
     )
     connection.close()
@@ -84,6 +99,20 @@ def test_a_database_of_mlflow_comes_in_once_with_everything(workspace: Workspace
     assert workspace.artifacts.read_bytes(kept_file.digest) == b"flavors: {}\n"
     assert run_with_id(workspace.store, RUN[::-1]).stage == "deleted"
     assert kept(workspace, arrivals_in_database(mlflow_database, folder)) == [False, False]
+
+
+def test_datasets_made_models_and_tags_of_experiments_come_along(workspace: Workspace, mlflow_database: Path) -> None:
+    kept(workspace, arrivals_in_database(mlflow_database))
+    dataset = InputDataset("table", "1a", "local", "{}", None, '{"rows": 3}')
+    used = (Input(dataset, (("mlflow.data.context", "training"),)),)
+    assert inputs_of(workspace.store, [RUN])[RUN] == [*used]
+    assert models_of(workspace.store, [RUN], "output")[RUN] == [ModelUse("m-1", 4)]
+    here = find_experiment_named(workspace.store, "flights").experiment_id
+    workspace.store.record(lambda transaction: set_experiment_tag(transaction, here, "team", "moved"))
+    assert [keep_experiment(workspace.store, each) for each in experiments_in_database(mlflow_database)] == [True]
+    assert [keep_experiment(workspace.store, each) for each in experiments_in_database(mlflow_database)] == [False]
+    tags = find_experiment_named(workspace.store, "flights").tags
+    assert tags == {"mlflow.note.content": "late flights", "team": "moved"}
 
 
 def test_an_import_that_was_cut_off_goes_on(workspace: Workspace, mlflow_database: Path) -> None:
@@ -124,7 +153,18 @@ def test_a_server_comes_in_over_its_api(workspace: Workspace, server: Server) ->
     server.post("runs/log-batch", run_id=run_id, metrics=metrics, params=[{"key": "p", "value": "1"}])
     server.post("runs/update", run_id=run_id, status="FINISHED", end_time=9)
     server.ask("PUT", f"/api/2.0/mlflow-artifacts/artifacts/0/{run_id}/artifacts/a/b.txt", raw=b"hello")
+    dataset = {"name": "table", "digest": "1a", "source_type": "local", "source": "{}"}
+    server.post("runs/log-inputs", run_id=run_id, datasets=[{"dataset": dataset, "tags": [{"key": "k", "value": "v"}]}])
+    server.post("runs/outputs", run_id=run_id, models=[{"model_id": "m-1", "step": 2}])
+    server.post("experiments/set-experiment-tag", experiment_id="0", key="team", value="risk")
     assert kept(workspace, arrivals_from_server(server.url)) == [True]
+    for each in experiments_on_server(server.url):
+        keep_experiment(workspace.store, each)
+    assert find_experiment_named(workspace.store, "Default").tags == {"team": "risk"}
+    assert [(each.dataset.name, each.tags) for each in inputs_of(workspace.store, [run_id])[run_id]] == [
+        ("table", (("k", "v"),))
+    ]
+    assert models_of(workspace.store, [run_id], "output")[run_id] == [ModelUse("m-1", 2)]
     run = run_with_id(workspace.store, run_id)
     assert (run.name, run.status, run.ended_ms, run.parameters) == ("far", "finished", 9, {"p": "1"})
     assert points(workspace.store, run_id, "m") == [(step, step / 4) for step in range(5)]

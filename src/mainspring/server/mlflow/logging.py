@@ -4,6 +4,8 @@ Source: service.proto, messages LogMetric to LogOutputs.
 """
 
 import json
+from collections.abc import Sequence
+from operator import attrgetter
 
 import msgspec
 
@@ -29,9 +31,10 @@ __all__ = ["ROUTES"]
 
 #: The tag in which old clients keep the models of a run.
 _MODELS_TAG = "mlflow.log-model.history"
+_POINT_OF = attrgetter("key", "value", "timestamp", "step")
 
 
-class _Metric(msgspec.Struct):
+class _Metric(msgspec.Struct, gc=False):  # no cycle goes through text and numbers, and there may be a thousand
     key: str
     value: float
     timestamp: int
@@ -39,10 +42,6 @@ class _Metric(msgspec.Struct):
     model_id: str = ""
     dataset_name: str = ""
     dataset_digest: str = ""
-
-    def point(self) -> Point:
-        """Return the point."""
-        return Point(self.key, self.value, self.timestamp, self.step)
 
 
 class _LogMetric(msgspec.Struct):
@@ -112,7 +111,7 @@ async def log_metric(call: Call) -> object:
         raise missing_value("key")
     point = Point(given.key, given.value, given.timestamp, given.step)
     check_points([point], place_of="")
-    models = _of_models(run_id, [(given, point)])
+    models = _of_models(run_id, [given], [point])
     await call.write(lambda t: _log(t, run_id, [point], models))
     return {}
 
@@ -144,12 +143,12 @@ async def batch(call: Call) -> object:
     """Add points, parameters and tags, all or none."""
     given = await call.read(_Batch)
     check_run_id(given.run_id)
-    points = [each.point() for each in given.metrics]
+    points = list(map(Point._make, map(_POINT_OF, given.metrics)))  # the fastest way there is, for a thousand
     check_points(points)
     parameters = fitting_parameters(pairs_of(given.params))
     tags = fitting_tags(pairs_of(given.tags))
     check_batch_size(len(points), len(parameters), len(tags))
-    models = _of_models(given.run_id, list(zip(given.metrics, points, strict=True)))
+    models = _of_models(given.run_id, given.metrics, points)
     await call.write(lambda t: _log(t, given.run_id, points, models, parameters, tags))
     return {}
 
@@ -223,11 +222,13 @@ async def _pair(call: Call) -> _LogPair:
     return given
 
 
-def _of_models(run_id: str, logged: list[tuple[_Metric | _LogMetric, Point]]) -> list[tuple[str, ModelPoint]]:
+def _of_models(
+    run_id: str, logged: Sequence[_Metric | _LogMetric], points: Sequence[Point]
+) -> list[tuple[str, ModelPoint]]:
     """Return the points that were measured of a logged model, with its id."""
     return [
         (each.model_id, ModelPoint(point, run_id, each.dataset_name or None, each.dataset_digest or None))
-        for each, point in logged
+        for each, point in zip(logged, points, strict=True)
         if each.model_id
     ]
 

@@ -10,13 +10,15 @@ from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO, NamedTuple, TypeVar
 
 from mainspring.artifacts.protocol import ArtifactStore
 from mainspring.domain.ids import RunId
+from mainspring.errors import Invalid
 from mainspring.store.protocol import Store, Transaction
-from mainspring.tracking.experiments import Stage, find_experiment, named_experiment
+from mainspring.tracking.experiments import Stage, find_experiment, named_experiment, set_experiment_tag
 from mainspring.tracking.files import LoggedFile, put_file, root_of
+from mainspring.tracking.inputs import Input, ModelUse, log_inputs, log_models
 from mainspring.tracking.limits import check_path
 from mainspring.tracking.logged_models import LoggedModel, put_logged_model
 from mainspring.tracking.metrics import Point
@@ -25,10 +27,12 @@ from mainspring.tracking.runs import NAME_TAG, RunStatus, create_run, log_batch,
 __all__ = [
     "ORIGIN_TAG",
     "Arrival",
+    "ArrivingExperiment",
     "ArrivingModel",
     "ArrivingRegistered",
     "ArrivingVersion",
     "keep_arrival",
+    "keep_experiment",
     "keep_model",
     "open_file",
     "source_here",
@@ -59,9 +63,19 @@ class Arrival:
     author: str = ""
     parameters: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
+    inputs: Sequence[Input] = ()
+    #: The logged models that it made.
+    made: Sequence[ModelUse] = ()
     points: Callable[[], Iterable[Point]] = tuple
     #: Paths relative to the run's root, with what opens each.
     files: Callable[[], Iterable[tuple[str, Callable[[], BinaryIO]]]] = _nothing
+
+
+class ArrivingExperiment(NamedTuple):
+    """An experiment as its source tells it."""
+
+    name: str
+    tags: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -94,6 +108,25 @@ class ArrivingRegistered:
     tags: Mapping[str, str] = field(default_factory=dict)
     versions: Sequence[ArrivingVersion] = ()
     aliases: Mapping[str, int] = field(default_factory=dict)
+
+
+def keep_experiment(store: Store, arriving: ArrivingExperiment) -> bool:
+    """Keep an experiment's tags, but for those that it has here already; return whether there was anything to do."""
+
+    def write(transaction: Transaction) -> bool:
+        number = named_experiment(transaction, arriving.name, at=datetime.now(UTC))
+        known = {
+            key for (key,) in transaction.execute("SELECT key FROM experiment_tags WHERE experiment_id = ?", (number,))
+        }
+        new = {key: value for key, value in arriving.tags.items() if key not in known}
+        for key, value in new.items():
+            set_experiment_tag(transaction, number, key, value)
+        return bool(new)
+
+    try:
+        return store.record(write)
+    except Invalid:  # it was deleted here: it stays as it was then
+        return False
 
 
 def keep_model(store: Store, artifacts: ArtifactStore, arriving: ArrivingModel) -> bool:
@@ -137,6 +170,8 @@ def keep_arrival(store: Store, artifacts: ArtifactStore, run: Arrival, *, origin
 
     def finish(transaction: Transaction) -> None:
         update_run(transaction, run.run_id, status=run.status, ended_ms=run.ended_ms, name=None)
+        log_inputs(transaction, run.run_id, run.inputs)
+        log_models(transaction, run.run_id, "output", run.made)
         log_batch(transaction, run.run_id, tags=[(ORIGIN_TAG, origin)])
         if run.stage == "deleted":
             move_run(transaction, run.run_id, "deleted", at=at)

@@ -13,17 +13,19 @@ from urllib.parse import quote, unquote, urlsplit
 from mainspring.errors import Invalid, NotFound
 from mainspring.tracking.arrivals.arrival import (
     Arrival,
+    ArrivingExperiment,
     ArrivingModel,
     ArrivingRegistered,
     ArrivingVersion,
     open_file,
 )
 from mainspring.tracking.experiments import Stage
+from mainspring.tracking.inputs import Input, InputDataset, ModelUse
 from mainspring.tracking.logged_models import LoggedModel, ModelPoint, ModelStatus
 from mainspring.tracking.metrics import Point
 from mainspring.tracking.runs import RunStatus
 
-__all__ = ["arrivals_in_database", "models_in_database", "registered_in_database"]
+__all__ = ["arrivals_in_database", "experiments_in_database", "models_in_database", "registered_in_database"]
 
 
 def arrivals_in_database(path: Path, artifacts: Path | None = None) -> Iterator[Arrival]:
@@ -56,16 +58,59 @@ def arrivals_in_database(path: Path, artifacts: Path | None = None) -> Iterator[
                 author=author or "",
                 parameters=_pairs(connection, "params", run_id),
                 tags=_pairs(connection, "tags", run_id),
+                inputs=_inputs(connection, run_id),
+                made=_made(connection, run_id),
                 points=_points(connection, run_id),
                 files=partial(_files, root),
             )
+
+
+def experiments_in_database(path: Path) -> Iterator[ArrivingExperiment]:
+    """Yield every experiment with its tags."""
+    with _opened(path) as connection:
+        if not _has(connection, "experiment_tags"):
+            return
+        for number, name in connection.execute("SELECT experiment_id, name FROM experiments").fetchall():
+            rows = connection.execute("SELECT key, value FROM experiment_tags WHERE experiment_id = ?", (number,))
+            yield ArrivingExperiment(name, {key: value or "" for key, value in rows})
+
+
+def _has(connection: sqlite3.Connection, table: str) -> bool:
+    return bool(connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchall())
+
+
+def _inputs(connection: sqlite3.Connection, run_id: str) -> list[Input]:
+    """Return the datasets that a run read; a database before MLflow 2.4 knows none."""
+    if not _has(connection, "input_tags"):
+        return []
+    found = connection.execute(
+        "SELECT i.input_uuid, d.name, d.digest, d.dataset_source_type, d.dataset_source, d.dataset_schema,"
+        " d.dataset_profile FROM inputs i JOIN datasets d ON d.dataset_uuid = i.source_id WHERE i.source_type ="
+        " 'DATASET' AND i.destination_type = 'RUN' AND i.destination_id = ?",
+        (run_id,),
+    ).fetchall()
+    of_input = "SELECT name, value FROM input_tags WHERE input_uuid = ? ORDER BY name"
+    return [
+        Input(InputDataset(*dataset), tuple(connection.execute(of_input, (number,)).fetchall()))
+        for number, *dataset in found
+    ]
+
+
+def _made(connection: sqlite3.Connection, run_id: str) -> list[ModelUse]:
+    """Return the logged models that a run made; a database before MLflow 3 knows none."""
+    if not _has(connection, "logged_models"):
+        return []
+    rows = connection.execute(
+        "SELECT destination_id, step FROM inputs WHERE source_type = 'RUN_OUTPUT' AND source_id = ?", (run_id,)
+    )
+    return [ModelUse(model_id, step) for model_id, step in rows]
 
 
 def models_in_database(path: Path, artifacts: Path | None = None) -> Iterator[ArrivingModel]:
     """Yield every logged model; a database before MLflow 3 has none."""
     statuses: dict[int, ModelStatus] = {1: "pending", 2: "ready", 3: "failed"}
     with _opened(path) as connection:
-        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'logged_models'").fetchall():
+        if not _has(connection, "logged_models"):
             return
         rows = connection.execute(
             "SELECT m.model_id, e.name, m.name, m.status, m.lifecycle_stage, m.creation_timestamp_ms,"

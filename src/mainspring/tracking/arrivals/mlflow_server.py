@@ -15,11 +15,18 @@ from typing import Any, BinaryIO, NamedTuple, cast
 from urllib.parse import urlencode
 
 from mainspring.errors import Denied, Invalid, Unavailable
-from mainspring.tracking.arrivals.arrival import Arrival, ArrivingModel, ArrivingRegistered, ArrivingVersion
+from mainspring.tracking.arrivals.arrival import (
+    Arrival,
+    ArrivingExperiment,
+    ArrivingModel,
+    ArrivingRegistered,
+    ArrivingVersion,
+)
+from mainspring.tracking.inputs import Input, InputDataset, ModelUse
 from mainspring.tracking.logged_models import LoggedModel, ModelPoint, ModelStatus
 from mainspring.tracking.metrics import Point
 
-__all__ = ["arrivals_from_server", "models_from_server", "registered_on_server"]
+__all__ = ["arrivals_from_server", "experiments_on_server", "models_from_server", "registered_on_server"]
 
 _SECONDS = 120
 _PAGE = 500
@@ -43,6 +50,13 @@ def arrivals_from_server(url: str) -> Iterator[Arrival]:
         wanted = {"experiment_ids": [experiment["experiment_id"]], "max_results": _PAGE, "run_view_type": "ALL"}
         for run in _pages(ask, "runs/search", {**wanted, "order_by": ["start_time ASC"]}, "runs"):
             yield _arrival(ask, experiment["name"], run)
+
+
+def experiments_on_server(url: str) -> Iterator[ArrivingExperiment]:
+    """Yield every experiment of the server at `url` with its tags."""
+    ask = _asking(url.rstrip("/"))
+    for each in _pages(ask, "experiments/search", {"max_results": 1000, "view_type": "ALL"}, "experiments"):
+        yield ArrivingExperiment(each["name"], _pairs(each.get("tags", [])))
 
 
 def models_from_server(url: str) -> Iterator[ArrivingModel]:
@@ -133,9 +147,19 @@ def _arrival(ask: Callable[..., Any], experiment: str, run: _Document) -> Arriva
         author=info.get("user_id", ""),
         parameters={each["key"]: each.get("value", "") for each in data.get("params", [])},
         tags={each["key"]: each.get("value", "") for each in data.get("tags", [])},
+        inputs=[_input(each) for each in run.get("inputs", {}).get("dataset_inputs", [])],
+        made=[
+            ModelUse(each["model_id"], int(each.get("step", 0)))
+            for each in run.get("outputs", {}).get("model_outputs", [])
+        ],
         points=lambda: _points(ask, run_id, [each["key"] for each in data.get("metrics", [])]),
         files=partial(_files, ask, run_id, "", _RUN_FILES),
     )
+
+
+def _input(used: _Document) -> Input:
+    names = ("name", "digest", "source_type", "source", "schema", "profile")
+    return Input(InputDataset(*map(used["dataset"].get, names)), tuple(_pairs(used.get("tags", [])).items()))
 
 
 def _points(ask: Callable[..., Any], run_id: str, keys: Iterable[str]) -> Iterator[Point]:
