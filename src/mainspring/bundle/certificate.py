@@ -1,7 +1,8 @@
 """The equality certificate: proof, kept in the bundle, that a faster form of a model answers as the original does.
 
-A form is compared with its original on validation rows, on rows at the edges of the signature, and one row alone
-against the same row among many. It serves only if no class flips and no score differs by more than the tolerance.
+A form is compared with its original on validation rows, on rows at the edges of the signature, on rows one unit in the
+last place to either side of every threshold it knows of, and one row alone against the same row among many. It serves
+only if no class flips and no score differs by more than the tolerance; else the certificate says why the original does.
 Conversion by trust goes wrong in silence: a boosted model turned into float32 flips a quarter of its classes when one
 column holds Unix times (known class of fault: onnxruntime issue 4130, sklearn-onnx issues 1151 and 1192).
 """
@@ -15,13 +16,15 @@ from numpy.typing import NDArray
 
 from mainspring.domain.signature import Column, Signature
 
-__all__ = ["TOLERANCE", "Certificate", "Scores", "certify", "edge_rows"]
+__all__ = ["TOLERANCE", "Certificate", "Scores", "certify", "edge_rows", "no_form"]
 
 Columns = Mapping[str, NDArray[Any]]
 Scores = Callable[[Columns], NDArray[np.float64]]
 #: The largest difference between a form's score and its original's; a share of the score where that is above 1.
 TOLERANCE = 1e-6
 _MOST_ROWS = 5000
+#: Rows that are compared together, so that a forest's many thresholds need no more memory than few.
+_AT_ONCE = 8192
 #: Numbers that float32 cannot tell from their neighbours, a Unix time among them (IEEE 754: 24 bits of significand).
 _COLLIDING = (2.0**24 + 1, 1_700_000_001.0)
 _UNSEEN = "\x00mainspring:never seen"
@@ -30,13 +33,15 @@ _UNSEEN = "\x00mainspring:never seen"
 class Certificate(msgspec.Struct, frozen=True):
     """What was compared and what came of it; `holds` decides whether the form may serve.
 
-    `rows` were validation rows, `edges` rows made from the signature, `alone` rows scored one at a time as well.
-    `original` and `form` are the BLAKE3 hashes of the two models; `versions` of the packages that were compared.
+    `rows` were validation rows, `edges` rows made from the signature, `thresholds` rows beside the form's thresholds,
+    `alone` rows scored one at a time as well. `original` and `form` are the BLAKE3 hashes of the two models; `versions`
+    of the packages that were compared. `why` says why the original serves, and is empty where the form does.
     """
 
     kind: str
     rows: int
     edges: int
+    thresholds: int
     alone: int
     flips: int
     largest_difference: float
@@ -44,11 +49,17 @@ class Certificate(msgspec.Struct, frozen=True):
     original: str
     form: str
     versions: dict[str, str]
+    why: str = ""
 
     @property
     def holds(self) -> bool:
-        """Whether no class flipped and every score was within the tolerance."""
-        return self.flips == 0 and self.largest_difference <= self.tolerance
+        """Whether there is a form of which no class flipped and every score was within the tolerance."""
+        return not self.why and self.flips == 0 and self.largest_difference <= self.tolerance
+
+
+def no_form(kind: str, why: str, *, original: str, versions: Mapping[str, str]) -> Certificate:
+    """Return the certificate of a model that was compared with nothing; `kind` is the form that was tried, if any."""
+    return Certificate(kind, 0, 0, 0, 0, 0, 0.0, TOLERANCE, original, "", dict(versions), why)
 
 
 def certify(
@@ -61,23 +72,27 @@ def certify(
     threshold: float,
     hashes: tuple[str, str],
     versions: Mapping[str, str],
+    near: Columns | None = None,
     tolerance: float = TOLERANCE,
 ) -> Certificate:
     """Compare `form` with `original` and write down what was seen.
 
-    `sample` holds validation rows, of which at most 5,000 are used, evenly spread. A score that is not a number on one
-    side only counts as a flip.
+    `sample` holds validation rows, of which at most 5,000 are used, evenly spread; `near` rows beside the thresholds of
+    the form. A score that is not a number on one side only counts as a flip.
     """
-    rows = len(next(iter(sample.values())))
+    rows = _length(sample)
     chosen = (
         np.unique(np.linspace(0, rows - 1, min(rows, _MOST_ROWS)).astype(np.intp)) if rows else np.zeros(0, np.intp)
     )
     validation = {name: sample[name][chosen] for name in signature.names}
     edges = edge_rows(signature, validation)
+    near = {name: array[:0] for name, array in validation.items()} if near is None else near
     flips, largest = 0, 0.0
-    for part in (validation, edges):
-        found, difference = _compare(original(part), form(part), threshold)
-        flips, largest = flips + found, max(largest, difference)
+    for part in (validation, edges, near):
+        for at in range(0, _length(part), _AT_ONCE):
+            rows_of = {name: array[at : at + _AT_ONCE] for name, array in part.items()}
+            found, difference = _compare(original(rows_of), form(rows_of), threshold)
+            flips, largest = flips + found, max(largest, difference)
     lone = min(50, len(chosen))
     together = form(validation)
     for row in range(lone):
@@ -86,10 +101,16 @@ def certify(
         flips, largest = flips + found, max(largest, difference)
     empty = form({name: array[:0] for name, array in validation.items()})
     flips += int(empty.shape[0] != 0)
-    n_edges = len(next(iter(edges.values())))
-    return Certificate(
-        kind, len(chosen), n_edges, lone, flips, largest, tolerance, hashes[0], hashes[1], dict(versions)
-    )
+    compared = (len(chosen), _length(edges), _length(near), lone)
+    found_form = Certificate(kind, *compared, flips, largest, tolerance, *hashes, dict(versions))
+    if found_form.holds:
+        return found_form
+    why = f"{flips} scores flip their class, and the largest difference is {largest:g}: more than {tolerance:g}"
+    return msgspec.structs.replace(found_form, why=why)
+
+
+def _length(columns: Columns) -> int:
+    return len(next(iter(columns.values())))
 
 
 def edge_rows(signature: Signature, sample: Columns) -> dict[str, NDArray[Any]]:
@@ -100,7 +121,7 @@ def edge_rows(signature: Signature, sample: Columns) -> dict[str, NDArray[Any]]:
     """
     tries = {column.name: _special(column) for column in signature.columns}
     count = sum(map(len, tries.values()))
-    rows = len(next(iter(sample.values())))
+    rows = _length(sample)
     if not rows:
         return {name: array[:0] for name, array in sample.items()}
     beneath = np.arange(count) % rows

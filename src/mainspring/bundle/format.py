@@ -18,7 +18,7 @@ from blake3 import blake3
 from numpy.typing import NDArray
 
 from mainspring.bundle.estimators import dump_estimator
-from mainspring.bundle.forms import CERTIFICATE_NAME, compile_forms
+from mainspring.bundle.forms import FORM_NAMES, compile_forms
 from mainspring.bundle.labels import class_named
 from mainspring.bundle.manifest import (
     FORMAT,
@@ -29,7 +29,6 @@ from mainspring.bundle.manifest import (
     manifest_from_json,
     manifest_to_json,
 )
-from mainspring.bundle.plan import PLAN_NAME
 from mainspring.domain.ids import Digest, new_id
 from mainspring.domain.signature import Signature
 from mainspring.errors import Conflict, Corrupt, Invalid, NotFound
@@ -76,7 +75,7 @@ def write_bundle(
     }
     for path, content in (extra_files or {}).items():
         check_member_name(path)
-        if path in files or path in (MANIFEST_NAME, PLAN_NAME, CERTIFICATE_NAME):
+        if path in files or path in (MANIFEST_NAME, *FORM_NAMES):
             raise Invalid(f"`{path}` is a file of the bundle itself", where="extra_files", next_step="rename it")
         files[path] = content
     manifest = BundleManifest(

@@ -1,7 +1,8 @@
 """Faster forms of a model: made and certified when a bundle is written, chosen when it is loaded.
 
-A form that does not hold is left out of the bundle, and the original serves. Today there is one form, the folded plan
-of linear pipelines; the bundle keeps the original beside it, for explanations and for comparing live answers again.
+A form that does not hold is left out of the bundle, and the original serves; the certificate says why. There are two
+forms: the folded plan of linear pipelines, and the tree plan of forests and boosted trees. The bundle keeps the
+original beside it, for explanations and for comparing live answers again.
 """
 
 import warnings
@@ -14,15 +15,22 @@ import numpy as np
 from blake3 import blake3
 from numpy.typing import NDArray
 
-from mainspring.bundle.certificate import Scores, certify
+from mainspring.bundle.certificate import Certificate, Scores, certify, no_form
 from mainspring.bundle.folding import fold
 from mainspring.bundle.manifest import BundleManifest
 from mainspring.bundle.original import SklearnPredictor, sums_of
 from mainspring.bundle.plan import PLAN_NAME, Link, PlanPredictor, plan_to_json
+from mainspring.bundle.tree_folding import fold_trees
+from mainspring.bundle.tree_models import Ensemble, fed_by, read_trees
+from mainspring.bundle.tree_plan import TREES_NAME, tree_plan_from_bytes, tree_plan_to_bytes
+from mainspring.bundle.tree_predictor import TreePredictor
+from mainspring.bundle.tree_thresholds import threshold_rows
 
-__all__ = ["CERTIFICATE_NAME", "compile_forms"]
+__all__ = ["CERTIFICATE_NAME", "FORM_NAMES", "compile_forms"]
 
 CERTIFICATE_NAME = "certificate.json"
+#: The files that are written here and nowhere else.
+FORM_NAMES = (PLAN_NAME, TREES_NAME, CERTIFICATE_NAME)
 Columns = Mapping[str, NDArray[Any]]
 
 
@@ -36,40 +44,94 @@ def compile_forms(
     manifest: BundleManifest,
     sample: Columns,
 ) -> dict[str, bytes]:
-    """Return the files of the forms that hold for `model`, whose bytes in the bundle are `original`.
+    """Return the file of the form that holds for `model`, whose bytes in the bundle are `original`, and a certificate.
 
-    `sample` holds validation rows. No file means that the original serves: there is no form, one does not hold, or the
-    original refuses rows at the edges, which a form would answer.
+    `sample` holds validation rows. The certificate alone means that the original serves: there is no form, one does not
+    hold, or the original refuses rows at the edges, which a form would answer.
     """
-    signature = manifest.signature
-    task = signature.task
-    link: Link = "identity" if task == "regression" else "logistic" if task == "binary" else "softmax"
-    total = sums_of(model, signature)
-    if total is None:
-        return {}
-    with warnings.catch_warnings():
+    trial = _Trial(
+        manifest,
+        sample,
+        _asked(SklearnPredictor(manifest, model).predict),
+        blake3(original).hexdigest(),
+        {name: metadata.version(name) for name in sorted({"numpy", "scikit-learn", *_packages(model)})},
+    )
+    # small batches are asked many times over, and threads of the original would do little but wait for each other
+    with warnings.catch_warnings(), _one_thread():
         # probing asks for values that no encoder has seen; that is the point of it
         warnings.simplefilter("ignore")
+        ensemble = read_trees(model, manifest.signature.task)
         try:
-            plan = fold(signature, _asked(total), link)
-            if plan is None:
-                return {}
-            text = plan_to_json(plan)
-            certificate = certify(
-                "plan",
-                _asked(SklearnPredictor(manifest, model).predict),
-                PlanPredictor(manifest, plan).predict,
-                signature,
-                sample,
-                threshold=0.5 if manifest.threshold is None else manifest.threshold,
-                hashes=(blake3(original).hexdigest(), blake3(text).hexdigest()),
-                versions={"numpy": np.__version__, "scikit-learn": metadata.version("scikit-learn")},
-            )
-        except _Refuses:
-            return {}
-    if not certificate.holds:
-        return {}
-    return {PLAN_NAME: text, CERTIFICATE_NAME: msgspec.json.format(msgspec.json.encode(certificate, order="sorted"))}
+            certificate, files = trial.linear(model) if ensemble is None else trial.trees(model, ensemble)
+        except _Refuses as error:
+            certificate, files = trial.none("", f"the original refuses a row that a form would answer: {error}"), {}
+    text = msgspec.json.format(msgspec.json.encode(certificate, order="sorted"))
+    return {CERTIFICATE_NAME: text} | (files if certificate.holds else {})
+
+
+class _Trial:
+    """One model beside its forms."""
+
+    def __init__(
+        self, manifest: BundleManifest, sample: Columns, original: Scores, digest: str, versions: Mapping[str, str]
+    ) -> None:
+        self._manifest = manifest
+        self._sample = sample
+        self._original = original
+        self._digest = digest
+        self._versions = versions
+
+    def none(self, kind: str, why: str) -> Certificate:
+        return no_form(kind, why, original=self._digest, versions=self._versions)
+
+    def linear(self, model: object) -> tuple[Certificate, dict[str, bytes]]:
+        signature = self._manifest.signature
+        task = signature.task
+        link: Link = "identity" if task == "regression" else "logistic" if task == "binary" else "softmax"
+        total = sums_of(model, signature)
+        plan = None if total is None else fold(signature, _asked(total), link)
+        if plan is None:
+            return self.none("plan", "the model is no sum of one part for each column, and no trees that are known"), {}
+        text = plan_to_json(plan)
+        return self._certified("plan", PlanPredictor(self._manifest, plan).predict, text), {PLAN_NAME: text}
+
+    def trees(self, model: object, ensemble: Ensemble) -> tuple[Certificate, dict[str, bytes]]:
+        signature = self._manifest.signature
+        plan = fold_trees(signature, ensemble, _asked(fed_by(model, ensemble, signature)), self._sample)
+        if plan is None:
+            return self.none("trees", "the trees look at what was made of two columns together, or are too many"), {}
+        text = tree_plan_to_bytes(plan)
+        plan, trees = tree_plan_from_bytes(text, where=TREES_NAME)
+        form = TreePredictor(self._manifest, plan, trees)
+        near = threshold_rows(signature, plan, trees, form.states(self._sample), self._sample)
+        return self._certified("trees", form.predict, text, near), {TREES_NAME: text}
+
+    def _certified(self, kind: str, form: Scores, text: bytes, near: Columns | None = None) -> Certificate:
+        threshold = self._manifest.threshold
+        return certify(
+            kind,
+            self._original,
+            form,
+            self._manifest.signature,
+            self._sample,
+            threshold=0.5 if threshold is None else threshold,
+            hashes=(self._digest, blake3(text).hexdigest()),
+            versions=self._versions,
+            near=near,
+        )
+
+
+def _one_thread() -> Any:  # a context manager without types
+    from threadpoolctl import threadpool_limits  # comes with scikit-learn
+
+    return threadpool_limits(1)
+
+
+def _packages(model: Any) -> set[str]:  # any estimator
+    """Return the distributions that a pipeline's steps come from."""
+    steps = [step for _, step in getattr(model, "steps", [])] or [model]
+    found = {type(step).__module__.partition(".")[0] for step in steps}
+    return {each for each in found if each in ("lightgbm", "xgboost")}
 
 
 def _asked(score: Scores) -> Scores:
@@ -77,6 +139,6 @@ def _asked(score: Scores) -> Scores:
         try:
             return score(columns)
         except Exception as error:  # an estimator of any kind may refuse a row in any way
-            raise _Refuses from error
+            raise _Refuses(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}") from error
 
     return ask

@@ -18,6 +18,8 @@ from mainspring.bundle.format import MODEL_NAME, read_member, verify
 from mainspring.bundle.manifest import BundleManifest
 from mainspring.bundle.original import SklearnPredictor
 from mainspring.bundle.plan import PLAN_NAME, PlanPredictor, plan_from_json
+from mainspring.bundle.tree_plan import TREES_NAME, tree_plan_from_bytes
+from mainspring.bundle.tree_predictor import TreePredictor
 from mainspring.domain.signature import Signature
 from mainspring.errors import Unavailable
 
@@ -59,6 +61,9 @@ def load_bundle(folder: Path) -> Predictor:
     if PLAN_NAME in manifest.files:
         # Read again with its hash, so that what is loaded is what was verified even if the file changed in between.
         return PlanPredictor(manifest, plan_from_json(read_member(folder, manifest, PLAN_NAME), where=PLAN_NAME))
+    if TREES_NAME in manifest.files:
+        text = read_member(folder, manifest, TREES_NAME)
+        return TreePredictor(manifest, *tree_plan_from_bytes(text, where=TREES_NAME))
     return _original(folder, manifest)
 
 
