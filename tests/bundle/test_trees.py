@@ -84,13 +84,15 @@ def encoded(model: Any, *, numbers: Any = "passthrough", texts: Any = None) -> A
     return make_pipeline(ColumnTransformer([("n", numbers, NUMBERS), ("c", texts, TEXTS)], sparse_threshold=1.0), model)
 
 
-def written(folder: Path, model: Any, task: Task, columns: list[str]) -> tuple[Signature, dict[str, Any]]:
+def written(
+    folder: Path, model: Any, task: Task, columns: list[str], **fitting: Any
+) -> tuple[Signature, dict[str, Any]]:
     given = frame()
     target = targets(given)[task]
     given = given[columns]
     table = columns_of(given.assign(y=target))
     signature = infer_signature(table, "y", task=task)
-    model.fit(given, target)
+    model.fit(given, target, **fitting)
     sample = {name: table[name] for name in signature.names}
     write_bundle(folder, model, signature, name="m", sample=sample)
     return signature, sample
@@ -182,7 +184,8 @@ def test_a_tree_plan_is_equal_to_the_bit(
     assert isinstance(loaded, TreePredictor), certificate(tmp_path / "b")["why"]
     assert certificate(tmp_path / "b")["largest_difference"] == 0
     new = columns_of(frame(seed=9))
-    near = threshold_rows(signature, *plan_of(tmp_path / "b"), loaded.states(sample), sample)
+    plan, arrays = plan_of(tmp_path / "b")
+    near = threshold_rows(signature, plan, arrays, loaded.states(sample), sample)
     for rows in ({name: new[name] for name in signature.names}, edge_rows(signature, sample), near):
         assert np.array_equal(loaded.predict(rows), original.predict(rows))
     some = {name: array[:30] for name, array in new.items()}

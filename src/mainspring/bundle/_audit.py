@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mainspring.bundle._canonical import SCHEMA_NAME, states_in
+from mainspring.bundle.lightgbm_text import parse_lightgbm
 from mainspring.errors import Corrupt, Refused
 
 __all__ = ["audit_archive", "check_feature_counts"]
@@ -23,6 +24,7 @@ __all__ = ["audit_archive", "check_feature_counts"]
 _MEMBER = re.compile(r"[0-9a-f]{32}\.(npy|npz|bin)\Z")
 _INNER_MEMBER = re.compile(r"[a-z_]{1,32}\.npy\Z")
 _TREE = ("sklearn.tree._tree", "Tree")
+_BOOSTER = ("lightgbm.basic", "Booster")
 _PREDICTOR = ("sklearn.ensemble._hist_gradient_boosting.predictor", "TreePredictor")
 # Older protocols are read by older code of skops, which a file could choose by claiming to be old.
 _OLDEST_PROTOCOL = 2
@@ -106,6 +108,8 @@ def _check_schema(schema: _State, members: _Members) -> None:
             raise _harmful("a tree is built by a loader that is not for trees", SCHEMA_NAME)
         if kind == _PREDICTOR and state["__loader__"] != "ObjectNode":
             raise _harmful("a boosted tree is built by a loader that is not for it", SCHEMA_NAME)
+        if kind == _BOOSTER:
+            _check_booster(state)
         if kind == _TREE:
             _check_tree(state, members)
         if kind == _PREDICTOR:
@@ -145,6 +149,20 @@ def _check_predictor(state: _State, members: _Members) -> None:
         wide = bitsets.ndim == 2 and bitsets.shape[1] == 8
         if categorical.any() and not (wide and nodes["bitset_idx"][categorical].max() < bitsets.shape[0]):
             raise _harmful("a tree's categories point outside their table", f"TreePredictor.{name}")
+
+
+def _check_booster(state: _State) -> None:
+    """Check a LightGBM model's text, and that nothing but its text is loaded."""
+    if state["__loader__"] != "ObjectNode":
+        raise _harmful("a booster is built by a loader that is not for it", "Booster")
+    content = _entries(state["content"])
+    text = json.loads(content["_handle"]["content"]) if content["_handle"]["__loader__"] == "JsonNode" else None
+    if not isinstance(text, str) or "handle" in content:
+        raise _harmful("a booster's model is no text", "Booster")
+    try:
+        parse_lightgbm(text)
+    except (ValueError, KeyError, IndexError) as error:
+        raise _harmful(str(error), "Booster") from error
 
 
 def _check_links(

@@ -18,7 +18,7 @@ from blake3 import blake3
 from numpy.typing import NDArray
 
 from mainspring.bundle.estimators import dump_estimator
-from mainspring.bundle.forms import FORM_NAMES, compile_forms
+from mainspring.bundle.forms import FORM_NAMES, compile_forms, packages_of
 from mainspring.bundle.labels import class_named
 from mainspring.bundle.manifest import (
     FORMAT,
@@ -67,7 +67,7 @@ def write_bundle(
         Refused: the model cannot be saved without pickle.
     """
     _check_fit(model, signature, threshold)
-    requirements = tuple(f"{each}=={metadata.version(each)}" for each in _DISTRIBUTIONS)
+    requirements = tuple(f"{each}=={metadata.version(each)}" for each in (*_DISTRIBUTIONS, *packages_of(model)))
     files = {
         MODEL_NAME: dump_estimator(model),
         PROFILE_NAME: _json(profile or {}, PROFILE_NAME),

@@ -17,16 +17,17 @@ from numpy.typing import NDArray
 
 from mainspring.bundle.certificate import Certificate, Scores, certify, no_form
 from mainspring.bundle.folding import fold
+from mainspring.bundle.lightgbm_text import ensemble_of, parse_lightgbm
 from mainspring.bundle.manifest import BundleManifest
 from mainspring.bundle.original import SklearnPredictor, sums_of
 from mainspring.bundle.plan import PLAN_NAME, Link, PlanPredictor, plan_to_json
 from mainspring.bundle.tree_folding import fold_trees
-from mainspring.bundle.tree_models import Ensemble, fed_by, read_trees
+from mainspring.bundle.tree_models import Ensemble, fed_by, read_sklearn
 from mainspring.bundle.tree_plan import TREES_NAME, tree_plan_from_bytes, tree_plan_to_bytes
 from mainspring.bundle.tree_predictor import TreePredictor
 from mainspring.bundle.tree_thresholds import threshold_rows
 
-__all__ = ["CERTIFICATE_NAME", "FORM_NAMES", "compile_forms"]
+__all__ = ["CERTIFICATE_NAME", "FORM_NAMES", "compile_forms", "packages_of"]
 
 CERTIFICATE_NAME = "certificate.json"
 #: The files that are written here and nowhere else.
@@ -54,13 +55,13 @@ def compile_forms(
         sample,
         _asked(SklearnPredictor(manifest, model).predict),
         blake3(original).hexdigest(),
-        {name: metadata.version(name) for name in sorted({"numpy", "scikit-learn", *_packages(model)})},
+        {name: metadata.version(name) for name in sorted({"numpy", "scikit-learn", *packages_of(model)})},
     )
     # small batches are asked many times over, and threads of the original would do little but wait for each other
     with warnings.catch_warnings(), _one_thread():
         # probing asks for values that no encoder has seen; that is the point of it
         warnings.simplefilter("ignore")
-        ensemble = read_trees(model, manifest.signature.task)
+        ensemble = _trees_of(model, manifest.signature.task)
         try:
             certificate, files = trial.linear(model) if ensemble is None else trial.trees(model, ensemble)
         except _Refuses as error:
@@ -127,11 +128,21 @@ def _one_thread() -> Any:  # a context manager without types
     return threadpool_limits(1)
 
 
-def _packages(model: Any) -> set[str]:  # any estimator
-    """Return the distributions that a pipeline's steps come from."""
-    steps = [step for _, step in getattr(model, "steps", [])] or [model]
-    found = {type(step).__module__.partition(".")[0] for step in steps}
-    return {each for each in found if each in ("lightgbm", "xgboost")}
+def packages_of(model: Any) -> tuple[str, ...]:  # any estimator
+    """Return the distributions besides scikit-learn that a model, or a pipeline's last step, comes from."""
+    package = type(_last(model)).__module__.partition(".")[0]
+    return (package,) if package == "lightgbm" else ()
+
+
+def _last(model: Any) -> Any:  # any estimator
+    return model.steps[-1][1] if hasattr(model, "steps") else model
+
+
+def _trees_of(model: Any, task: str) -> Ensemble | None:  # any estimator
+    last = _last(model)
+    if type(last).__name__ in ("LGBMClassifier", "LGBMRegressor") and packages_of(model):
+        return ensemble_of(parse_lightgbm(last.booster_.model_to_string()))
+    return read_sklearn(last, task)
 
 
 def _asked(score: Scores) -> Scores:

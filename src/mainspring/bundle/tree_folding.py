@@ -48,7 +48,7 @@ class _Lens:
         """Return the rank of each value; a row goes left where it is at most the place of the node's threshold."""
         missing = np.isnan(values)
         if self.node.chosen is not None:
-            missing |= values < 0
+            missing |= values <= -1
             whole = np.where(missing | (values >= _MOST_CATEGORY), -1, values).astype(np.int64)
             found = 1 - np.isin(whole, list(self.node.chosen)).astype(np.int64)
             return np.where(missing, 0 if self.node.missing_left else 1, found)

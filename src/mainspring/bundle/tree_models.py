@@ -16,7 +16,7 @@ from mainspring.bundle.frame import frame_of
 from mainspring.bundle.tree_plan import Sums, TreeLink
 from mainspring.domain.signature import Signature
 
-__all__ = ["Ensemble", "Node", "Tree", "as_single", "fed_by", "read_trees"]
+__all__ = ["Ensemble", "Node", "Tree", "as_single", "fed_by", "read_sklearn", "without_tiny"]
 
 Columns = Mapping[str, NDArray[Any]]
 _Floats = NDArray[np.float64]
@@ -26,7 +26,7 @@ _Floats = NDArray[np.float64]
 class Node:
     """What a node asks of a feature: is it at most `threshold`, or (`chosen`) is its whole part one of these.
 
-    A missing value goes left if `missing_left`, and so does a negative one where whole parts are asked for. With
+    A missing value goes left if `missing_left`, and so does a negative whole part where these are asked for. With
     `zero_is_missing` zero is missing as well.
     """
 
@@ -68,12 +68,16 @@ def as_single(values: _Floats) -> _Floats:
         return values.astype(np.float32).astype(np.float64)
 
 
-def read_trees(
+def without_tiny(values: _Floats) -> _Floats:
+    """Return what LightGBM sees: a value up to its ``kZeroThreshold``, which is float32's 1e-35, is zero."""
+    return np.where(np.abs(values) <= float(np.float32(1e-35)), 0.0, values)
+
+
+def read_sklearn(
     model: Any,  # any scikit-learn estimator
     task: str,
 ) -> Ensemble | None:
-    """Return the trees of an estimator or of a pipeline's last step, or None where it is of another kind."""
-    model = model.steps[-1][1] if hasattr(model, "steps") else model
+    """Return the trees of a scikit-learn estimator, or None where it is of another kind."""
     kind = type(model).__module__.partition(".")[0], type(model).__name__
     if kind[0] != "sklearn" or getattr(model, "n_outputs_", 1) != 1:
         return None
