@@ -46,7 +46,11 @@ def main():
     parser.add_argument("--patience", type=float, default=60, help="seconds until a question is given up")
     parser.add_argument("--quick", action="store_true", help="small sizes: a look, not a measurement")
     parser.add_argument("--json", type=Path, help="write the figures here")
+    parser.add_argument("--table", type=Path, nargs="+", help="measure nothing: show what was written, as Markdown")
     asked = parser.parse_args()
+    if asked.table:
+        table([json.loads(each.read_text()) for each in asked.table])
+        return
     if asked.quick:
         asked.runs, asked.points, asked.megabytes, asked.kept = "200,1000", 20_000, 20, 10_000
     kinds = [each for each in asked.kinds.split(",") if each == "mainspring" or asked.python]
@@ -138,7 +142,7 @@ def kept(server, asked):
     full = writes(server, asked.quick, next(iter(experiments.values())), where)
     for what, figures in full.items():
         before = empty[f"{what.removesuffix(where)}, empty store"]
-        figures["of the empty store's"] = figures["a second"] / before["a second"]
+        figures[EMPTY] = figures["a second"] / before["a second"]
     found = {f"{what}{where}": figures for what, figures in searches(server, experiments, asked.patience).items()}
     return {**empty, **full, **found, f"memory{where}": {"memory MB": server.memory_bytes() / 1e6}}
 
@@ -269,6 +273,37 @@ def show(figures):
                 if key in theirs
             ]
             print(f"  {kind}: " + ", ".join(words))
+
+
+#: How much of its speed in an empty store a full one keeps.
+EMPTY = "of the empty store's"
+#: What a row of the table tells, the first of these that is there.
+TOLD = {"a second": "{} a second", "p50 ms": "{} ms", "memory MB": "{} MB", "ready s": "{} s"}
+
+
+def table(pieces):
+    """Print runs of this benchmark as one Markdown table: our figures, and how many times mlflow's server is behind."""
+    others = [each for each in KINDS[1:] if any(each in piece for piece in pieces)]
+    print("| what | Mainspring | " + " | ".join(others) + " |")
+    print("|---" * (len(others) + 2) + "|")
+    rows = {}
+    for piece in pieces:
+        for what, own in piece["mainspring"].items():
+            keys = ("memory MB", "ready s") if what == "at rest" else [next(each for each in TOLD if each in own)]
+            for key in keys:
+                label = f"{what}, {key.split()[0]}" if what == "at rest" else what
+                cells = rows.setdefault(label, {"mainspring": TOLD[key].format(_short(own[key]))})
+                if EMPTY in own:
+                    cells["mainspring"] += f" ({own[EMPTY]:.2f} of the empty store's)"
+                for kind in set(others) & {*piece}:
+                    theirs = piece[kind].get(what)
+                    if theirs:
+                        bound = "more than " if theirs.get("given up") else ""
+                        cells[kind] = (
+                            f"{TOLD[key].format(_short(theirs[key]))}, {bound}{_ratio(key, own[key], theirs[key])}"
+                        )
+    for what, cells in rows.items():
+        print(f"| {what} | " + " | ".join(cells.get(kind, "") for kind in ("mainspring", *others)) + " |")
 
 
 def _ratio(key, own, theirs):

@@ -1,6 +1,8 @@
 """GraphQL over HTTP, as MLflow's pages ask it."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mainspring.errors import Invalid
 from mainspring.server.mlflow.graphql_types import ROOTS, TYPES
@@ -162,3 +164,31 @@ def test_every_type_that_is_named_is_there():
     named = {kind.strip("[]") for fields in TYPES.values() for kind in fields.values()}
     assert named <= TYPES.keys() | {"String", "Long", "Float", "Boolean"}
     assert {each.type for each in ROOTS.values()} <= TYPES.keys()
+
+
+PIECES = ("{", "}", "(", ")", "[", "]", ":", "$", "@", "!", "=", "...", "on", "query", "fragment", "a", '"', '"x"', "1")
+PIECES = (
+    *PIECES,
+    "-",
+    "1.5e3",
+    '"""',
+    "true",
+    "null",
+    "#",
+    "\n",
+    "\ufeff",
+    "\ud83d",
+    "é",
+    "mlflowGetRun",
+    "input",
+    "...F",
+)
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=40), st.dictionaries(st.sampled_from("ab"), st.integers()))
+def test_any_text_is_an_operation_or_told_to_be_none(pieces, variables):
+    try:
+        operation = read_operation(" ".join(pieces), variables, None)
+    except Invalid:
+        return
+    assert operation.fields or "@" in pieces
