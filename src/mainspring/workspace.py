@@ -128,31 +128,46 @@ class Workspace:
                     raise
         return folder
 
-    def mended_bundle(self, digest: Digest) -> Path:
-        """Return the bundle's folder after verifying it; one whose files were altered is laid out anew."""
+    def served_bundle(self, version: ModelVersion) -> Path:
+        """Return the verified bundle of a version that is to be served; one whose files were altered is laid out anew.
+
+        Raises:
+            Refused: the version has no files here, or they are of a kind that is not served.
+        """
         from mainspring.bundle.format import verify
 
-        folder = self.bundle_folder(digest)
+        folder = self._servable(version)
         try:
             verify(folder)
         except MainspringError:
-            shutil.rmtree(folder)
-            folder = self.bundle_folder(digest)
+            for each in {folder, self.bundle_folder(version.kept_bundle)}:
+                shutil.rmtree(each)
+            folder = self._servable(version)
         return folder
 
-    def served_bundle(self, version: ModelVersion) -> Path:
-        """Return the verified folder of a version that is to be served.
-
-        Raises:
-            Refused: the version has no files here, or they are another kind of model's.
-        """
-        folder = self.mended_bundle(version.kept_bundle)
-        if not (folder / "bundle.json").is_file():
+    def _servable(self, version: ModelVersion) -> Path:
+        """Return the bundle's folder; what MLflow's clients logged is made one at the first call."""
+        folder = self.bundle_folder(version.kept_bundle)
+        if (folder / "bundle.json").is_file():
+            return folder
+        if not (folder / "MLmodel").is_file():
             raise Refused(
                 f"{version.reference} was registered from `{version.source}`, which is not a bundle of Mainspring",
                 next_step=f"mlflow.pyfunc.load_model('models:/{version.reference}'), or submit it as a candidate",
             )
-        return folder
+        made = folder.with_name(f"{folder.name}-served")
+        if not made.exists():
+            from mainspring.bundle.mlflow_folder import translate
+
+            try:
+                translate(folder, made, name=version.model)
+            except Conflict:  # another process was making it too, and was first
+                if not made.exists():
+                    raise
+            except Refused as error:
+                what = f"{version.reference} cannot be served. {error.what}"
+                raise Refused(what, where=error.where, next_step=error.next_step) from error
+        return made
 
     def predictor(self, version: ModelVersion) -> "Predictor":
         """Return the loaded model of a version; it stays loaded while the workspace is open."""
@@ -169,7 +184,7 @@ class Workspace:
         from mainspring.registry.versions import find_version
 
         found = find_version(self.store, f"{model}/{version}")
-        return read_manifest(self.bundle_folder(found.kept_bundle)).signature
+        return read_manifest(self._servable(found)).signature
 
     def seal(self) -> int:
         """Bring what prediction servers have written so far into the sealed log; return how many rows that was."""
@@ -186,7 +201,7 @@ class Workspace:
             self.store,
             self.endpoints,
             model,
-            lambda number: self.bundle_folder(find_version(self.store, f"{model}/{number}").kept_bundle),
+            lambda number: self._servable(find_version(self.store, f"{model}/{number}")),
         )
 
     def close(self) -> None:

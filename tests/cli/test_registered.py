@@ -20,8 +20,8 @@ def registered(tmp_path, monkeypatch) -> None:
     with Workspace() as workspace:
         create_model(workspace.store, "m", actor="ada", at=NOW)
         create_version(workspace.store, "m", source="s3://b/m", author="ada", at=NOW)
-        file = workspace.artifacts.put_bytes(b"flavors: {}")
-        folder = workspace.artifacts.put_bytes(tree_bytes([TreeFile("MLmodel", file, 11)]))
+        file = workspace.artifacts.put_bytes(b"flavors: {lightgbm: {}}")
+        folder = workspace.artifacts.put_bytes(tree_bytes([TreeFile("MLmodel", file, 23)]))
         create_version(workspace.store, "m", source="runs:/r/m", bundle=folder, author="ada", at=NOW)
 
 
@@ -29,8 +29,8 @@ def registered(tmp_path, monkeypatch) -> None:
     ("words", "said"),
     [
         (("serve", "m/1", "--port", "0"), "m/1 has no files here: it was registered from `s3://b/m`"),
-        (("serve", "m/2", "--port", "0"), "m/2 was registered from `runs:/r/m`, which is not a bundle of Mainspring"),
-        (("predict", "m/2", "rows.csv"), "m/2 was registered from `runs:/r/m`, which is not a bundle of Mainspring"),
+        (("serve", "m/2", "--port", "0"), "m/2 cannot be served. It was logged to MLflow as `lightgbm`"),
+        (("predict", "m/2", "rows.csv"), "m/2 cannot be served. It was logged to MLflow as `lightgbm`"),
     ],
 )
 def test_what_cannot_be_served_is_told_before_anything_starts(registered, capfd, words, said: str) -> None:

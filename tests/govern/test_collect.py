@@ -109,11 +109,15 @@ def test_a_deleted_version_takes_its_bytes_and_its_folder_with_it(workspace: Wor
     bundle = workspace.artifacts.put_tree(tmp_path / "bundle")
     version = register_version(workspace.store, "m", bundle=bundle, run_id=None, evidence={}, author="ada", at=NOW)
     folder = workspace.bundle_folder(bundle)
+    made = folder.with_name(f"{folder.name}-served")  # what was made of it to be served lives as long
+    made.mkdir()
+    assert collected(workspace).bundle_folders == 0
+    assert made.is_dir()
     assert collected(workspace).objects == 0
     assert folder.exists()
     delete_version(workspace.store, version, actor="ada", at=NOW)
     freed = collected(workspace)
-    assert (freed.objects, freed.bundle_folders) == (2, 1)
+    assert (freed.objects, freed.bundle_folders) == (2, 2)
     assert not folder.exists()
     assert list(workspace.artifacts.digests()) == []
 

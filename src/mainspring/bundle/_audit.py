@@ -19,9 +19,11 @@ from mainspring.bundle._canonical import SCHEMA_NAME, states_in
 from mainspring.bundle.lightgbm_text import parse_lightgbm
 from mainspring.errors import Corrupt, Refused
 
-__all__ = ["audit_archive", "check_feature_counts"]
+__all__ = ["audit_archive", "audit_foreign", "check_feature_counts"]
 
 _MEMBER = re.compile(r"[0-9a-f]{32}\.(npy|npz|bin)\Z")
+#: How skops names members by itself; one of several arrays is an archive of its own, and is not opened.
+_FOREIGN_MEMBER = re.compile(r"[0-9]{1,20}\.(npy|bin)\Z")
 _INNER_MEMBER = re.compile(r"[a-z_]{1,32}\.npy\Z")
 _TREE = ("sklearn.tree._tree", "Tree")
 _BOOSTER = ("lightgbm.basic", "Booster")
@@ -55,6 +57,17 @@ def audit_archive(data: bytes) -> None:
         raise Corrupt(f"The model's schema cannot be read: {error}", where=SCHEMA_NAME) from error
     except RecursionError as error:
         raise _harmful("its objects are nested too deep", SCHEMA_NAME) from error
+
+
+def audit_foreign(data: bytes) -> None:
+    """Check the container and the arrays of an archive that skops wrote by itself, so that it can be rewritten.
+
+    Raises:
+        Corrupt, Refused: as `audit_archive`, which is to look at the rewritten one.
+    """
+    for name, content in _members(data, _FOREIGN_MEMBER, also=SCHEMA_NAME).items():
+        if name.endswith(".npy"):
+            _check_array(name, content)
 
 
 def _members(data: bytes, pattern: re.Pattern[str], also: str = "") -> _Members:

@@ -7,7 +7,7 @@ writing process out of it, `_audit` reads the result with suspicion, `_trusted` 
 
 from mainspring.errors import Corrupt, MissingExtra, Refused
 
-__all__ = ["dump_estimator", "load_estimator"]
+__all__ = ["dump_estimator", "load_estimator", "load_foreign"]
 
 
 def dump_estimator(model: object) -> bytes:
@@ -77,6 +77,26 @@ def load_estimator(data: bytes) -> object:
         ) from error
     check_feature_counts(model)
     return model
+
+
+def load_foreign(data: bytes) -> object:
+    """Load a skops archive that another program wrote, under the same suspicion as one of ours.
+
+    Raises:
+        Refused, Corrupt, MissingExtra: as `load_estimator`; a model with sparse matrices in it is refused too.
+    """
+    try:
+        # Heavy and optional: numpy is there, scikit-learn may not be.
+        from mainspring.bundle._audit import audit_foreign
+        from mainspring.bundle._canonical import canonical
+    except ImportError as error:
+        raise MissingExtra.of("ml", "skops", "Loading a scikit-learn model") from error
+    audit_foreign(data)
+    try:
+        rewritten = canonical(data)
+    except (KeyError, ValueError, TypeError, AttributeError, IndexError, RecursionError) as error:
+        raise Corrupt(f"The model cannot be read: {type(error).__name__}: {error}", where="model") from error
+    return load_estimator(rewritten)
 
 
 def _check_types(needed: list[str]) -> None:

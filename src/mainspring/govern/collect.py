@@ -99,4 +99,9 @@ def _look(snapshot: Transaction) -> tuple[list[Digest], set[Digest]]:
 def _unserved(bundles: Path, served: set[Digest]) -> list[Path]:
     if not bundles.is_dir():
         return []
-    return [each for each in bundles.iterdir() if not any(digest.startswith(each.name) for digest in served)]
+    # a folder is named by the beginning of its digest; behind a dash it may say what was made of it
+    return [
+        each
+        for each in bundles.iterdir()
+        if not any(digest.startswith(each.name.partition("-")[0]) for digest in served)
+    ]
