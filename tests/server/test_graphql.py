@@ -132,6 +132,18 @@ def test_an_error_of_one_field_leaves_the_others(ask, run):
         ("{ a(b: " + "[" * 5_000 + ") }", "maximum depth of 10"),
         ("{" + " ".join(f"a{n}: test {{ output }}" for n in range(11)) + "}", "at most 10 root fields"),
         ("{ test {" + " ".join(f"a{n}: output" for n in range(11)) + "} }", "at most 10 aliases"),
+        ("{ test(inputString: " + "9" * 5_000 + ") { output } }", "no number"),
+        ("{ test { output } }" + " " * 60_000, "more than 50000 characters"),
+        (
+            "{ ...F0 } "
+            + " ".join(f"fragment F{n} on Query {{ ...F{n + 1} ...F{n + 1} }}" for n in range(9))
+            + " fragment F9 on Query { ...F10 ...F10 } fragment F10 on Query { ...F11 ...F11 }",
+            "maximum",
+        ),
+        (
+            "{ ...F0 } " + " ".join(f"fragment F{n} on Query {{ ...F{n + 1} }}" for n in range(500)),
+            "maximum depth of 10",
+        ),
         ("{ test {" + " ".join(["output"] * 1001) + "} }", "maximum total selections of 1000"),
     ],
 )

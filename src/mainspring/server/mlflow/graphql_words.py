@@ -17,6 +17,8 @@ _MOST_DEPTH = 10
 _MOST_FIELDS = 1_000
 _MOST_ROOTS = 10
 _MOST_ALIASES = 10
+_MOST_CHARACTERS = 50_000
+_MOST_DIGITS = 40
 _TOKEN = re.compile(
     r"(?P<skip>[\s,\ufeff]+|\#[^\n\r]*)|(?P<punctuator>\.\.\.|[!$&()\[\]{}:=@|])|(?P<name>[A-Za-z_]\w*)"
     r"|(?P<number>-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?)"
@@ -100,16 +102,16 @@ class _Tree:
 
     def fields(self, selected: list[_Selected], *, depth: int, on: str, within: tuple[str, ...]) -> tuple[Field, ...]:
         """Return the fields of a selection, those of its fragments among them."""
-        if depth > _MOST_DEPTH:
+        if depth > _MOST_DEPTH or len(within) > _MOST_DEPTH:
             raise _refused(f"Query exceeds maximum depth of {_MOST_DEPTH}")
         found: list[Field] = []
         for each in selected:
+            self._count += 1  # spreads too: a few fragments that spread each other twice come to millions
+            if self._count > _MOST_FIELDS:
+                raise _refused(f"Query exceeds maximum total selections of {_MOST_FIELDS}")
             if not self._is_wanted(each.directives):
                 continue
             if each.kind == "field":
-                self._count += 1
-                if self._count > _MOST_FIELDS:
-                    raise _refused(f"Query exceeds maximum total selections of {_MOST_FIELDS}")
                 inner = self.fields(each.within, depth=depth + 1, on="", within=within)
                 found.append(Field(each.shown, each.name, self._filled(each.arguments), inner, on))
             elif each.kind == "inline":
@@ -149,6 +151,8 @@ class _Reader:
     """Reads a request from left to right, a token at a time."""
 
     def __init__(self, text: str) -> None:
+        if len(text) > _MOST_CHARACTERS:
+            raise _refused(f"The query has more than {_MOST_CHARACTERS} characters.")
         self._tokens: list[tuple[str, str]] = []
         at = 0
         while at < len(text):
@@ -275,6 +279,8 @@ class _Reader:
         if kind == "name":
             return _LITERALS.get(text, text)
         if kind == "number":
+            if len(text) > _MOST_DIGITS:
+                raise _refused(f"Syntax Error: {text[:_MOST_DIGITS]}... is no number that anything here has.")
             return int(text) if text.lstrip("-").isdigit() else float(text)
         if kind == "block":
             return text[3:-3].replace('\\"""', '"""').strip()
