@@ -110,7 +110,7 @@ def test_a_version_comes_from_the_folder_of_its_run(beside: Server) -> None:
         assert refused.status == 400
         assert "To use a local path as a model version" in refused.json["message"]
     remote = _versioned(beside, "file://123.456.789.123/path", run_id=run_id)
-    assert (remote.status, "is not a valid remote uri" in remote.json["message"]) == (500, True)
+    assert (remote.status, "is not a valid remote uri" in remote.json["message"]) == (400, True)
     Path(path, "model").mkdir(parents=True)
     Path(path, "model", "MLmodel").write_text("flavors: {}")
     file = beside.ask("GET", "/model-versions/get-artifact?name=late&version=2&path=MLmodel")

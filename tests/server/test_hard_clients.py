@@ -41,7 +41,14 @@ def test_hostile_requests_get_no_500_and_reach_nothing_outside():
     assert "new files outside: none" in told
 
 
-def test_recorded_requests_of_mlflow_clients_get_the_answers_of_mlflow_server(tmp_path, monkeypatch):
+def test_hostile_requests_get_no_500_where_the_database_is_postgres(tmp_path, postgres, monkeypatch):
+    monkeypatch.setenv("MAINSPRING_STORE", postgres.address(tmp_path))
+    told = _run("hostile.py", "--requests", "1500", "--seed", "3")
+    assert "new files outside: none" in told
+
+
+def test_recorded_requests_of_mlflow_clients_get_the_answers_of_mlflow_server(tmp_path, monkeypatch, store_address):
+    monkeypatch.setenv("MAINSPRING_STORE", store_address)
     golden = _golden(monkeypatch)
     server = golden.Server("mainspring", None, tmp_path / "server").start()
     try:

@@ -54,6 +54,15 @@ class TestPostgresStore(MetadataStoreSuite):
     def open_store(self, place: Path, clock: Clock) -> Store:
         return PostgresStore(self.postgres.address(place), actor="suite", clock=clock)
 
+    def test_a_value_that_it_cannot_hold_is_told_and_spoils_no_other_write(self, store: Store) -> None:
+        for value in ("a\0b", 1 << 70):
+            with pytest.raises(Invalid, match="no room for a value"):
+                store.read("SELECT 1 WHERE ? = ?", (value, value))
+        with pytest.raises(Invalid, match="no room for a value"):
+            store.record(partial(put, "a\0b", 1))
+        store.record(partial(put, "fine", 2))
+        assert store.read("SELECT journal FROM journal_offsets") == [("fine",)]
+
     def test_names_that_only_one_backend_would_take_mean_the_same(self, store: Store) -> None:
         for number, name in enumerate(("b", "B", "é", "a", "_")):
             store.record(partial(put, name, number))

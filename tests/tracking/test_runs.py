@@ -1,6 +1,7 @@
 """Runs: begun, logged to, ended once, and found again."""
 
 import math
+import sys
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,6 +15,8 @@ from mainspring.errors import Invalid, NotFound
 from mainspring.store.opening import open_store
 from mainspring.store.protocol import Store
 from mainspring.tracking import find_run, finish_run, list_runs, log_metrics, metric_history, set_tags, start_run
+from mainspring.tracking.metrics import Point, history, sampled_history
+from mainspring.tracking.runs import log_batch
 
 NOW = datetime(2013, 4, 1, tzinfo=UTC)
 
@@ -130,3 +133,28 @@ def test_threads_log_to_one_run_and_nothing_is_lost(store: Store, run_id: RunId)
         thread.join()
     assert [value for _, _, value in metric_history(store, run_id, "loss")] == [float(step) for step in range(150)]
     assert find_run(store, run_id).metrics == {"loss": 149.0, "time": 1.0}
+
+
+def test_a_history_is_sampled_evenly_and_ends_with_its_last_point(store: Store, run_id: RunId) -> None:
+    points = [Point("loss", step / 4, 7, step) for step in range(10)]
+    store.record(lambda transaction: log_batch(transaction, run_id, points=points))
+
+    def steps(most: int, between: tuple[int, int] | None = None) -> list[int]:
+        return [each.step for each in sampled_history(store, run_id, "loss", most=most, steps=between)]
+
+    assert steps(5) == [0, 2, 4, 6, 9]
+    assert steps(3) == [0, 4, 9]
+    assert steps(100) == list(range(10))
+    assert steps(5, (2, 4)) == [2, 3, 4]
+    assert steps(5, (20, 40)) == []
+
+
+def test_odd_values_are_kept_as_the_nearest_that_every_database_has(store: Store, run_id: RunId) -> None:
+    values = (-0.0, math.inf, -math.inf, math.nan, 5e-324)
+    points = [Point("odd", value, 7, step) for step, value in enumerate(values)]
+    store.record(lambda transaction: log_batch(transaction, run_id, points=points))
+    kept = [each.value for each in history(store, run_id, "odd")]
+    assert [math.copysign(1, kept[0]), *kept[:3]] == [1, 0.0, sys.float_info.max, -sys.float_info.max]
+    assert math.isnan(kept[3])
+    assert kept[4] == 5e-324
+    assert sampled_history(store, run_id, "odd", most=2)[0].value == 0.0

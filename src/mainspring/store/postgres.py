@@ -145,7 +145,7 @@ class PostgresStore:
                 except self._psycopg.Error as error:
                     # one that died while it idled says nothing about the server, and a query may be asked again
                     if not (connection.closed and idled):
-                        raise (self._told(error) if _is_trouble(error) else error) from error
+                        raise self._meant(error) from error
                 finally:
                     if not connection.closed:
                         self._idle.append(connection)
@@ -238,10 +238,19 @@ class PostgresStore:
         except BaseException as error:  # handed to the caller, who waits for it on another thread
             if self._writer.closed:
                 raise self._told(error) from error
-            job.future.set_exception(self._told(error) if _is_trouble(error) else error)
+            job.future.set_exception(self._meant(error))
             return False
         done.append((job.future, result))
         return True
+
+    def _meant(self, error: BaseException) -> BaseException:
+        """Return what an error of a statement means to who asked: trouble, a value that nobody can keep, or a fault."""
+        if _is_trouble(error):
+            return self._told(error)
+        if isinstance(error, self._psycopg.DataError):
+            what = f"The metadata database has no room for a value: {str(error).strip().splitlines()[0]}"
+            return Invalid(what, next_step="leave out NUL characters, and keep numbers within 64 bits")
+        return error
 
     def _told(self, error: BaseException) -> MainspringError:
         return Unavailable(

@@ -43,9 +43,10 @@ def put_points(transaction: Transaction, run: int, experiment_id: int, points: S
     latest: dict[int, tuple[int, int, float, int]] = {}
     spans: dict[int, tuple[float, float]] = {}
     for key, value, at_ms, step in points:  # a thousand times for one request: no call that could be left out
+        # plus 0.0, since SQLite keeps no zero that is negative, and Postgres would
         metric = ids[key]
         is_nan = 1 if value != value else 0  # NaN alone is unequal to itself
-        kept = 0.0 if is_nan else value if -_LARGEST <= value <= _LARGEST else math.copysign(_LARGEST, value)
+        kept = 0.0 if is_nan else value + 0.0 if -_LARGEST <= value <= _LARGEST else math.copysign(_LARGEST, value)
         rows.append((run, metric, at_ms, step, kept, is_nan))
         now = (step, at_ms, kept, is_nan)
         if metric not in latest or now > latest[metric]:
@@ -156,11 +157,12 @@ def sampled_history(
     )
     values: tuple[Value, ...] = (run_id, key, *(steps or ()))
     order = "step, at_ms, value, is_nan"
+    # `most` stands in the statement: as a parameter it has 64 bits, and Postgres knows no `ntile` of those
     rows = store.read(
         f"SELECT at_ms, step, value, is_nan FROM (SELECT {order}, heap, row_number() OVER (PARTITION BY heap ORDER BY"
-        f" {order}) AS place FROM (SELECT {order}, ntile(?) OVER (ORDER BY {order}) AS heap {of_run}) AS dealt)"
+        f" {order}) AS place FROM (SELECT {order}, ntile({most:d}) OVER (ORDER BY {order}) AS heap {of_run}) AS dealt)"
         f" AS ranked WHERE place = 1 ORDER BY {order}",
-        (most, *values),
+        values,
     )
     last = store.read(
         f"SELECT at_ms, step, value, is_nan {of_run} ORDER BY step DESC, at_ms DESC, value DESC, is_nan DESC LIMIT 1",

@@ -18,7 +18,6 @@ from mainspring.registry.search import PROMPT_TAG
 from mainspring.registry.versions import find_version, latest_versions
 from mainspring.server.artifact_root import local_path
 from mainspring.server.call import Call
-from mainspring.server.mlflow.errors import InvalidState
 from mainspring.server.mlflow.registry_shapes import model_named, stage_named, version_named
 from mainspring.tracking.files import files_below, served_path
 from mainspring.tracking.logged_models import LoggedModel, find_logged_model, set_model_tags
@@ -68,7 +67,7 @@ def _local(call: Call, source: str, run_id: str | None, model_id: str | None) ->
     """Return a source that is a folder of a machine: it has to lie where the run or logged model named with it does."""
     parts = urlsplit(source)
     if parts.netloc not in ("", "localhost"):
-        raise InvalidState(
+        raise Invalid(
             f"{source} is not a valid remote uri. For remote access on windows, please consider using a different"
             " scheme such as SMB (e.g. smb://<hostname>/<path>).",
             where="source",
