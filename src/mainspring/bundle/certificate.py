@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mainspring.domain.signature import Column, Signature
 
-__all__ = ["TOLERANCE", "Certificate", "Scores", "certify", "edge_rows", "no_form"]
+__all__ = ["TOLERANCE", "Certificate", "Scores", "certify", "compare", "edge_rows", "no_form"]
 
 Columns = Mapping[str, NDArray[Any]]
 Scores = Callable[[Columns], NDArray[np.float64]]
@@ -91,13 +91,13 @@ def certify(
     for part in (validation, edges, near):
         for at in range(0, _length(part), _AT_ONCE):
             rows_of = {name: array[at : at + _AT_ONCE] for name, array in part.items()}
-            found, difference = _compare(original(rows_of), form(rows_of), threshold)
+            found, difference = compare(original(rows_of), form(rows_of), threshold)
             flips, largest = flips + found, max(largest, difference)
     lone = min(50, len(chosen))
     together = form(validation)
     for row in range(lone):
         one = form({name: array[row : row + 1] for name, array in validation.items()})
-        found, difference = _compare(together[row : row + 1], one, threshold)
+        found, difference = compare(together[row : row + 1], one, threshold)
         flips, largest = flips + found, max(largest, difference)
     empty = form({name: array[:0] for name, array in validation.items()})
     flips += int(empty.shape[0] != 0)
@@ -151,7 +151,11 @@ def _special(column: Column) -> list[object]:
     return [*(np.rint(numbers) if column.type == "integer" else numbers), *missing]
 
 
-def _compare(expected: NDArray[np.float64], given: NDArray[np.float64], threshold: float) -> tuple[int, float]:
+def compare(expected: NDArray[np.float64], given: NDArray[np.float64], threshold: float) -> tuple[int, float]:
+    """Return how many scores flip their class, and the largest difference; a share of the score where that is above 1.
+
+    `threshold` is that of a binary model.
+    """
     if expected.shape != given.shape:
         return max(len(expected), 1), np.inf
     if not expected.size:

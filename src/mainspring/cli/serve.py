@@ -26,6 +26,11 @@ __all__ = ["serve_command"]
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Processes on the one port.")
 @click.option("--worker-memory", type=click.IntRange(1), help="MiB of memory at which a worker is replaced.")
 @click.option("--longest-wait", type=click.FloatRange(0), help="Seconds in the queue that are refused; 5 by default.")
+@click.option(
+    "--recheck",
+    type=click.IntRange(0),
+    help="One in so many answers of a faster form is scored again by the original; 1000 by default, 0 for none.",
+)
 @click.option("--answer-unlogged", is_flag=True, help="Answer even when the journal cannot be written, and count it.")
 @click.option("--keys", type=click.Path(path_type=Path), help="File of API keys, made by `mainspring key`.")
 @click.option("--access-log", type=click.Path(path_type=Path), help="File for one JSON line a prediction request.")
@@ -39,6 +44,7 @@ def serve_command(
     workers: int,
     worker_memory: int | None,
     longest_wait: float | None,
+    recheck: int | None,
     answer_unlogged: bool,
     keys: Path | None,
     access_log: Path | None,
@@ -56,6 +62,7 @@ def serve_command(
     command = [sys.executable, "-m", "mainspring.serve", "--host", host, "--port", str(port), "--workers", str(workers)]
     command += ["--worker-memory", str(worker_memory)] if worker_memory else []
     command += ["--longest-wait", str(longest_wait)] if longest_wait is not None else []
+    command += ["--recheck", str(recheck)] if recheck is not None else []
     command += ["--answer-unlogged"] if answer_unlogged else []
     files = {"keys": keys, "access-log": access_log, "tls-certificate": tls_certificate, "tls-key": tls_key}
     for option, path in files.items():

@@ -243,7 +243,9 @@ class PredictionApp:
 
     async def _model(self, request: _Request) -> Reply:
         endpoint = self._endpoints.find(request.names["model"])
-        return Reply(bodies.encode(model_metadata(endpoint, request.names.get("version"))))
+        names = {each: f"recheck_{each}_total" for each in ("rows", "flips", "failures")}
+        rechecked = {each: self._metrics.totals(name, endpoint.model) for each, name in names.items()}
+        return Reply(bodies.encode(model_metadata(endpoint, request.names.get("version"), rechecked)))
 
     async def _server(self, request: _Request) -> Reply:
         return Reply(bodies.encode(server_metadata(self._version)))

@@ -5,6 +5,8 @@ Everything here is read off the endpoints when asked; nothing is kept.
 
 from collections.abc import Mapping
 
+from mainspring.bundle.plan import PlanPredictor
+from mainspring.bundle.tree_predictor import TreePredictor
 from mainspring.domain.signature import Column
 from mainspring.errors import NotFound
 from mainspring.serve.decode import DATATYPES
@@ -14,6 +16,8 @@ from mainspring.serve.metrics import Gauge
 __all__ = ["gauges", "index", "model_metadata", "server_metadata"]
 
 _EXTENSIONS = ["binary_tensor_data"]
+#: Names of the forms that are faster than their originals.
+_FORMS: dict[type, str] = {PlanPredictor: "plan", TreePredictor: "trees"}
 
 
 def server_metadata(version: str) -> dict[str, object]:
@@ -26,14 +30,18 @@ def index(endpoints: Endpoints, paths: list[str]) -> dict[str, object]:
     return {"name": "mainspring", "models": [endpoint.model for endpoint in endpoints.all()], "paths": paths}
 
 
-def model_metadata(endpoint: Endpoint, version: str | None) -> dict[str, object]:
+def model_metadata(
+    endpoint: Endpoint, version: str | None, rechecked: Mapping[str, float] | None = None
+) -> dict[str, object]:
     """Return ``GET /v2/models/{model}``: the columns by Open Inference, and under ``serving`` what we add.
+
+    `rechecked` counts the answers that were scored again by the original.
 
     Raises:
         NotFound: that version is not loaded.
         Unavailable: no version is.
     """
-    serving = _serving(endpoint)
+    serving = _serving(endpoint) | {"recheck": dict(rechecked or {})}
     if endpoint.active is None:
         # Told even so: the reason why nothing answers is the first thing its reader wants to know.
         return {"name": endpoint.model, "versions": [], "platform": "", "inputs": [], "outputs": [], "serving": serving}
@@ -96,6 +104,7 @@ def _serving(endpoint: Endpoint) -> dict[str, object]:
                 "role": route.role,
                 "percent": _share(active, route.version),
                 "bundle": active.loaded[route.version].digest,
+                "form": _FORMS.get(type(active.loaded[route.version].predictor), "original"),
             }
             for route in active.table.routes
         ]

@@ -28,6 +28,9 @@ _COUNTERS: dict[str, tuple[tuple[str, ...], str]] = {
     "model_reload_failures_total": (("model",), "Route changes that could not be followed."),
     "prediction_log_dropped_total": (("model",), "Requests that the journal did not take."),
     "shadow_dropped_total": (("model",), "Requests a shadow did not see because it was behind."),
+    "recheck_rows_total": (("model", "version"), "Rows that were answered and scored again by the original."),
+    "recheck_flips_total": (("model", "version"), "Rows for which the original says another class."),
+    "recheck_failures_total": (("model", "version"), "Answers that the original could not score again."),
     "shadow_rows_total": (("model", "version"), "Rows a shadow scored beside the answer that was given."),
     "shadow_flips_total": (("model", "version"), "Rows for which a shadow says another class."),
     "server_worker_restarts_total": (("reason",), "Workers that were started anew."),
@@ -42,6 +45,7 @@ _HISTOGRAMS: dict[str, tuple[tuple[str, ...], tuple[float, ...], str]] = {
     "model_queue_seconds": (("model", "version"), _SECONDS, "How long the first request of a batch waited."),
     "model_batch_seconds": (("model", "version"), _SECONDS, "How long the model took for a batch."),
     "shadow_difference": (("model", "version"), _APART, "How far a shadow's score is from the one that was given."),
+    "recheck_difference": (("model", "version"), _APART, "How far an answer's scores are from its original's."),
     "model_batch_rows": (("model", "version"), _ROWS, "Rows scored together."),
 }
 
@@ -75,6 +79,11 @@ class ServerMetrics:
         for value in values:
             view[slots[bisect.bisect_left(bounds, value)]] += 1
         view[slots[-1]] += sum(values)
+
+    def totals(self, name: str, model: str) -> float:
+        """Return a counter of a model, over its other labels and all workers."""
+        found = self._numbers.totals().items()
+        return sum(value for series, value in found if series[:2] == (name, model))
 
     def text(self, gauges: Mapping[str, Gauge]) -> str:
         """Return everything in the Prometheus text format; `gauges` are the values of this moment by name."""

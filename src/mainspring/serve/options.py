@@ -25,6 +25,7 @@ class Options(NamedTuple):
     rotate_bytes: int
     body_limit: int
     longest_wait_seconds: float
+    recheck: int
     answer_unlogged: bool
     workers: int
     worker_memory_bytes: int | None
@@ -55,6 +56,7 @@ def options_of(arguments: Sequence[str]) -> Options:
     parser.add_argument("--rotate-bytes", type=int, default=64 * _MIB, help="size of a finished journal")
     parser.add_argument("--body-limit", type=int, default=16 * _MIB, help="largest request body in bytes")
     parser.add_argument("--longest-wait", type=float, default=5.0, help="seconds in the queue that are refused")
+    parser.add_argument("--recheck", type=int, default=1000, help="one in so many answers is scored again; 0: none")
     parser.add_argument("--answer-unlogged", action="store_true", help="answer even when the journal cannot be written")
     parser.add_argument("--workers", type=int, default=1, help="processes that answer on the one port")
     parser.add_argument("--worker-memory", type=int, help="MiB of memory at which a worker is replaced")
@@ -80,6 +82,7 @@ def options_of(arguments: Sequence[str]) -> Options:
         rotate_bytes=given.rotate_bytes,
         body_limit=given.body_limit,
         longest_wait_seconds=given.longest_wait,
+        recheck=given.recheck,
         answer_unlogged=given.answer_unlogged,
         workers=given.workers,
         worker_memory_bytes=None if given.worker_memory is None else given.worker_memory * _MIB,

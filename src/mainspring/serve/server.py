@@ -29,6 +29,7 @@ from mainspring.serve.metrics import ServerMetrics
 from mainspring.serve.numbers import Numbers
 from mainspring.serve.options import Options
 from mainspring.serve.process import end_with_parent, write_ready
+from mainspring.serve.recheck import Recheck
 from mainspring.serve.routes import Route, RouteTable
 from mainspring.serve.service import PredictionService
 
@@ -76,6 +77,7 @@ async def _serve(options: Options) -> int:
             answer_unlogged=options.answer_unlogged,
             guard=guard,
             access_log=access_log,
+            recheck=Recheck(options.recheck, metrics) if options.recheck > 0 else None,
         )
         version = metadata.version("mainspring")
         app = PredictionApp(service, endpoints, metrics, version=version, body_limit=options.body_limit, guard=guard)

@@ -30,6 +30,7 @@ from mainspring.serve.guard import Guard
 from mainspring.serve.limits import check_size
 from mainspring.serve.metrics import ServerMetrics
 from mainspring.serve.problems import reply_of
+from mainspring.serve.recheck import Recheck
 from mainspring.serve.reply import Reply, Tell
 from mainspring.serve.routes import Route, choose, is_chosen, route_for
 from mainspring.serve.scoring import Outcome, ScoredBlock, score
@@ -58,6 +59,7 @@ class PredictionService:
         answer_unlogged: bool = False,
         guard: Guard | None = None,
         access_log: AccessLog | None = None,
+        recheck: Recheck | None = None,
     ) -> None:
         """`longest_wait_seconds` is the wait from which on requests are turned away.
 
@@ -71,6 +73,7 @@ class PredictionService:
         self._answer_unlogged = answer_unlogged
         self._guard = guard
         self._access_log = access_log
+        self._recheck = recheck
         self._queues: WeakSet[_Queue] = WeakSet()  # a queue goes with its version
 
     def submit(self, received: Received, dialect: Dialect, body: bytes, tell: Tell) -> None:
@@ -131,6 +134,8 @@ class PredictionService:
             await asyncio.sleep(_CLOSE_POLL_SECONDS)
         for queue in self._queues:
             queue.close()
+        if self._recheck is not None:
+            self._recheck.close()
 
     def _queue(self, loaded: LoadedVersion) -> _Queue:
         queue = loaded.queue = BatchQueue(
@@ -169,6 +174,8 @@ class PredictionService:
             if self._access_log is not None:
                 self._note(ask.received, str(ask.route.version), reply.status, ask.n_rows, ask.trace_id)
         self._count(scored)
+        if self._recheck is not None:
+            self._recheck.see(scored)
         for ask in scored.asks:
             if ask.active.has_shadow:
                 self._shadow(ask)
