@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import sklearn
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer, make_column_selector
 from sklearn.decomposition import PCA
@@ -50,6 +51,11 @@ from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
 from mainspring.bundle.estimators import dump_estimator
+
+
+def _folds() -> dict[str, Any]:
+    """Return how TargetEncoder is told of folds that are the same each time: by itself since scikit-learn 1.9."""
+    return {"cv": KFold(3)} if sklearn.__version__ >= "1.9" else {"cv": 3, "random_state": 0}
 
 
 def table() -> tuple[pd.DataFrame, np.ndarray]:
@@ -135,7 +141,7 @@ def fitted() -> dict[str, tuple[Any, Any]]:
         frame,
     )
     models["target"] = (
-        make_pipeline(TargetEncoder(cv=KFold(3)), LogisticRegression()).fit(frame, late),
+        make_pipeline(TargetEncoder(**_folds()), LogisticRegression()).fit(frame, late),
         frame,
     )
     categories = x[["a", "c"]].astype({"c": "category"})

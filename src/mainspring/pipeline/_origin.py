@@ -163,7 +163,7 @@ def _read_info(info: str, changed_ns: int) -> Distribution:
     try:
         with open(os.path.join(info, "METADATA"), encoding="utf-8", errors="replace") as lines:
             for line in lines:
-                if not line.strip():
+                if not line.rstrip("\r\n"):  # a line of blanks goes on with the field before it, often a licence
                     break
                 field, _, value = line.partition(":")
                 value = value.strip()
