@@ -70,6 +70,8 @@ def run_server(
     # what is here now stays: the collector need not look through it again and again while requests come and go
     gc.collect()
     gc.freeze()
+    # the store's writer gives up its turn at every statement, and would wait Python's 5 ms for the loop to give it back
+    sys.setswitchinterval(0.001)
     ready(f"http://[{address}]:{number}" if ":" in address else f"http://{address}:{number}")
     try:
         server.run(sockets=[listener])

@@ -13,7 +13,6 @@ from functools import lru_cache
 from urllib.parse import unquote
 
 from mainspring.errors import Invalid
-from mainspring.tracking.metrics import Point
 
 __all__ = [
     "check_batch_size",
@@ -56,7 +55,7 @@ def invalid_value(place: str, value: object, reason: str = "") -> Invalid:
     return Invalid(f"Invalid value {shown} for parameter '{place}' supplied{told}", where=place)
 
 
-def check_points(points: Sequence[Point], place_of: str = "metrics[{}].") -> None:
+def check_points(points: Sequence[tuple[str, float, int, int]], place_of: str = "metrics[{}].") -> None:
     """Refuse points whose name, time or step MLflow would refuse."""
     if not points:
         return

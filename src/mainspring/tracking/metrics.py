@@ -19,6 +19,7 @@ _NAMES = 500
 _LARGEST = 1.7976931348623157e308
 #: How many points one statement writes: a statement for each costs as much as the writing.
 _ROWS = 50
+_COLUMNS = 6
 _ONE_ROW = "(?, ?, ?, ?, ?, ?)"
 _PUT_POINT = (
     f"INSERT INTO metric_points (run, metric, at_ms, step, value, is_nan) VALUES {_ONE_ROW} ON CONFLICT DO NOTHING"
@@ -35,38 +36,42 @@ class Point(NamedTuple):
     step: int
 
 
-def put_points(transaction: Transaction, run: int, experiment_id: int, points: Sequence[Point]) -> None:
-    """Add points to the run with this number; one that is there already stays once."""
-    ids = metric_ids(transaction, {each.key for each in points})
-    rows: list[tuple[Value, ...]] = []
+def put_points(
+    transaction: Transaction, run: int, experiment_id: int, points: Sequence[tuple[str, float, int, int]]
+) -> None:
+    """Add points to the run with this number; one that is there already stays once.
+
+    They are what `Point` is. A thousand may come in one request, so no call is made for each that could be left out.
+    """
     # in the order of what is later: the largest step, of one step the newest, of one moment the largest value
-    latest: dict[int, tuple[int, int, float, int]] = {}
-    spans: dict[int, tuple[float, float]] = {}
-    for key, value, at_ms, step in points:  # a thousand times for one request: no call that could be left out
-        # plus 0.0, since SQLite keeps no zero that is negative, and Postgres would
+    rows: dict[str, list[tuple[int, int, float, int]]] = {key: [] for key, *_ in points}
+    for key, value, at_ms, step in points:
+        if value != value:  # NaN alone is unequal to itself
+            rows[key].append((step, at_ms, 0.0, 1))
+        elif -_LARGEST <= value <= _LARGEST:
+            # plus 0.0, since SQLite keeps no zero that is negative, and Postgres would
+            rows[key].append((step, at_ms, value + 0.0, 0))
+        else:
+            rows[key].append((step, at_ms, math.copysign(_LARGEST, value), 0))
+    ids = metric_ids(transaction, rows)
+    flat: list[Value] = []
+    latest: list[Sequence[Value]] = []
+    for key, of_metric in rows.items():
         metric = ids[key]
-        is_nan = 1 if value != value else 0  # NaN alone is unequal to itself
-        kept = 0.0 if is_nan else value + 0.0 if -_LARGEST <= value <= _LARGEST else math.copysign(_LARGEST, value)
-        rows.append((run, metric, at_ms, step, kept, is_nan))
-        now = (step, at_ms, kept, is_nan)
-        if metric not in latest or now > latest[metric]:
-            latest[metric] = now
-        if not is_nan:
-            low, high = spans.get(metric, (kept, kept))
-            if metric not in spans or kept < low or kept > high:
-                spans[metric] = (kept if kept < low else low, kept if kept > high else high)
-    rows.sort()  # neighbours in the table, where points lie in the order of their key
-    whole = len(rows) // _ROWS * _ROWS
-    for start in range(0, whole, _ROWS):
-        transaction.execute(_PUT_MANY, [value for row in rows[start : start + _ROWS] for value in row])
-    transaction.execute_many(_PUT_POINT, rows[whole:])
+        of_metric.sort()  # neighbours in the table, and the last one is the latest
+        for step, at_ms, value, is_nan in of_metric:
+            flat += (run, metric, at_ms, step, value, is_nan)
+        values = [value for _, _, value, is_nan in of_metric if not is_nan]
+        span = (min(values), max(values)) if values else (None, None)
+        step, at_ms, value, is_nan = of_metric[-1]
+        latest.append((run, metric, experiment_id, value, is_nan, step, at_ms, *span))
+    whole = len(points) // _ROWS * _ROWS * _COLUMNS
+    for start in range(0, whole, _ROWS * _COLUMNS):
+        transaction.execute(_PUT_MANY, flat[start : start + _ROWS * _COLUMNS])
     transaction.execute_many(
-        _PUT_LATEST,
-        [
-            (run, metric, experiment_id, value, is_nan, step, at_ms, *spans.get(metric, (None, None)))
-            for metric, (step, at_ms, value, is_nan) in latest.items()
-        ],
+        _PUT_POINT, [flat[start : start + _COLUMNS] for start in range(whole, len(flat), _COLUMNS)]
     )
+    transaction.execute_many(_PUT_LATEST, latest)
 
 
 _IS_LATER = (

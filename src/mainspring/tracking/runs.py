@@ -200,11 +200,11 @@ def log_batch(
     transaction: Transaction,
     run_id: str,
     *,
-    points: Sequence[Point] = (),
+    points: Sequence[tuple[str, float, int, int]] = (),
     parameters: Sequence[tuple[str, str]] = (),
     tags: Sequence[tuple[str, str]] = (),
 ) -> None:
-    """Add points, parameters and tags to an active run, all or none.
+    """Add points (what `Point` is), parameters and tags to an active run, all or none.
 
     Raises:
         NotFound: there is no such run.
