@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from mainspring.bundle._canonical import SCHEMA_NAME, states_in
 from mainspring.bundle.lightgbm_text import parse_lightgbm
+from mainspring.bundle.xgboost_model import parse_snapshot
 from mainspring.errors import Corrupt, Refused
 
 __all__ = ["audit_archive", "audit_foreign", "check_feature_counts"]
@@ -26,7 +27,7 @@ _MEMBER = re.compile(r"[0-9a-f]{32}\.(npy|npz|bin)\Z")
 _FOREIGN_MEMBER = re.compile(r"[0-9]{1,20}\.(npy|bin)\Z")
 _INNER_MEMBER = re.compile(r"[a-z_]{1,32}\.npy\Z")
 _TREE = ("sklearn.tree._tree", "Tree")
-_BOOSTER = ("lightgbm.basic", "Booster")
+_LIGHTGBM, _XGBOOST = ("lightgbm.basic", "Booster"), ("xgboost.core", "Booster")
 _PREDICTOR = ("sklearn.ensemble._hist_gradient_boosting.predictor", "TreePredictor")
 # Older protocols are read by older code of skops, which a file could choose by claiming to be old.
 _OLDEST_PROTOCOL = 2
@@ -121,8 +122,8 @@ def _check_schema(schema: _State, members: _Members) -> None:
             raise _harmful("a tree is built by a loader that is not for trees", SCHEMA_NAME)
         if kind == _PREDICTOR and state["__loader__"] != "ObjectNode":
             raise _harmful("a boosted tree is built by a loader that is not for it", SCHEMA_NAME)
-        if kind == _BOOSTER:
-            _check_booster(state)
+        if kind in (_LIGHTGBM, _XGBOOST):
+            _check_booster(state, members)
         if kind == _TREE:
             _check_tree(state, members)
         if kind == _PREDICTOR:
@@ -164,18 +165,28 @@ def _check_predictor(state: _State, members: _Members) -> None:
             raise _harmful("a tree's categories point outside their table", f"TreePredictor.{name}")
 
 
-def _check_booster(state: _State) -> None:
-    """Check a LightGBM model's text, and that nothing but its text is loaded."""
+def _check_booster(state: _State, members: _Members) -> None:
+    """Check the model inside a booster of LightGBM or XGBoost, and that nothing but it is loaded."""
     if state["__loader__"] != "ObjectNode":
         raise _harmful("a booster is built by a loader that is not for it", "Booster")
     content = _entries(state["content"])
-    text = json.loads(content["_handle"]["content"]) if content["_handle"]["__loader__"] == "JsonNode" else None
-    if not isinstance(text, str) or "handle" in content:
-        raise _harmful("a booster's model is no text", "Booster")
     try:
+        if state["__module__"] == _XGBOOST[0]:
+            _must_be(content["handle"], "BytearrayNode")
+            parse_snapshot(members[content["handle"]["file"]])
+            return
+        _must_be(content["_handle"], "JsonNode")
+        text = json.loads(content["_handle"]["content"])
+        if not isinstance(text, str) or "handle" in content:
+            raise _harmful("a booster's model is no text", "Booster")
         parse_lightgbm(text)
     except (ValueError, KeyError, IndexError) as error:
         raise _harmful(str(error), "Booster") from error
+
+
+def _must_be(state: _State, loader: str) -> None:
+    if state["__loader__"] != loader:
+        raise _harmful("a booster's model is built by a loader that is not for it", "Booster")
 
 
 def _check_links(

@@ -10,10 +10,12 @@ __all__ = ["TRUSTED_TYPES"]
 _BY_MODULE = {
     # `partial` only stores what it is given; HistGradientBoosting wraps `check_array` with it.
     "functools": ("partial",),
-    # LightGBM's text is read by compiled code that trusts it; `_audit` checks it whole before.
+    # The models of these two are read by compiled code that trusts them; `_audit` checks them whole before.
     "collections": ("OrderedDict",),
     "lightgbm.basic": ("Booster",),
     "lightgbm.sklearn": ("LGBMClassifier", "LGBMRegressor"),
+    "xgboost.core": ("Booster",),
+    "xgboost.sklearn": ("XGBClassifier", "XGBRegressor"),
     "numpy": ("dtype", "number"),
     "scipy._lib.array_api_compat.numpy._aliases": ("asarray",),
     "sklearn.calibration": ("_CalibratedClassifier", "_SigmoidCalibration"),

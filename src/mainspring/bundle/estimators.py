@@ -22,6 +22,7 @@ def dump_estimator(model: object) -> bytes:
     """
     try:
         # Heavy and optional: scikit-learn, scipy.
+        from mainspring.bundle._audit import audit_archive
         from mainspring.bundle._canonical import canonical
         from mainspring.bundle._skops import import_skops, saving
 
@@ -40,6 +41,7 @@ def dump_estimator(model: object) -> bytes:
     with saving():
         needed = skops_io.get_untrusted_types(data=data)
     _check_types(needed)
+    audit_archive(data)
     return data
 
 

@@ -9,7 +9,6 @@ import platform
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,7 +17,7 @@ from blake3 import blake3
 from numpy.typing import NDArray
 
 from mainspring.bundle.estimators import dump_estimator
-from mainspring.bundle.forms import FORM_NAMES, compile_forms, packages_of
+from mainspring.bundle.forms import FORM_NAMES, compile_forms
 from mainspring.bundle.labels import class_named
 from mainspring.bundle.manifest import (
     FORMAT,
@@ -29,6 +28,7 @@ from mainspring.bundle.manifest import (
     manifest_from_json,
     manifest_to_json,
 )
+from mainspring.bundle.packages import installed_version, needed_packages
 from mainspring.domain.ids import Digest, new_id
 from mainspring.domain.signature import Signature
 from mainspring.errors import Conflict, Corrupt, Invalid, NotFound
@@ -39,8 +39,6 @@ MODEL_NAME = "model.skops"
 PROFILE_NAME = "profile.json"
 _REQUIREMENTS_NAME = "requirements.txt"
 _CHUNK_BYTES = 4 << 20
-#: What a model of flavor ``sklearn`` needs to load and score.
-_DISTRIBUTIONS = ("numpy", "pandas", "scikit-learn", "scipy", "skops")
 
 
 def write_bundle(
@@ -67,7 +65,7 @@ def write_bundle(
         Refused: the model cannot be saved without pickle.
     """
     _check_fit(model, signature, threshold)
-    requirements = tuple(f"{each}=={metadata.version(each)}" for each in (*_DISTRIBUTIONS, *packages_of(model)))
+    requirements = tuple(f"{each}=={installed_version(each)}" for each in needed_packages(model))
     files = {
         MODEL_NAME: dump_estimator(model),
         PROFILE_NAME: _json(profile or {}, PROFILE_NAME),

@@ -5,9 +5,10 @@ forms: the folded plan of linear pipelines, and the tree plan of forests and boo
 original beside it, for explanations and for comparing live answers again.
 """
 
+import json
+import math
 import warnings
 from collections.abc import Mapping
-from importlib import metadata
 from typing import Any
 
 import msgspec
@@ -20,18 +21,22 @@ from mainspring.bundle.folding import fold
 from mainspring.bundle.lightgbm_text import ensemble_of, parse_lightgbm
 from mainspring.bundle.manifest import BundleManifest
 from mainspring.bundle.original import SklearnPredictor, sums_of
+from mainspring.bundle.packages import installed_version, last_step, needed_packages
 from mainspring.bundle.plan import PLAN_NAME, Link, PlanPredictor, plan_to_json
 from mainspring.bundle.tree_folding import fold_trees
 from mainspring.bundle.tree_models import Ensemble, fed_by, read_sklearn
 from mainspring.bundle.tree_plan import TREES_NAME, tree_plan_from_bytes, tree_plan_to_bytes
 from mainspring.bundle.tree_predictor import TreePredictor
 from mainspring.bundle.tree_thresholds import threshold_rows
+from mainspring.bundle.xgboost_model import XgboostModel, parse_xgboost, xgboost_ensemble
 
-__all__ = ["CERTIFICATE_NAME", "FORM_NAMES", "compile_forms", "packages_of"]
+__all__ = ["CERTIFICATE_NAME", "FORM_NAMES", "compile_forms"]
 
 CERTIFICATE_NAME = "certificate.json"
 #: The files that are written here and nowhere else.
 FORM_NAMES = (PLAN_NAME, TREES_NAME, CERTIFICATE_NAME)
+#: They carry rows to the model and have no part in its scores.
+_NOT_COMPARED = ("pandas", "scipy", "skops")
 Columns = Mapping[str, NDArray[Any]]
 
 
@@ -55,7 +60,7 @@ def compile_forms(
         sample,
         _asked(SklearnPredictor(manifest, model).predict),
         blake3(original).hexdigest(),
-        {name: metadata.version(name) for name in sorted({"numpy", "scikit-learn", *packages_of(model)})},
+        {name: installed_version(name) for name in needed_packages(model) if name not in _NOT_COMPARED},
     )
     # small batches are asked many times over, and threads of the original would do little but wait for each other
     with warnings.catch_warnings(), _one_thread():
@@ -128,21 +133,24 @@ def _one_thread() -> Any:  # a context manager without types
     return threadpool_limits(1)
 
 
-def packages_of(model: Any) -> tuple[str, ...]:  # any estimator
-    """Return the distributions besides scikit-learn that a model, or a pipeline's last step, comes from."""
-    package = type(_last(model)).__module__.partition(".")[0]
-    return (package,) if package == "lightgbm" else ()
-
-
-def _last(model: Any) -> Any:  # any estimator
-    return model.steps[-1][1] if hasattr(model, "steps") else model
-
-
 def _trees_of(model: Any, task: str) -> Ensemble | None:  # any estimator
-    last = _last(model)
-    if type(last).__name__ in ("LGBMClassifier", "LGBMRegressor") and packages_of(model):
+    last = last_step(model)
+    package = needed_packages(model)[-1]
+    if type(last).__name__ in ("LGBMClassifier", "LGBMRegressor") and package == "lightgbm":
         return ensemble_of(parse_lightgbm(last.booster_.model_to_string()))
+    if type(last).__name__ in ("XGBClassifier", "XGBRegressor") and package == "xgboost":
+        if not math.isnan(last.missing):
+            return None
+        best = getattr(last, "best_iteration", None)  # of early stopping, if there was any
+        return xgboost_ensemble(_xgboost(last), None if best is None else best + 1)
     return read_sklearn(last, task)
+
+
+def _xgboost(model: Any) -> XgboostModel:  # without types
+    try:
+        return parse_xgboost(json.loads(model.get_booster().save_raw("json")))
+    except KeyError as error:
+        raise ValueError(f"XGBoost's model has no {error}") from error
 
 
 def _asked(score: Scores) -> Scores:

@@ -95,7 +95,7 @@ def ensemble_of(model: LightgbmModel) -> Ensemble | None:
     elif name not in _PLAIN or "sqrt" in words:
         return None
     divisor = len(model.trees) / model.per_iteration if model.is_average else 1.0
-    sums = Sums(1, model.per_iteration, divisor, slope if link == "logistic" else 1.0, link, serial=True)
+    sums = Sums(1, model.per_iteration, divisor, slope if link == "logistic" else 1.0, link, by="c")
     return Ensemble(sums, model.trees, without_tiny)
 
 

@@ -6,7 +6,6 @@ datetime64[us] in UTC with NaT for missing. `frame` turns them back into the tab
 """
 
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,6 +16,7 @@ from mainspring.bundle.estimators import load_estimator
 from mainspring.bundle.format import MODEL_NAME, read_member, verify
 from mainspring.bundle.manifest import BundleManifest
 from mainspring.bundle.original import SklearnPredictor
+from mainspring.bundle.packages import installed_version
 from mainspring.bundle.plan import PLAN_NAME, PlanPredictor, plan_from_json
 from mainspring.bundle.tree_plan import TREES_NAME, tree_plan_from_bytes
 from mainspring.bundle.tree_predictor import TreePredictor
@@ -84,10 +84,7 @@ def _check_requirements(manifest: BundleManifest) -> None:
     """Check the installed packages; scikit-learn keeps no promise about models across its minor releases."""
     for requirement in manifest.requirements:
         name, _, wanted = requirement.partition("==")
-        try:
-            installed = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            installed = ""
+        installed = installed_version(name)
         same = installed.split(".")[:2] == wanted.split(".")[:2]
         if not installed or (name == "scikit-learn" and not same):
             raise Unavailable(

@@ -119,7 +119,7 @@ def _forest(members: list[Any], divisor: float, task: str) -> Ensemble:
     for each in members:
         tree = each.tree_
         trees.append(_tree(tree, tree.value[:, 0, chosen]))
-    return Ensemble(Sums(width, width, divisor, 1.0, "identity", serial=False), trees, as_single)
+    return Ensemble(Sums(width, width, divisor, 1.0, "identity", by="numpy"), trees, as_single)
 
 
 def _tree(tree: Any, values: _Floats) -> Tree:
@@ -155,7 +155,7 @@ def _boosted(model: Any, task: str) -> Ensemble | None:
     first = _first_sums(model, outputs)
     if first is None:
         return None
-    ensemble = Ensemble(Sums(1, outputs, 1.0, link[1], link[0], serial=False), prepare=as_single)
+    ensemble = Ensemble(Sums(1, outputs, 1.0, link[1], link[0], by="numpy"), prepare=as_single)
     ensemble.trees = [Tree.constant(each) for each in first]
     for member in stages.ravel():
         tree = member.tree_
@@ -178,7 +178,7 @@ def _hist_boosted(model: Any, task: str) -> Ensemble | None:
     if link is None:
         return None
     outputs = model.n_trees_per_iteration_
-    ensemble = Ensemble(Sums(1, outputs, 1.0, link[1], link[0], serial=False))
+    ensemble = Ensemble(Sums(1, outputs, 1.0, link[1], link[0], by="numpy"))
     ensemble.encode = partial(model._preprocess_X, reset=False)
     known, place_of = model._bin_mapper.make_known_categories_bitsets()
     ensemble.trees = [Tree.constant(each) for each in model._baseline_prediction.ravel().tolist()]

@@ -19,6 +19,7 @@ from mainspring.errors import Corrupt
 
 __all__ = [
     "TREES_NAME",
+    "Arithmetic",
     "NumberStates",
     "Sums",
     "TextStates",
@@ -30,8 +31,10 @@ __all__ = [
 ]
 
 TREES_NAME = "trees.msgpack"
-#: How sums become scores; with ``serial`` as C libraries do it, value by value, and else as NumPy does.
+#: How sums become scores.
 TreeLink = Literal["identity", "logistic", "softmax", "exponential"]
+#: Whose sums and exponentials are followed: NumPy's, the C library's value by value, or the C library's in float32.
+Arithmetic = Literal["numpy", "c", "float32"]
 _DEEPEST = 2000
 _INTEGERS, _FLOATS = np.dtype("<i4"), np.dtype("<f8")
 
@@ -59,7 +62,8 @@ class Sums(msgspec.Struct, frozen=True):
     """How leaves become scores.
 
     A leaf holds `width` numbers: one, and then tree t adds to sum t modulo `outputs`, or one for each of the
-    `outputs`. A sum is divided by `divisor`, multiplied by `slope`, and goes through the link.
+    `outputs`. A sum is divided by `divisor`, multiplied by `slope`, and goes through the link. `by` is the arithmetic
+    of the original, on which the last bit depends.
     """
 
     width: int
@@ -67,7 +71,7 @@ class Sums(msgspec.Struct, frozen=True):
     divisor: float
     slope: float
     link: TreeLink
-    serial: bool
+    by: Arithmetic
 
 
 class TreePlan(msgspec.Struct, frozen=True):

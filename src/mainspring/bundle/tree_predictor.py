@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mainspring.bundle.manifest import BundleManifest
-from mainspring.bundle.tree_plan import NumberStates, Sums, TextStates, TreePlan, Trees, cuts_of, n_states
+from mainspring.bundle.tree_plan import NumberStates, Sums, TextStates, TreeLink, TreePlan, Trees, cuts_of, n_states
 from mainspring.bundle.tree_walk import Masks, Steps, Walk, leaf_sums
 from mainspring.domain.signature import Signature
 from mainspring.errors import Corrupt, Invalid
@@ -73,12 +73,12 @@ class TreePredictor:
         rows = len(given[0])
         if rows == 1:
             states = [column.one(values[0]) for column, values in zip(self._columns, given, strict=True)]
-            return self._scored(leaf_sums(self._for_one.leaves_of_one(states)[None], self._sums.outputs))
+            return self._scored(leaf_sums(self._for_one.leaves_of_one(states)[None], self._sums.outputs, self._sums.by))
         table = self._table(given)
         sums = np.empty((rows, self._sums.outputs))
         for at in range(0, rows, _MOST_ROWS):
             part = table[at : at + _MOST_ROWS]
-            sums[at : at + _MOST_ROWS] = leaf_sums(self._for_many.leaves(part), self._sums.outputs)
+            sums[at : at + _MOST_ROWS] = leaf_sums(self._for_many.leaves(part), self._sums.outputs, self._sums.by)
         return self._scored(sums)
 
     def states(self, columns: Mapping[str, NDArray[Any]]) -> _States:  # as in `predictor.Columns`
@@ -189,17 +189,34 @@ def _linked(sums: _Floats, how: Sums) -> _Floats:
     """
     if how.link == "identity":
         return sums
+    if how.by == "float32":
+        return _linked_single(sums.astype(np.float32), how.link).astype(np.float64)
     if how.link == "logistic":
         return np.array([_logistic(how.slope * each) for each in sums.ravel().tolist()]).reshape(sums.shape)
     if how.link == "exponential":
-        if not how.serial:
+        if how.by == "numpy":
             return np.exp(sums)
         return np.array([_exponential(each) for each in sums.ravel().tolist()]).reshape(sums.shape)
-    if how.serial:
+    if how.by == "c":
         return np.array([_softmax(row) for row in sums.tolist()]).reshape(sums.shape)
     raised = np.exp(sums - sums.max(axis=1, keepdims=True)) if len(sums) else sums
     scores: _Floats = raised / raised.sum(axis=1, keepdims=True)
     return scores
+
+
+def _linked_single(sums: NDArray[np.float32], link: TreeLink) -> NDArray[np.float32]:
+    """Return scores as C makes them of float32; its exponential is the exact one, rounded."""
+    one = np.float32(1)
+    with np.errstate(over="ignore"):
+        if link == "logistic":
+            scores: NDArray[np.float32] = one / (np.exp(-sums.astype(np.float64)).astype(np.float32) + one)
+            return scores
+        if link == "exponential":
+            return np.exp(sums.astype(np.float64)).astype(np.float32)
+    raised = np.exp((sums - sums.max(axis=1, keepdims=True)).astype(np.float64)).astype(np.float32)
+    totals: NDArray[np.float64] = np.cumsum(raised.astype(np.float64), axis=1)[:, -1:]
+    shares: NDArray[np.float32] = raised / totals.astype(np.float32)
+    return shares
 
 
 def _exponential(value: float) -> float:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mainspring.bundle.tree_plan import Trees
+from mainspring.bundle.tree_plan import Arithmetic, Trees
 
 __all__ = ["Masks", "Steps", "Walk", "leaf_sums"]
 
@@ -37,13 +37,15 @@ class Walk(Protocol):
         """Return the leaf of each tree, (n_trees, width), for the states of one row."""
 
 
-def leaf_sums(leaves: _Floats, outputs: int) -> _Floats:
-    """Add the leaves (n, n_trees, width) tree after tree to the sums (n, outputs).
+def leaf_sums(leaves: _Floats, outputs: int, by: Arithmetic = "numpy") -> _Floats:
+    """Add the leaves (n, n_trees, width) tree after tree to the sums (n, outputs), in float32 where the original does.
 
     `cumsum` adds in order where `sum` adds by halves, and the last bit of a sum depends on it.
     """
     rows, trees, width = leaves.shape
     ordered = leaves.reshape(rows, trees * width // outputs, outputs)
+    if by == "float32":
+        return np.cumsum(ordered.astype(np.float32), axis=1)[:, -1].astype(np.float64)
     sums: _Floats = np.cumsum(ordered, axis=1)[:, -1]
     return sums
 
