@@ -2,7 +2,8 @@
 """Prediction servers side by side: same model, same rows, one core for the server and another for the load.
 
     python benchmarks/serving.py                                   # our server, its bare HTTP stack, and FastAPI
-    python benchmarks/serving.py --peers bare mainspring fastapi mlserver litserve bentoml mlflow --models pipeline
+    python benchmarks/serving.py --models pipeline forest lightgbm --peers bare mainspring fastapi mlserver litserve \
+        bentoml mlflow ray                                        # everybody, for a quarter of an hour
 
 Each peer lives in an environment of its own, made below `--environments` when it is not there (needs `uv`); `wrk` makes
 the load. Our server writes its prediction log and counts its metrics, as it always does. The ratios compare servers of
@@ -49,6 +50,7 @@ REQUIREMENTS = {
     "mlserver": ["mlserver"],
     "bentoml": ["bentoml"],
     "mlflow": ["mlflow"],
+    "ray": ["ray[serve]"],
 }
 PEERS = ["bare", "mainspring", *REQUIREMENTS]
 NUMBERS, TEXTS = [f"n{at}" for at in range(6)], [f"s{at}" for at in range(4)]
@@ -129,8 +131,8 @@ def command(peer: str, served: Served, name: str, port: int, folder: Path, envir
     if peer == "fastapi":
         words = ["--app-dir", HERE, "--host", "127.0.0.1", "--port", port, "--no-access-log", "--log-level", "warning"]
         return [python, "-m", "uvicorn", "fastapi_app:app", *words]
-    if peer == "litserve":
-        return [python, HERE / "litserve_app.py", port]
+    if peer in ("litserve", "ray"):
+        return [python, HERE / f"{peer}_app.py", port]
     if peer == "bentoml":
         return [python.with_name("bentoml"), "serve", "bentoml_service:Service", "-p", port, "--working-dir", HERE]
     if peer == "mlserver":
