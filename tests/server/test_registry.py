@@ -294,3 +294,15 @@ def test_a_role_with_a_condition_sees_and_changes_what_has_the_tag(guarded: Serv
     assert [each["name"] for each in found] == ["r"]
     tag = {"name": "r", "key": "team", "value": "sales"}
     assert guarded.ask("POST", f"{path}/set-tag", tag, headers=basic("rita")).status == 403
+
+
+def test_a_prompt_comes_from_nowhere_and_nowhere_else(server: Server) -> None:
+    tags = [{"key": "mlflow.prompt.is_prompt", "value": "true"}, {"key": "mlflow.prompt.text", "value": "Hi {{name}}"}]
+    server.post("registered-models/create", name="greet", tags=tags[:1])
+    made = server.post("model-versions/create", name="greet", source="dummy-source", tags=tags)
+    assert made.status == 200
+    assert made.json["model_version"]["source"] == "dummy-source"
+    for source in ("s3://b/x", "/etc/passwd", "models:/greet/1"):
+        refused = server.post("model-versions/create", name="greet", source=source, tags=tags)
+        assert (refused.status, "Invalid prompt source" in refused.json["message"]) == (400, True)
+    assert "registered_models" not in server.get("registered-models/search").json

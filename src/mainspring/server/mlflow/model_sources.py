@@ -7,6 +7,7 @@ Source: mlflow/server/handlers.py, `_create_model_version` and what it calls, ML
 
 import json
 import re
+from collections.abc import Mapping
 from typing import NamedTuple, NoReturn
 from urllib.parse import unquote, unquote_plus, urlsplit
 
@@ -25,6 +26,8 @@ from mainspring.tracking.runs import find_run
 
 __all__ = ["Source", "note_version", "resolve_source"]
 
+#: What MLflow's clients and its server write for the source of a prompt.
+_NOWHERE = ("dummy-source", "prompt-template")
 _VERSIONS_TAG = "mlflow.modelVersions"
 
 
@@ -38,12 +41,22 @@ class Source(NamedTuple):
     bundle: Digest | None
 
 
-def resolve_source(call: Call, source: str, *, run_id: str | None, model_id: str | None) -> Source:
-    """Return what a version of this source is kept with, after making sure that it may be one.
+def resolve_source(
+    call: Call, source: str, *, run_id: str | None, model_id: str | None, tags: Mapping[str, str]
+) -> Source:
+    """Return what a version of this source, with these tags, is kept with, after making sure that it may be one.
+
+    The text of a prompt is in its tags, so a prompt comes from nowhere.
 
     Raises:
         Invalid: the source leaves its folder, or does not belong to the run or the logged model named with it.
     """
+    if tags.get(PROMPT_TAG, "").lower() == "true":
+        if source not in _NOWHERE:
+            raise Invalid(
+                f"Invalid prompt source: '{source}'. Prompt sources must use an MLflow placeholder.", where="source"
+            )
+        return Source(source, "", run_id or "", model_id or "", None)
     parts = urlsplit(source)
     if parts.scheme == "models":
         return _of_model(call, source, run_id, model_id)

@@ -102,7 +102,7 @@ async def create(call: Call) -> object:
     def answer() -> object:
         check_name(given.name)
         tags = tags_of(given.tags)
-        source = resolve_source(call, given.source, run_id=given.run_id, model_id=given.model_id)
+        source = resolve_source(call, given.source, run_id=given.run_id, model_id=given.model_id, tags=tags)
         allowed_model(call, "write", given.name)
         version = create_version(
             call.store,
