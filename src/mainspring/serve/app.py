@@ -18,6 +18,7 @@ from mainspring.serve import bodies
 from mainspring.serve.asking import Dialect, Received
 from mainspring.serve.dialects import PredictDialect
 from mainspring.serve.endpoint import Endpoints
+from mainspring.serve.explaining import ExplainDialect
 from mainspring.serve.form import form_page, models_page, row_of_form
 from mainspring.serve.guard import Guard
 from mainspring.serve.limits import too_large, unpacked
@@ -29,7 +30,7 @@ from mainspring.serve.problems import HttpRefusal, Problem, reply_of
 from mainspring.serve.reply import Reply
 from mainspring.serve.service import PredictionService
 from mainspring.serve.streaming import STREAM, answer_lines, lines_of
-from mainspring.serve.wire import Answer
+from mainspring.serve.wire import Answer, ExplainedAnswer
 
 __all__ = ["PredictionApp"]
 
@@ -279,8 +280,11 @@ class PredictionApp:
             raise Invalid(f"This is no filled form: {error}", where="body") from error
         row = row_of_form(fields, loaded)
         received = Received(model, str(loaded.version), request.headers, time.perf_counter())
-        reply = await self._service.answer(received, PredictDialect(), bodies.encode({"rows": [row]}))
-        answer = msgspec.json.decode(reply.body, type=Answer) if reply.status == HTTPStatus.OK else None
+        explained = bool(loaded.predictor.signature.example)
+        dialect = ExplainDialect() if explained else PredictDialect()
+        reply = await self._service.answer(received, dialect, bodies.encode({"rows": [row]}))
+        kind: type[Answer | ExplainedAnswer] = ExplainedAnswer if explained else Answer
+        answer = msgspec.json.decode(reply.body, type=kind) if reply.status == HTTPStatus.OK else None
         problem = None if answer else msgspec.json.decode(reply.body, type=Problem)
         return Reply(form_page(model, loaded, row, answer, problem), reply.status, _HTML)
 

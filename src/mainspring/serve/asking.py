@@ -63,6 +63,10 @@ class Question(NamedTuple):
 class Dialect(Protocol):
     """One way to ask on the wire."""
 
+    @property
+    def is_slow(self) -> bool:
+        """Whether answers take long to put together: they are then made in a thread, a few at a time."""
+
     def request_id(self, body: bytes) -> str | None:
         """Return the client's id for the request, without reading the rest; None when it has none."""
 

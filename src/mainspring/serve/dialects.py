@@ -50,6 +50,8 @@ def _row_place(name: str, row: int) -> str:
 class PredictDialect:
     """``POST /models/{model}/predict``."""
 
+    is_slow = False
+
     def request_id(self, body: bytes) -> str | None:
         """See `Dialect.request_id`."""
         return request_id_of(body)

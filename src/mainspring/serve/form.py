@@ -7,7 +7,7 @@ from urllib.parse import quote
 from mainspring.domain.signature import Column
 from mainspring.serve.endpoint import LoadedVersion
 from mainspring.serve.problems import Problem
-from mainspring.serve.wire import Answer
+from mainspring.serve.wire import Answer, ExplainedAnswer, ExplainedPrediction
 
 __all__ = ["form_page", "models_page", "row_of_form"]
 
@@ -28,6 +28,8 @@ section{border:1px solid;border-radius:.5rem;padding:.6rem 1rem;margin:1rem 0}
 section.bad{border-color:#c22}
 .bar{height:.6rem;border-radius:.3rem;background:color-mix(in srgb,currentColor 15%,transparent)}
 .bar i{display:block;height:100%;border-radius:.3rem;background:#37b}
+td.side{width:14rem;position:relative}td.side i{position:absolute;top:.35rem;height:.7rem}
+i.more{left:50%;background:#37b}i.less{right:50%;background:#c62}
 em{color:#c22;font-style:normal;display:block}
 table{border-collapse:collapse}td{padding:.1rem .8rem .1rem 0}
 """
@@ -52,7 +54,7 @@ def form_page(
     model: str,
     loaded: LoadedVersion,
     row: Mapping[str, object],
-    answer: Answer | None = None,
+    answer: Answer | ExplainedAnswer | None = None,
     problem: Problem | None = None,
 ) -> bytes:
     """Return the form with `row` filled in, and what came of it."""
@@ -99,7 +101,7 @@ def _choices(name: str, choices: list[str], chosen: str, nullable: bool) -> str:
     return f'<select id="{name}" name="{name}">{"".join(options)}</select>'
 
 
-def _answered(answer: Answer, loaded: LoadedVersion) -> str:
+def _answered(answer: Answer | ExplainedAnswer, loaded: LoadedVersion) -> str:
     (prediction,) = answer.predictions
     classes = loaded.predictor.signature.classes
     score = prediction.score
@@ -112,7 +114,33 @@ def _answered(answer: Answer, loaded: LoadedVersion) -> str:
             for name, share in zip(classes, shares, strict=True)
         ) + "</table>"  # fmt: skip
     source = f"prediction {prediction.id}, version {answer.version} ({answer.route})"
+    if isinstance(prediction, ExplainedPrediction):
+        lines += _contributions(prediction, classes)
     return f"<section>{lines}<small>{source}</small></section>"
+
+
+def _contributions(prediction: ExplainedPrediction, classes: tuple[str, ...]) -> str:
+    """Return what each column added to the score, as bars to the left and right; of the likeliest class where many."""
+    score, at = prediction.score, 0
+    if isinstance(score, list):
+        at = max(range(len(score)), key=score.__getitem__)
+    added = {name: each[at] if isinstance(each, list) else each for name, each in prediction.contributions.items()}
+    most = max(map(abs, added.values()), default=0.0) or 1.0
+    rows = "".join(_side(name, value, abs(value) / most) for name, value in _by_size(added))
+    what = "the value"
+    if classes:
+        what = f"the probability of {escape(classes[at] if isinstance(score, list) else classes[1])}"
+    return f"<p>What each column added to {what}, compared with the example row:</p><table>{rows}</table>"
+
+
+def _by_size(added: Mapping[str, float]) -> list[tuple[str, float]]:
+    return sorted(added.items(), key=lambda item: -abs(item[1]))
+
+
+def _side(name: str, value: float, share: float) -> str:
+    kind = "more" if value > 0 else "less"
+    bar = f'<i class="{kind}" style="width:{50 * share:.1f}%"></i>'
+    return f'<tr><td>{escape(name)}</td><td>{value:+.4g}</td><td class="side">{bar}</td></tr>'
 
 
 def _refused(problem: Problem) -> str:

@@ -46,6 +46,8 @@ _request = msgspec.json.Decoder(_Request)
 class InvocationsDialect:
     """``POST /invocations``."""
 
+    is_slow = False
+
     def request_id(self, body: bytes) -> str | None:
         """See `Dialect.request_id`; MLflow's requests have none."""
         return None

@@ -9,8 +9,9 @@ import msgspec
 
 from mainspring.domain.signature import Column, Signature
 from mainspring.serve.endpoint import Endpoint, Endpoints
+from mainspring.serve.explaining import MOST_MS, USUAL_MS
 from mainspring.serve.problems import Problem
-from mainspring.serve.wire import Answer, Feedback, FeedbackAnswer
+from mainspring.serve.wire import Answer, ExplainedAnswer, Feedback, FeedbackAnswer
 
 __all__ = ["openapi_document"]
 
@@ -21,8 +22,8 @@ _EXACT = 2**53 - 1
 
 def openapi_document(endpoints: Endpoints, version: str) -> _Schema:
     """Return the document (OpenAPI 3.1) for the models that answer now."""
-    (answer, feedback, accepted, problem), schemas = msgspec.json.schema_components(
-        [Answer, Feedback, FeedbackAnswer, Problem], ref_template=_REF
+    (answer, explained, feedback, accepted, problem), schemas = msgspec.json.schema_components(
+        [Answer, ExplainedAnswer, Feedback, FeedbackAnswer, Problem], ref_template=_REF
     )
     problems = {"default": _content("What is wrong, where, and what to do", problem, "application/problem+json")}
     health = {"get": {"summary": "Whether the process answers", "responses": {"200": {"description": "It does"}}}}
@@ -41,9 +42,9 @@ def openapi_document(endpoints: Endpoints, version: str) -> _Schema:
                 "operationId": f"predict_{endpoint.model}",
                 "summary": f"Predict `{signature.target}` with {_described(endpoint)}",
                 "tags": [endpoint.model],
-                "parameters": _headers(),
+                "parameters": [*_headers(), *_queries()],
                 "requestBody": _body(_question(endpoint.model, signature)),
-                "responses": {"200": _content("One prediction for each row, in order", answer)} | problems,
+                "responses": {"200": _answered(answer, explained)} | problems,
             }
         }
     return {
@@ -114,6 +115,25 @@ def _headers() -> list[_Schema]:
         {"name": name, "in": "header", "required": False, "description": what, "schema": schema}
         for name, (what, schema) in told.items()
     ]
+
+
+def _queries() -> list[_Schema]:
+    told = {
+        "explain": ("Whether to say what each column added to the scores.", {"type": "boolean", "default": False}),
+        "explain_ms": (
+            "How long an explanation may take.",
+            {"type": "integer", "minimum": 1, "maximum": MOST_MS, "default": USUAL_MS},
+        ),
+    }
+    return [
+        {"name": name, "in": "query", "required": False, "description": what, "schema": schema}
+        for name, (what, schema) in told.items()
+    ]
+
+
+def _answered(answer: _Schema, explained: _Schema) -> _Schema:
+    either: _Schema = {"anyOf": [answer, explained]}
+    return _content("One prediction for each row, in order; with contributions where they were asked for", either)
 
 
 def _body(schema: _Schema) -> _Schema:

@@ -5,6 +5,7 @@ from urllib.parse import parse_qs, unquote_to_bytes
 
 from mainspring.serve.asking import Dialect
 from mainspring.serve.dialects import PredictDialect
+from mainspring.serve.explaining import ExplainDialect, wants_explanation
 from mainspring.serve.invocations import InvocationsDialect
 from mainspring.serve.tensors import InferDialect
 
@@ -42,6 +43,7 @@ class PredictionPaths:
             (b"v2/models", b"infer"): InferDialect(),
             (b"models", b"invocations"): InvocationsDialect(),
         }
+        self._explain = ExplainDialect()
 
     def find(self, url: bytes) -> Target | None:
         """Return what a raw path with its query asks for; None when it is no prediction path."""
@@ -62,6 +64,8 @@ class PredictionPaths:
             return Target(self._dialects[b"models", b"invocations"], named[-1], None, query)
         root = 2 if parts[0] == b"v2" else 1
         dialect = self._dialects.get((b"/".join(parts[:root]), parts[-1]))
+        if isinstance(dialect, PredictDialect) and wants_explanation(query):
+            dialect = self._explain
         names = [unquote_to_bytes(part).decode("utf-8", "replace") for part in parts[root:-1]]
         if dialect is None or not all(names):
             return None

@@ -34,6 +34,7 @@ from mainspring.serve.recheck import Recheck
 from mainspring.serve.reply import Reply, Tell
 from mainspring.serve.routes import Route, choose, is_chosen, route_for
 from mainspring.serve.scoring import Outcome, ScoredBlock, score
+from mainspring.serve.slow import SlowAnswers
 from mainspring.serve.wire import FeedbackAnswer
 
 __all__ = ["PredictionService"]
@@ -75,6 +76,7 @@ class PredictionService:
         self._access_log = access_log
         self._recheck = recheck
         self._queues: WeakSet[_Queue] = WeakSet()  # a queue goes with its version
+        self._slow = SlowAnswers(_answer_of)
 
     def submit(self, received: Received, dialect: Dialect, body: bytes, tell: Tell) -> None:
         """Take a request; `tell` is called with its reply, now or later, and in any case."""
@@ -89,6 +91,8 @@ class PredictionService:
                 received = received._replace(consumer=consumer)
             active = endpoint.serving()
             route, ids = _chosen(active, received, dialect, body)
+            if dialect.is_slow:
+                tell = self._slow.begin(tell)
             ask = _asked(active, route, ids, received, dialect, body, tell)
             (ask.loaded.queue or self._queue(ask.loaded)).submit(ask, ask.deadline)
         except MainspringError as error:
@@ -130,8 +134,9 @@ class PredictionService:
 
     async def close(self) -> None:
         """Wait for what is under way, the shadows too."""
-        while not all(queue.is_idle for queue in self._queues):
+        while not all(queue.is_idle for queue in self._queues) or not self._slow.is_idle:
             await asyncio.sleep(_CLOSE_POLL_SECONDS)
+        self._slow.close()
         for queue in self._queues:
             queue.close()
         if self._recheck is not None:
@@ -164,21 +169,21 @@ class PredictionService:
                     self._refuse(ask.received, ask.route, error, ask.tell)
                 return
         for ask in scored.asks:
-            try:
-                reply = ask.dialect.answer(ask)
-            except Exception:
-                # The edge of one request in a batch: the others are still to be answered.
-                _log.exception("an answer of %s could not be put together", ask.received.model)
-                reply = reply_of(_failed())
-            ask.tell(reply)
-            if self._access_log is not None:
-                self._note(ask.received, str(ask.route.version), reply.status, ask.n_rows, ask.trace_id)
+            if ask.dialect.is_slow:
+                self._slow.run(ask, self._answer)
+            else:
+                self._answer(ask, _answer_of(ask))
         self._count(scored)
         if self._recheck is not None:
             self._recheck.see(scored)
         for ask in scored.asks:
             if ask.active.has_shadow:
                 self._shadow(ask)
+
+    def _answer(self, ask: Ask, reply: Reply) -> None:
+        ask.tell(reply)
+        if self._access_log is not None:
+            self._note(ask.received, str(ask.route.version), reply.status, ask.n_rows, ask.trace_id)
 
     def _record(self, scored: ScoredBlock) -> None:
         asks = scored.asks
@@ -311,6 +316,15 @@ class PredictionService:
         if shadow.beside.labels is not None and shadow.labels is not None:
             flips = sum(one != other for one, other in zip(shadow.beside.labels, shadow.labels, strict=True))
             self._metrics.count("shadow_flips_total", model, version, by=flips)
+
+
+def _answer_of(ask: Ask) -> Reply:
+    try:
+        return ask.dialect.answer(ask)
+    except Exception:
+        # The edge of one request in a batch: the others are still to be answered.
+        _log.exception("an answer of %s could not be put together", ask.received.model)
+        return reply_of(_failed())
 
 
 def _chosen(active: Active, received: Received, dialect: Dialect, body: bytes) -> tuple[Route, list[str]]:

@@ -47,6 +47,8 @@ _DTYPES = {
 class InferDialect:
     """``POST /v2/models/{model}/infer``."""
 
+    is_slow = False
+
     def request_id(self, body: bytes) -> str | None:
         """See `Dialect.request_id`."""
         return request_id_of(body)

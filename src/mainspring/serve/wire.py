@@ -5,12 +5,15 @@ values; `decode` does, by the model's signature.
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
 __all__ = [
     "Answer",
+    "ExplainedAnswer",
+    "ExplainedPrediction",
+    "Explanation",
     "Feedback",
     "FeedbackAnswer",
     "InferAnswer",
@@ -62,6 +65,41 @@ class Answer(msgspec.Struct, frozen=True):
     version: int
     route: Literal["champion", "canary", "shadow"]
     predictions: list[Prediction]
+    trace_id: str = ""
+    warnings: Sequence[Warn] = ()
+    id: str | None = None
+
+
+class ExplainedPrediction(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A row's answer with what each column added to its score: a number, or one for each class.
+
+    `errors` are the standard errors of the contributions, null where one pass was all that the time allowed; without
+    them the contributions are exact.
+    """
+
+    id: str
+    score: float | list[float]
+    label: str | None
+    contributions: dict[str, float | list[float]]
+    errors: dict[str, float | list[float | None] | None] | None = None
+
+
+class Explanation(msgspec.Struct, frozen=True):
+    """What contributions are counted from: the score of the `reference` row. `passes` over the columns, 0 for exact."""
+
+    base: float | list[float]
+    reference: dict[str, Any]  # Any: JSON values
+    passes: list[int]
+
+
+class ExplainedAnswer(msgspec.Struct, frozen=True):
+    """The answer to a predict request with ``?explain=true``; base + contributions = score, for each row."""
+
+    model: str
+    version: int
+    route: Literal["champion", "canary", "shadow"]
+    predictions: list[ExplainedPrediction]
+    explanation: Explanation
     trace_id: str = ""
     warnings: Sequence[Warn] = ()
     id: str | None = None
