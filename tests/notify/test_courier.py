@@ -27,7 +27,7 @@ from mainspring.notify.webhooks import (
 )
 from mainspring.registry.approvals import approve
 from mainspring.registry.control import Mover, keep_loop_rule
-from mainspring.registry.models import create_model
+from mainspring.registry.models import create_model, set_model_tag, unset_model_tag
 from mainspring.registry.versions import create_version, register_version, set_version_tag, unset_version_tag
 from mainspring.store.events import Event, events
 from mainspring.store.outbox import news_behind, tell
@@ -343,4 +343,34 @@ def test_an_incident_is_told_from_its_opening_to_its_end(courier, receiver, stor
         ("incident.acknowledged", subject, None),
         ("incident.mitigated", subject, None),
         ("incident.resolved", subject, None),
+    ]
+
+
+def test_what_happens_to_a_prompt_is_told_as_mlflow_tells_it(courier, receiver, store, hook) -> None:
+    hook(*(each for each in NEWS if each.startswith(("prompt", "registered_model", "model_version"))))
+    create_model(store, "greet", tags={"mlflow.prompt.is_prompt": "true", "a": "b"}, **BY)
+    tags = {"mlflow.prompt.is_prompt": "true", "mlflow.prompt.text": "Hi {{name}}", "k": "v"}
+    version = create_version(store, "greet", source="dummy-source", tags=tags, author="bob", at=NOW)
+    set_version_tag(store, version, "t", "1", actor="ada")
+    set_model_tag(store, "greet", "team", "red", actor="ada")
+    unset_model_tag(store, "greet", "team", actor="ada")
+    for to in (version, None):
+        move_alias(store, "greet", "live", to, mover=Mover("ada", None), reason="r", at=NOW)
+    assert told(courier, receiver) == [
+        ("prompt.created", {"name": "greet", "tags": {"a": "b"}, "description": None}),
+        (
+            "prompt_version.created",
+            {
+                "name": "greet",
+                "version": "1",
+                "template": "Hi {{name}}",
+                "tags": {"k": "v", "t": "1"},
+                "description": None,
+            },
+        ),
+        ("prompt_version_tag.set", {"name": "greet", "version": "1", "key": "t", "value": "1"}),
+        ("prompt_tag.set", {"name": "greet", "key": "team", "value": None}),
+        ("prompt_tag.deleted", {"name": "greet", "key": "team"}),
+        ("prompt_alias.created", {"name": "greet", "alias": "live", "version": "1"}),
+        ("prompt_alias.deleted", {"name": "greet", "alias": "live"}),
     ]

@@ -8,9 +8,10 @@ Source: mlflow/webhooks/types.py and mlflow/entities/webhook.py of MLflow 3.17.
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeVar
 
-from mainspring.domain.version import ModelVersion
+from mainspring.domain.version import ModelVersion, RegisteredModel
 from mainspring.errors import Invalid, NotFound, nearest
 from mainspring.registry.models import find_model
+from mainspring.registry.search import PROMPT_TAG
 from mainspring.registry.versions import find_version
 from mainspring.store.events import EventRow
 from mainspring.store.protocol import Store
@@ -63,6 +64,16 @@ def _untagged(store: Store, event: EventRow) -> Iterator[News]:
     yield News("model_version_tag.deleted", {"name": name, "version": number, "key": event.details["key"]})
 
 
+def _prompt_tagged(store: Store, event: EventRow) -> Iterator[News]:
+    """Tell of a tag of a prompt; of those of other models MLflow tells nothing."""
+    name, key = event.subject.removeprefix("models/"), str(event.details["key"])
+    prompt = _prompt(store, name)
+    if prompt is not None and event.verb == "model.tagged":
+        yield News("prompt_tag.set", {"name": name, "key": key, "value": prompt.tags.get(key)})
+    elif prompt is not None:
+        yield News("prompt_tag.deleted", {"name": name, "key": key})
+
+
 def _alias_moved(store: Store, event: EventRow) -> Iterator[News]:
     name, number = _split(event.subject)
     alias, to = event.details["alias"], event.details.get("to", number)
@@ -105,6 +116,8 @@ def _plain(name: str) -> Callable[[Store, EventRow], Iterator[News]]:
 _TOLD: dict[str, Callable[[Store, EventRow], Iterator[News]]] = {
     "model.created": _created,
     "model.registered": _registered,
+    "model.tagged": _prompt_tagged,
+    "model.untagged": _prompt_tagged,
     "version.tagged": _tagged,
     "version.untagged": _untagged,
     "alias.moved": _alias_moved,
@@ -127,7 +140,7 @@ _TOLD: dict[str, Callable[[Store, EventRow], Iterator[News]]] = {
     "access.denied": _plain("access.denied"),
     "access.login_failed": _plain("access.login_failed"),
 }
-#: The names that MLflow's clients know. Nothing here makes those of prompts and budgets.
+#: The names that MLflow's clients know. Nothing here makes those of budgets.
 MLFLOW_NEWS: tuple[str, ...] = (
     "registered_model.created",
     "model_version.created",
@@ -194,10 +207,38 @@ _EXAMPLES: dict[str, Payload] = {
 }
 
 
+#: What is told of a prompt, which is a model of the registry with a tag, in place of what is told of a model.
+_OF_PROMPTS = {
+    "registered_model.created": "prompt.created",
+    "model_version.created": "prompt_version.created",
+    "model_version_tag.set": "prompt_version_tag.set",
+    "model_version_tag.deleted": "prompt_version_tag.deleted",
+    "model_version_alias.created": "prompt_alias.created",
+    "model_version_alias.deleted": "prompt_alias.deleted",
+}
+_PROMPT_TEXT_TAG = "mlflow.prompt.text"
+_TAGS_OF_PROMPTS = frozenset({PROMPT_TAG, _PROMPT_TEXT_TAG, "_mlflow_prompt_type"})
+
+
 def news_of(store: Store, event: EventRow) -> list[News]:
     """Return what is told because of an entry of the audit chain; mostly nothing."""
     told = _TOLD.get(event.verb)
-    return [] if told is None else list(told(store, event))
+    return [] if told is None else [_of_prompt(store, each) for each in told(store, event)]
+
+
+def _of_prompt(store: Store, news: News) -> News:
+    """Return news of a model as MLflow tells them when the model is a prompt; all others as they are."""
+    if news.name not in _OF_PROMPTS:
+        return news
+    if _prompt(store, str(news.data["name"])) is None:
+        return news
+    data = dict(news.data)
+    if isinstance(tags := data.get("tags"), dict):
+        data["tags"] = {key: value for key, value in tags.items() if key not in _TAGS_OF_PROMPTS}
+        if news.name == "model_version.created":
+            data |= {"template": tags.get(_PROMPT_TEXT_TAG)}
+            del data["source"], data["run_id"]
+    return News(_OF_PROMPTS[news.name], data)
 
 
 def check_news(name: str) -> str:
@@ -222,6 +263,12 @@ def check_news(name: str) -> str:
 def example_of(name: str) -> Payload:
     """Return a payload to try a webhook with."""
     return _EXAMPLES.get(name, {"subject": "example", "actor": "example", "test": True})
+
+
+def _prompt(store: Store, name: str) -> RegisteredModel | None:
+    """Return a model that is a prompt."""
+    model = _or_none(lambda: find_model(store, name))
+    return model if model is not None and model.tags.get(PROMPT_TAG, "").lower() == "true" else None
 
 
 def _split(subject: str) -> tuple[str, str]:
