@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "alias": ("alias", "move aliases, undo moves, and say who may move them"),
     "approve": ("models", "agree that a model version may serve"),
     "audit": ("audit", "read the audit log and verify its chain"),
+    "bench": ("bench", "load a model's prediction server and print how fast it answers"),
     "cache": ("cache", "audit, list and clear the kept results of steps"),
     "comment": ("models", "say something of a model version"),
     "data": ("data", "add, list, check out, describe and check datasets"),
