@@ -359,6 +359,7 @@ def test_a_plan_that_does_not_fit_together_is_refused(tmp_path: Path) -> None:
         changed("lefts", 0, -1),
         changed("lefts", 1, 1),  # a node that is its own child
         changed("lefts", 0, len(trees.lefts) - 1),
+        changed("lefts", 1, int(trees.lefts[0])),  # two parents
         changed("lenses", 0, 99),
         changed("owners", 0, 4),
         changed("cuts", leaf, len(trees.leaves)),

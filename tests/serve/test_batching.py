@@ -152,6 +152,14 @@ def test_an_expectation_is_never_negative(known: list[tuple[int, float]], n_rows
     assert durations.expected(n_rows) >= 0
 
 
+def test_a_batch_whose_work_is_not_known_changes_nothing_but_the_clock() -> None:
+    pace = Pace()
+    pace.learn(64, 0.010, 0.0001)
+    pace.learn(64, 0.020, None)
+    assert pace.work.expected(64) == 0.0001
+    assert pace.clock.expected(64) > 0.010
+
+
 def test_a_model_that_only_waited_is_not_taken_for_a_slow_one() -> None:
     pace = Pace()
     pace.learn(1, 0.010, 0.0001)  # by the clock, on a busy machine

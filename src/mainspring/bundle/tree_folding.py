@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mainspring.bundle.folding import UNSEEN
-from mainspring.bundle.tree_models import Ensemble, Node
+from mainspring.bundle.tree_models import MOST_NODES, Ensemble, Node
 from mainspring.bundle.tree_plan import NumberStates, TextStates, TreePlan
 from mainspring.domain.signature import Column, Signature
 
@@ -27,7 +27,6 @@ Columns = Mapping[str, NDArray[Any]]
 _Floats = NDArray[np.float64]
 _Ranks = NDArray[np.int64]
 _Fed = Callable[[Columns], _Floats]
-_MOST_NODES = 1_500_000
 _MOST_CELLS = 8_000_000
 _QUANTILES = 64
 #: Behind this a float64 no longer holds every whole number.
@@ -71,7 +70,7 @@ def fold_trees(signature: Signature, ensemble: Ensemble, fed: _Fed, sample: Colu
         each.type == "timestamp" or (each.type == "string" and each.categories is None) for each in signature.columns
     ):
         return None
-    if sum(len(tree.nodes) for tree in ensemble.trees) > _MOST_NODES:
+    if sum(len(tree.nodes) for tree in ensemble.trees) > MOST_NODES:
         return None
     lenses = _lenses(ensemble)
     with warnings.catch_warnings(), np.errstate(all="ignore"):

@@ -16,10 +16,12 @@ from mainspring.bundle.frame import frame_of
 from mainspring.bundle.tree_plan import Sums, TreeLink
 from mainspring.domain.signature import Signature
 
-__all__ = ["Ensemble", "Node", "Tree", "as_single", "fed_by", "read_sklearn", "without_tiny"]
+__all__ = ["MOST_NODES", "Ensemble", "Node", "Tree", "as_single", "fed_by", "read_sklearn", "without_tiny"]
 
 Columns = Mapping[str, NDArray[Any]]
 _Floats = NDArray[np.float64]
+#: More than these make a plan that is no smaller than the model.
+MOST_NODES = 1_500_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ def read_sklearn(
 ) -> Ensemble | None:
     """Return the trees of a scikit-learn estimator, or None where it is of another kind."""
     kind = type(model).__module__.partition(".")[0], type(model).__name__
-    if kind[0] != "sklearn" or getattr(model, "n_outputs_", 1) != 1:
+    if kind[0] != "sklearn" or getattr(model, "n_outputs_", 1) != 1 or _n_nodes(model) > MOST_NODES:
         return None
     if kind[1] in ("RandomForestClassifier", "ExtraTreesClassifier", "RandomForestRegressor", "ExtraTreesRegressor"):
         return _forest(list(model.estimators_), float(len(model.estimators_)), task)
@@ -109,6 +111,13 @@ def fed_by(
         return ensemble.prepare(np.asarray(rows, dtype=np.float64))
 
     return fed
+
+
+def _n_nodes(model: Any) -> int:
+    members = np.ravel(getattr(model, "estimators_", [model]))
+    boosted = [predictor for stage in getattr(model, "_predictors", ()) for predictor in stage]
+    grown = [each.tree_.node_count for each in members if hasattr(each, "tree_")]
+    return int(sum(grown) + sum(len(predictor.nodes) for predictor in boosted))
 
 
 def _forest(members: list[Any], divisor: float, task: str) -> Ensemble:

@@ -164,6 +164,7 @@ def _checked(plan: TreePlan) -> Trees:
     _must(plan.n_trees % (sums.outputs if sums.width == 1 else 1) == 0, "the number of trees")
     inner = lefts != 0
     _must(bool(((lefts > np.arange(nodes)) & (lefts + 1 < nodes))[inner].all()), "a node's children")
+    _must(bool((np.diff(np.sort(lefts[inner])) >= 2).all()), "a node with two parents")
     _must(bool(((lenses >= 0) & (lenses < len(owners)))[inner].all()), "a node's lens")
     _must(bool(((cuts >= 0) & (cuts < len(leaves)))[~inner].all()), "a leaf's value")
     return Trees(

@@ -165,13 +165,15 @@ class Masks:
 
 
 def _most_leaves(trees: Trees) -> int:
-    counts = np.zeros(len(trees.lefts), dtype=np.intp)
-    for node in range(len(counts) - 1, -1, -1):  # children stand behind their parent
-        left = trees.lefts[node]
-        counts[node] = counts[left] + counts[left + 1] if left else 1
-        if counts[node] > _MOST_LEAVES:
-            return int(counts[node])
-    return int(counts[: trees.n_trees].max())
+    """Return how many leaves the largest tree has."""
+    found = np.zeros(trees.n_trees, dtype=np.intp)
+    node = tree = np.arange(trees.n_trees)
+    while node.size:
+        inner = trees.lefts[node] != 0
+        found += np.bincount(tree[~inner], minlength=trees.n_trees)
+        left = trees.lefts[node[inner]]
+        node, tree = np.concatenate([left, left + 1]), np.tile(tree[inner], 2)
+    return int(found.max())
 
 
 def _leaf_order(trees: Trees) -> tuple[list[list[int]], dict[int, tuple[int, int, int]]]:

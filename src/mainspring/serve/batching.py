@@ -20,6 +20,8 @@ __all__ = ["BatchQueue", "Durations", "Pace"]
 
 #: Up to here a batch is done before handing it to a thread would pay.
 _INLINE_SECONDS = 0.002
+#: Up to here it is not worth asking how much of a batch's time was work.
+_TWINKLING_SECONDS = 0.0005
 #: A model that waits for something else (a disk, another server) works little and must not hold the loop up for long.
 _MOST_INLINE_SECONDS = 0.025
 _MOST_ROWS = 1024
@@ -72,10 +74,11 @@ class Pace:
         self.clock = Durations()
         self.work = Durations()
 
-    def learn(self, n_rows: int, clock_seconds: float, work_seconds: float) -> None:
-        """Take in what a batch took, by `time.perf_counter` and by `time.thread_time`."""
+    def learn(self, n_rows: int, clock_seconds: float, work_seconds: float | None) -> None:
+        """Take in what a batch took, by `time.perf_counter` and by `time.thread_time`, None where that is not known."""
         self.clock.learn(n_rows, clock_seconds)
-        self.work.learn(n_rows, work_seconds)
+        if work_seconds is not None:
+            self.work.learn(n_rows, work_seconds)
 
     def is_quick(self, n_rows: int) -> bool:
         """Tell whether a batch of so many rows is best done in the event loop."""
@@ -174,9 +177,19 @@ class BatchQueue(Generic[_Item, _Result]):
         future = self._loop.run_in_executor(self._thread, self._timed, batch)
         future.add_done_callback(lambda done: self._done(batch, *done.result()))
 
-    def _timed(self, batch: list[_Item]) -> tuple[_Result, float]:
-        started = time.thread_time()
-        return self._score(batch), time.thread_time() - started
+    def _timed(self, batch: list[_Item]) -> tuple[_Result, float | None]:
+        """Score a batch; return the work beside the result.
+
+        To ask the system for a thread's time can cost more than a fast model's batch. Where the clock says that a batch
+        is done in a twinkling, it was no more work than that.
+        """
+        if self._pace.clock.expected(self._busy_rows) > _TWINKLING_SECONDS:
+            started = time.thread_time()
+            return self._score(batch), time.thread_time() - started
+        started = time.perf_counter()
+        result = self._score(batch)
+        seconds = time.perf_counter() - started
+        return result, seconds if seconds <= _INLINE_SECONDS else None
 
     def _take(self) -> tuple[list[_Item], int]:
         if self._rows <= _MOST_ROWS:
@@ -191,7 +204,7 @@ class BatchQueue(Generic[_Item, _Result]):
         self._rows -= n_rows
         return batch, n_rows
 
-    def _done(self, batch: list[_Item], result: _Result, work_seconds: float) -> None:
+    def _done(self, batch: list[_Item], result: _Result, work_seconds: float | None) -> None:
         assert self._busy_since is not None
         self._pace.learn(self._busy_rows, time.perf_counter() - self._busy_since, work_seconds)
         self._busy_since = None
