@@ -16,6 +16,7 @@ from sklearn.ensemble import RandomForestClassifier
 
 from mainspring.bundle.format import read_manifest, write_bundle
 from mainspring.bundle.manifest import MANIFEST_NAME, BundleFile, manifest_to_json
+from mainspring.bundle.predictor import load_original
 from mainspring.bundle.tree_plan import TREES_NAME, tree_plan_from_bytes, tree_plan_to_bytes
 from mainspring.domain.signature import Column, Signature
 from mainspring.serve.client import PredictionClient
@@ -67,6 +68,9 @@ def test_answers_are_scored_again_and_found_equal(forest: Path, tmp_path: Path) 
         assert client.metadata("m")["serving"]["routes"][0]["form"] == "trees"
         wait_for(lambda: asked(client)["rows"] >= 2 * len(ROWS))
         assert asked(client) | {"rows": 0} == {"rows": 0, "flips": 0, "failures": 0}
+        scores = [each.score for each in client.predict("m", ROWS).predictions]
+        columns = {name: np.array([row[name] for row in ROWS]) for name in ("a", "b")}
+        assert scores == load_original(forest).predict(columns).tolist()
         text = client.metrics()
         assert 'recheck_difference_bucket{model="m",version="1",le="0.0"}' in text
         (helper,) = psutil.Process(server.pid).children()
@@ -101,6 +105,20 @@ def test_the_process_may_die_without_harm(forest: Path, tmp_path: Path) -> None:
         helper.kill()
         wait_for(lambda: "is gone" in server.tail())
         assert len(client.predict("m", ROWS).predictions) == len(ROWS)
+
+
+def test_of_several_workers_one_has_its_answers_scored_again(forest: Path, tmp_path: Path) -> None:
+    with serve(forest, tmp_path, "--recheck", "1", "--workers", "2") as server:
+        workers = psutil.Process(server.pid).children()
+        assert len(workers) == 2
+
+        def helpers() -> list[int]:
+            with PredictionClient(server.url) as client:  # a new connection may be another worker's
+                client.predict("m", ROWS)
+            return [len(worker.children()) for worker in workers]
+
+        wait_for(lambda: sum(helpers()) == 1)
+        assert all(sum(helpers()) == 1 for _ in range(30))
 
 
 def test_none_is_started_when_nothing_is_to_be_scored_again(forest: Path, tmp_path: Path) -> None:

@@ -97,7 +97,9 @@ class _Trial:
         total = sums_of(model, signature)
         plan = None if total is None else fold(signature, _asked(total), link)
         if plan is None:
-            return self.none("plan", "the model is no sum of one part for each column, and no trees that are known or few enough"), {}
+            return self.none(
+                "plan", "the model is no sum of one part for each column, and no trees that are known or few enough"
+            ), {}
         text = plan_to_json(plan)
         return self._certified("plan", PlanPredictor(self._manifest, plan).predict, text), {PLAN_NAME: text}
 

@@ -49,6 +49,8 @@ class _Worker:
         self._command = [sys.executable, "-m", "mainspring.serve", *arguments, "--workers", "1", "--exit-with-parent"]
         self._command += ["--listen-fd", str(listener.fileno()), "--numbers", str(scratch / "numbers")]
         self._command += ["--ready-file", str(self._ready), "--share", str(count)]
+        if place:  # one worker's answers are as good as all workers', and the original is loaded once
+            self._command += ["--recheck", "0"]
         self._pause = _FIRST_PAUSE_SECONDS
         self.start_at = 0.0
         self.reason = "died"
