@@ -20,7 +20,7 @@ from mainspring.bundle.tree_predictor import TreePredictor
 from mainspring.bundle.tree_thresholds import threshold_rows
 from mainspring.bundle.tree_walk import Masks, Steps, leaf_sums
 from mainspring.data.table import columns_of
-from mainspring.domain.signature import Signature, Task
+from mainspring.domain.signature import Column, Signature, Task
 from mainspring.errors import Corrupt, Invalid
 from mainspring.train.features import infer_signature
 
@@ -341,6 +341,38 @@ def test_the_same_model_gives_the_same_bundle(tmp_path: Path) -> None:
     for name in ("a", "b"):
         written(tmp_path / name, RandomForestClassifier(5, random_state=0), "binary", BARE)
     assert verify(tmp_path / "a") == verify(tmp_path / "b")
+
+
+def test_a_forest_of_many_threads_gives_the_same_bundle_and_keeps_its_threads(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        model = RandomForestClassifier(30, random_state=0, n_jobs=2)
+        written(tmp_path / name, model, "binary", BARE)
+        assert model.n_jobs == 2
+        assert certificate(tmp_path / name)["largest_difference"] == 0
+    assert verify(tmp_path / "a") == verify(tmp_path / "b")
+
+
+def test_truths_and_whole_numbers_that_may_be_missing_are_states_too(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"flag": rng.random(ROWS) < 0.4, "stops": rng.integers(-3, 4, ROWS).astype(float)})
+    table["n"] = rng.normal(size=ROWS)
+    table.loc[::9, "stops"] = np.nan
+    target = np.where(table.n + table.flag + table.stops.fillna(2) > 1, "yes", "no")
+    columns = (
+        Column("flag", "boolean"),
+        Column("stops", "integer", nullable=True, low=-3.0, high=3.0),
+        Column("n", "number", low=-3.0, high=3.0),
+    )
+    signature = Signature(columns, "y", "binary", ("no", "yes"))
+    sample = {name: table[name].to_numpy(float) for name in table}
+    for at, model in enumerate((RandomForestClassifier(10, random_state=0), HistGradientBoostingClassifier())):
+        write_bundle(tmp_path / str(at), model.fit(table, target), signature, name="m", sample=sample)
+        loaded, original = load_bundle(tmp_path / str(at)), load_original(tmp_path / str(at))
+        assert isinstance(loaded, TreePredictor), certificate(tmp_path / str(at))["why"]
+        for flag in (0.0, 1.0):
+            for stops in (-9.0, -3.0, 0.0, 2.0, 3.0, 1e9, np.nan):
+                row = {"flag": np.array([flag]), "stops": np.array([stops]), "n": np.array([0.3])}
+                assert np.array_equal(loaded.predict(row), original.predict(row))
 
 
 def test_a_plan_that_does_not_fit_together_is_refused(tmp_path: Path) -> None:

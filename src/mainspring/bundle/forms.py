@@ -5,10 +5,11 @@ forms: the folded plan of linear pipelines, and the tree plan of forests and boo
 original beside it, for explanations and for comparing live answers again.
 """
 
+import contextlib
 import json
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -62,8 +63,7 @@ def compile_forms(
         blake3(original).hexdigest(),
         {name: installed_version(name) for name in needed_packages(model) if name not in _NOT_COMPARED},
     )
-    # small batches are asked many times over, and threads of the original would do little but wait for each other
-    with warnings.catch_warnings(), _one_thread():
+    with warnings.catch_warnings(), _one_thread(model):
         # probing asks for values that no encoder has seen; that is the point of it
         warnings.simplefilter("ignore")
         ensemble = _trees_of(model, manifest.signature.task)
@@ -129,10 +129,25 @@ class _Trial:
         )
 
 
-def _one_thread() -> Any:  # a context manager without types
+@contextlib.contextmanager
+def _one_thread(model: Any) -> Iterator[None]:  # any estimator
+    """Let a model work in one thread.
+
+    Small batches are asked many times over, and threads would do little but wait for each other. And a forest adds its
+    trees in the order in which its threads finish, so that the last bit of its sums is another each time.
+    """
     from threadpoolctl import threadpool_limits  # comes with scikit-learn
 
-    return threadpool_limits(1)
+    last = last_step(model)
+    jobs = getattr(last, "n_jobs", None)
+    try:
+        if jobs is not None:
+            last.n_jobs = 1
+        with threadpool_limits(1):
+            yield
+    finally:
+        if jobs is not None:
+            last.n_jobs = jobs
 
 
 def _trees_of(model: Any, task: str) -> Ensemble | None:  # any estimator

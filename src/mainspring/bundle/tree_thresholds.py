@@ -17,13 +17,15 @@ __all__ = ["threshold_rows"]
 
 Columns = Mapping[str, NDArray[Any]]
 _MOST_NODES = 60_000
+#: Rows times columns of what is returned.
+_MOST_CELLS = 20_000_000
 _MOST_ROWS = 2000
 
 
 def threshold_rows(
     signature: Signature, plan: TreePlan, trees: Trees, states: NDArray[np.intp], sample: Columns
 ) -> dict[str, NDArray[Any]]:
-    """Return three rows for each node that compares a number, of at most 60,000 nodes evenly spread.
+    """Return three rows for each node that compares a number, of at most 60,000 nodes evenly spread, fewer if wide.
 
     `states` are those of the rows of `sample`, (n, n_columns); without rows there are none to return.
     """
@@ -32,7 +34,8 @@ def threshold_rows(
         return {name: sample[name] for name in signature.names}
     reached = _reached(trees, states[:_MOST_ROWS])
     nodes, columns, values = _boundaries(plan, trees)
-    chosen = np.unique(np.linspace(0, len(nodes) - 1, min(len(nodes), _MOST_NODES)).astype(np.intp))
+    most = min(len(nodes), _MOST_NODES, _MOST_CELLS // (3 * len(signature.columns)))
+    chosen = np.unique(np.linspace(0, len(nodes) - 1, most).astype(np.intp))
     nodes, columns, values = nodes[chosen], columns[chosen], values[chosen]
     beneath = np.where(reached[nodes] >= 0, reached[nodes], nodes % rows)
     table = {name: np.repeat(sample[name][beneath], 3) for name in signature.names}
