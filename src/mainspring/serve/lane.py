@@ -29,8 +29,8 @@ __all__ = ["Lane", "lane_protocol", "sweep"]
 
 _log = logging.getLogger(__name__)
 _POST = b"POST"
-#: A request must be here so long after its first byte, and an open connection must have sent one.
-_REQUEST_SECONDS = 30.0
+#: A head that does not end in the piece where it has grown beyond this is refused.
+_MOST_HEAD_BYTES = 64 << 10
 
 
 class Lane:
@@ -42,12 +42,18 @@ class Lane:
         find: Callable[[bytes], Target | None],
         *,
         body_limit: int,
+        request_seconds: float,
         idle_seconds: float,
     ) -> None:
-        """`find` gives what a raw path and query asks for, or None where the application is to answer."""
+        """`find` gives what a raw path and query asks for, or None where the application is to answer.
+
+        A request must be here `request_seconds` after its first byte, a stream's next piece after the one before, and
+        an open connection must have sent a byte.
+        """
         self.service = service
         self.find = find
         self.body_limit = body_limit
+        self.request_seconds = request_seconds
         self.idle_seconds = idle_seconds
 
 
@@ -118,12 +124,23 @@ class LaneProtocol(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._on_lane: _Cycle | None = None
+        self._is_stream = False
+        self._head_bytes = -1  # of a head that has not ended; -1 when none is being read
         #: When the request that is being read began, or the connection was made; 0 when none is.
         self.reading_since = time.monotonic()
         self.idle_since = 0.0
 
+    def data_received(self, data: bytes) -> None:
+        """Read on; a head must come to an end."""
+        super().data_received(data)
+        if self._head_bytes >= 0:
+            self._head_bytes += len(data)
+            if self._head_bytes > _MOST_HEAD_BYTES and not self.transport.is_closing():
+                self.send_400_response("The head of the request is too large.")
+
     def on_message_begin(self) -> None:
         """Begin a request."""
+        self._head_bytes = 0
         self.url = b""
         self.headers = []
         self.expect_100_continue = False
@@ -137,12 +154,14 @@ class LaneProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Fork: the lane, or the application."""
+        self._head_bytes = -1
         if self.parser.get_method() == _POST:
             target = self.lane.find(self.url)
             if target is not None and self._fits():
                 self._begin_on_lane(target)
                 return
         url, headers = self.url, self.headers
+        self._is_stream = any(name == b"content-type" and value.startswith(STREAM) for name, value in headers)
         super().on_message_begin()
         self.url = url
         for name, value in headers:
@@ -153,6 +172,8 @@ class LaneProtocol(HttpToolsProtocol):
         """Keep a piece of the body."""
         cycle = self._on_lane
         if cycle is None:
+            if self._is_stream:
+                self.reading_since = time.monotonic()
             super().on_body(body)
         elif cycle.body:
             cycle.body += body
@@ -228,5 +249,5 @@ def sweep(state: ServerState, lane: Lane) -> None:
     connections: list[Any] = list(state.connections)  # Any: uvicorn knows of its own protocols only
     for connection in connections:
         reading, idle = connection.reading_since, connection.idle_since
-        if (reading and now - reading > _REQUEST_SECONDS) or (idle and now - idle > lane.idle_seconds):
+        if (reading and now - reading > lane.request_seconds) or (idle and now - idle > lane.idle_seconds):
             connection.transport.close()

@@ -24,6 +24,7 @@ class Options(NamedTuple):
     exit_with_parent: bool
     rotate_bytes: int
     body_limit: int
+    request_seconds: float
     longest_wait_seconds: float
     recheck: int
     answer_unlogged: bool
@@ -55,6 +56,7 @@ def options_of(arguments: Sequence[str]) -> Options:
     parser.add_argument("--exit-with-parent", action="store_true", help="end when standard input closes")
     parser.add_argument("--rotate-bytes", type=int, default=64 * _MIB, help="size of a finished journal")
     parser.add_argument("--body-limit", type=int, default=16 * _MIB, help="largest request body in bytes")
+    parser.add_argument("--request-seconds", type=float, default=30.0, help="seconds for a request to arrive whole")
     parser.add_argument("--longest-wait", type=float, default=5.0, help="seconds in the queue that are refused")
     parser.add_argument("--recheck", type=int, default=1000, help="one in so many answers is scored again; 0: none")
     parser.add_argument("--answer-unlogged", action="store_true", help="answer even when the journal cannot be written")
@@ -81,6 +83,7 @@ def options_of(arguments: Sequence[str]) -> Options:
         exit_with_parent=given.exit_with_parent,
         rotate_bytes=given.rotate_bytes,
         body_limit=given.body_limit,
+        request_seconds=given.request_seconds,
         longest_wait_seconds=given.longest_wait,
         recheck=given.recheck,
         answer_unlogged=given.answer_unlogged,

@@ -81,7 +81,13 @@ async def _serve(options: Options) -> int:
         )
         version = metadata.version("mainspring")
         app = PredictionApp(service, endpoints, metrics, version=version, body_limit=options.body_limit, guard=guard)
-        lane = Lane(service, app.prediction_paths.find, body_limit=options.body_limit, idle_seconds=_KEEP_ALIVE_SECONDS)
+        lane = Lane(
+            service,
+            app.prediction_paths.find,
+            body_limit=options.body_limit,
+            request_seconds=options.request_seconds,
+            idle_seconds=_KEEP_ALIVE_SECONDS,
+        )
         config = uvicorn.Config(
             app,
             http=lane_protocol(lane),
