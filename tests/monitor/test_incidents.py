@@ -1,14 +1,24 @@
 """Incidents: one for each cause, moved as allowed, with a timeline that only grows."""
 
+import hashlib
+import json
 import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from mainspring.domain.incident import digest_of
 from mainspring.domain.moments import to_iso
-from mainspring.errors import Conflict, NotFound
-from mainspring.monitor.incidents import add_entry, find_incident, list_incidents, move_incident, open_incident
-from mainspring.store.events import events
+from mainspring.errors import Conflict, Invalid, NotFound
+from mainspring.monitor.incidents import (
+    add_entry,
+    assign_incident,
+    find_incident,
+    list_incidents,
+    move_incident,
+    open_incident,
+)
+from mainspring.store.events import Event, events
 from mainspring.store.opening import open_store
 from mainspring.store.protocol import Store
 
@@ -130,7 +140,56 @@ def test_entries_are_appended_with_their_evidence(alarm, store: Store) -> None:
     add_entry(store, incident, what="diagnosed", text="the data", at=NOW, actor="eve", evidence={"x": [1]})
     last = find_incident(store, incident.incident_id).timeline[-1]
     assert (last.actor, last.what, last.text, last.evidence) == ("eve", "diagnosed", "the data", {"x": [1]})
-    assert events(store)[-1].details == {"what": "diagnosed", "text": "the data"}
+    details = {"what": "diagnosed", "text": "the data"}
+    assert events(store)[-1].details == {**details, "evidence_sha256": hashlib.sha256(b'{"x": [1]}').hexdigest()}
+    add_entry(store, incident, what="note", text="nothing to see", at=NOW)
+    assert events(store)[-1].details == {"what": "note", "text": "nothing to see"}
+
+
+def test_the_chain_holds_the_digest_of_each_evidence_as_it_is_stored(alarm, store: Store) -> None:
+    incident = alarm()
+    add_entry(
+        store, incident, what="diagnosed", text="", at=NOW, evidence={"b": {2: 0.1, 10: "\u00fc"}, "a": (1, None)}
+    )
+    stored = store.read("SELECT evidence FROM incident_entries ORDER BY number")
+    sealed = [event.details["evidence_sha256"] for event in events(store)]
+    assert sealed == [hashlib.sha256(text.encode()).hexdigest() for (text,) in stored]
+    assert sealed == [digest_of(entry.evidence) for entry in find_incident(store, incident.incident_id).timeline]
+    store.change(
+        Event("incident.noted", "incidents/forged"),
+        lambda transaction: transaction.execute("UPDATE incident_entries SET evidence = ?", (json.dumps({"day": 9}),)),
+    )
+    forged = find_incident(store, incident.incident_id).timeline
+    assert not {digest_of(entry.evidence) for entry in forged} & set(sealed)
+
+
+def test_an_open_incident_is_handed_over_with_the_reason(alarm, store: Store) -> None:
+    incident = alarm()
+    assert incident.owner == ""
+    owned = assign_incident(store, incident, "weather-team", text="their feed", at=NOW, actor="eve")
+    assert (owned.owner, owned.status) == ("weather-team", "triggered")
+    assert (owned.timeline[-1].actor, owned.timeline[-1].what, owned.timeline[-1].text) == (
+        "eve",
+        "assigned",
+        "weather-team: their feed",
+    )
+    assert events(store)[-1].verb == "incident.assigned"
+    assert events(store)[-1].details == {"owner": "weather-team", "text": "their feed"}
+    assert alarm(day=1).owner == "weather-team"  # ringing again takes it from nobody
+    assert [each.owner for each in list_incidents(store)] == ["weather-team"]
+
+
+def test_a_closed_incident_and_a_name_that_is_none_are_refused(alarm, store: Store) -> None:
+    incident = alarm()
+    for name in ("", "  ", "a\nb"):
+        with pytest.raises(Invalid, match="not the name of an owner"):
+            assign_incident(store, incident, name, text="", at=NOW, actor="eve")
+    closed = move_incident(store, incident, "resolved", text="", at=NOW)
+    before = len(events(store))
+    with pytest.raises(Conflict, match="is closed"):
+        assign_incident(store, closed, "eve", text="", at=NOW, actor="eve")
+    assert find_incident(store, incident.incident_id) == closed
+    assert len(events(store)) == before
 
 
 def test_an_incident_is_found_by_either_end_of_its_id(alarm, store: Store) -> None:

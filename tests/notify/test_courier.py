@@ -12,7 +12,7 @@ from mainspring.deploy.rollout import advance, put_live, roll_back, roll_back_ch
 from mainspring.domain.ids import Digest, RunId
 from mainspring.domain.policy import by, canary
 from mainspring.errors import GateFailed, Invalid, NotFound
-from mainspring.monitor.incidents import move_incident, open_incident
+from mainspring.monitor.incidents import assign_incident, move_incident, open_incident
 from mainspring.notify.courier import Courier, try_webhook
 from mainspring.notify.deliveries import list_deliveries, prune_deliveries, take_due
 from mainspring.notify.news import NEWS, example_of
@@ -334,12 +334,14 @@ def test_an_incident_is_told_from_its_opening_to_its_end(courier, receiver, stor
     words = {"model": "m", "version": 1, "rule": "loss", "severity": "critical", "title": "The loss is above its limit"}
     for _ in range(2):  # the second time it is an entry of the first
         made = open_incident(store, **words, text="see", diagnosis={}, evidence={}, at=NOW)
+    made = assign_incident(store, made, "eve", text="", at=NOW, actor="ada")
     for status in ("acknowledged", "mitigated", "resolved"):
         made = move_incident(store, made, status, text="done", at=NOW)
     found = [(name, data["subject"], data.get("severity")) for name, data in told(courier, receiver)]
     subject = f"incidents/{made.dedup_key}"
     assert found == [
         ("incident.opened", subject, "critical"),
+        ("incident.assigned", subject, None),
         ("incident.acknowledged", subject, None),
         ("incident.mitigated", subject, None),
         ("incident.resolved", subject, None),

@@ -30,7 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "gc": ("gc", "erase deleted runs for good, and free the bytes that nothing names"),
     "graph": ("graph", "show the graph of a run, or of a pipeline without running it"),
     "import": ("arrive", "bring runs from MLflow, W&B and TensorBoard"),
-    "incidents": ("incidents", "list, show and move incidents"),
+    "incidents": ("incidents", "list, show, assign and close incidents; draft a post-mortem"),
     "init": ("project", "make a project that runs, with its tests and a notebook"),
     "key": ("key", "make an API key for the prediction server"),
     "logs": ("logs", "show what the steps of a run printed and logged"),

@@ -3,6 +3,7 @@
 import click
 
 from mainspring.access.users import check_holds
+from mainspring.cli.listed import ListedByDefault
 from mainspring.cli.output import json_option, print_fields, print_json, print_table, when
 from mainspring.deploy.promotion import erase_model, erase_version, move_alias
 from mainspring.deploy.rollout import roll_back_champion
@@ -33,21 +34,7 @@ from mainspring.workspace import Workspace
 __all__ = ["approve_command", "comment_command", "models_command", "promote_command", "rollback_command"]
 
 
-class _ListedByDefault(click.Group):
-    """Takes what is no subcommand for a model to list: `mainspring models late-flights@champion`."""
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        return super().resolve_command(ctx, args if args[0] in self.commands else ["list", *args])
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        asks_help = args and args[0] in ctx.help_option_names
-        known = args and (args[0] in self.commands or not args[0].startswith("-"))
-        return super().parse_args(ctx, args if known or asks_help else ["list", *args])
-
-
-@click.group("models", cls=_ListedByDefault)
+@click.group("models", cls=ListedByDefault)
 def models_command() -> None:
     """List model versions, or show one with its gates and approvals.
 

@@ -1,12 +1,15 @@
 """Incidents: something is wrong with a model in production. States, severities and the moves that are allowed."""
 
+import hashlib
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from mainspring.domain.ids import IncidentId
 from mainspring.errors import Conflict
 
-__all__ = ["MOVES", "Incident", "IncidentEntry", "IncidentStatus", "Severity", "check_move"]
+__all__ = ["MOVES", "Incident", "IncidentEntry", "IncidentStatus", "Severity", "check_move", "digest_of"]
 
 #: triggered: nobody looked yet; acknowledged: somebody (or the loop) is on it; mitigated: users no longer suffer;
 #: resolved: done, with the timeline closed.
@@ -55,6 +58,20 @@ class Incident:
     def is_open(self) -> bool:
         """Whether it still wants something."""
         return self.status != "resolved"
+
+
+def digest_of(evidence: Mapping[str, object]) -> str:
+    """Return the SHA-256 of evidence as the JSON text that the timeline stores; of no evidence the empty text.
+
+    The audit chain holds the digest of what the timeline holds, so evidence that was altered later can be told.
+
+    Raises:
+        ValueError: the evidence holds a number that JSON cannot (NaN, infinity).
+    """
+    if not evidence:
+        return ""
+    # keys stay in their order: sorting those of a nested object that are no text would change once they are read back
+    return hashlib.sha256(json.dumps(dict(evidence), allow_nan=False).encode()).hexdigest()
 
 
 def check_move(now: IncidentStatus, wanted: IncidentStatus) -> None:

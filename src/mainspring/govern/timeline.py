@@ -129,6 +129,7 @@ _SENTENCES: dict[str, tuple[str, _Sentence | None]] = {
     "canary.rolled_back": ("rollback", lambda d: f"taken off the traffic: {d['reason']}"),
     "incident.opened": ("incident", lambda d: f"{d['severity']}: {d['title']}"),
     "incident.noted": ("incident", lambda d: f"{d['what']}: {d['text']}"),
+    "incident.assigned": ("incident", lambda d: f"assigned to {d['owner']}{': ' if d['text'] else ''}{d['text']}"),
     "incident.acknowledged": ("incident", lambda d: f"acknowledged: {d['text']}"),
     "incident.mitigated": ("incident", lambda d: f"mitigated: {d['text']}"),
     "incident.resolved": ("incident", lambda d: f"resolved: {d['text']}"),

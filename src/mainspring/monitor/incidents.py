@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from mainspring.domain.ids import IncidentId, new_id
-from mainspring.domain.incident import Incident, IncidentEntry, IncidentStatus, Severity, check_move
+from mainspring.domain.incident import Incident, IncidentEntry, IncidentStatus, Severity, check_move, digest_of
 from mainspring.domain.moments import to_iso
-from mainspring.errors import NotFound
+from mainspring.errors import Conflict, Invalid, NotFound
 from mainspring.store.events import Event
 from mainspring.store.protocol import Row, Store, Transaction
 
-__all__ = ["add_entry", "find_incident", "list_incidents", "move_incident", "open_incident"]
+__all__ = ["add_entry", "assign_incident", "find_incident", "list_incidents", "move_incident", "open_incident"]
 
 _COLUMNS = (
     "incident_id, dedup_key, model, version, rule, severity, status, title, owner, opened_at, closed_at, diagnosis"
@@ -59,8 +59,8 @@ def open_incident(
     def event(done: tuple[str, bool]) -> Event:
         subject = f"incidents/{key}"
         if done[1]:
-            return Event("incident.opened", subject, {"title": title, "severity": severity})
-        return Event("incident.noted", subject, {"what": "seen again", "text": text})
+            return Event("incident.opened", subject, _sealed({"title": title, "severity": severity}, evidence))
+        return Event("incident.noted", subject, _sealed({"what": "seen again", "text": text}, evidence))
 
     return find_incident(store, store.change(event, write)[0])
 
@@ -76,7 +76,8 @@ def add_entry(
     evidence: Mapping[str, object] | None = None,
 ) -> None:
     """Append a line to an incident's timeline."""
-    event = Event("incident.noted", f"incidents/{incident.dedup_key}", {"what": what, "text": text}, actor=actor)
+    details = _sealed({"what": what, "text": text}, evidence or {})
+    event = Event("incident.noted", f"incidents/{incident.dedup_key}", details, actor=actor)
     store.change(
         event,
         lambda transaction: _write_entry(
@@ -108,6 +109,34 @@ def move_incident(
         _write_entry(transaction, incident.incident_id, to_iso(at), actor, status, text, {})
 
     store.change(Event(f"incident.{status}", f"incidents/{incident.dedup_key}", {"text": text}, actor=actor), write)
+    return find_incident(store, incident.incident_id)
+
+
+def assign_incident(store: Store, incident: Incident, owner: str, *, text: str, at: datetime, actor: str) -> Incident:
+    """Hand an open incident to `owner`, with the reason in its timeline.
+
+    Raises:
+        Invalid: the owner is no name of one line.
+        Conflict: the incident is closed.
+    """
+    if not owner.strip() or not owner.isprintable():
+        raise Invalid(f"{owner!r} is not the name of an owner", where="owner", next_step="name a person or a team")
+    told = f"{owner}: {text}" if text else owner
+
+    def write(transaction: Transaction) -> None:
+        changed = transaction.execute(
+            "UPDATE incidents SET owner = ? WHERE incident_id = ? AND status != 'resolved' RETURNING incident_id",
+            (owner, incident.incident_id),
+        )
+        if not changed:
+            raise Conflict(
+                f"The incident `{incident.incident_id}` is closed, so nobody can own it",
+                next_step="mainspring incidents",
+            )
+        _write_entry(transaction, incident.incident_id, to_iso(at), actor, "assigned", told, {})
+
+    details = {"owner": owner, "text": text}
+    store.change(Event("incident.assigned", f"incidents/{incident.dedup_key}", details, actor=actor), write)
     return find_incident(store, incident.incident_id)
 
 
@@ -166,6 +195,11 @@ def _from_row(row: Row, timeline: tuple[IncidentEntry, ...]) -> Incident:
         json.loads(diagnosis),
         timeline,
     )
+
+
+def _sealed(details: dict[str, object], evidence: Mapping[str, object]) -> dict[str, object]:
+    """Return details for the audit chain with the digest of the evidence, which itself stays out of the chain."""
+    return {**details, "evidence_sha256": digest_of(evidence)} if evidence else details
 
 
 def _write_entry(

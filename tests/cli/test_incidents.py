@@ -1,0 +1,71 @@
+"""`mainspring incidents` as people type it: take one over, hand it on, close it, write it up."""
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.cli.conftest import Run
+
+from mainspring.monitor.incidents import open_incident
+from mainspring.workspace import Workspace
+
+
+@pytest.fixture
+def incident(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The end of the id of an incident in a workspace of its own."""
+    monkeypatch.setenv("MAINSPRING_HOME", str(tmp_path / "home"))
+    with Workspace() as workspace:
+        opened = open_incident(
+            workspace.store,
+            model="m",
+            version=1,
+            rule="quality",
+            severity="page",
+            title="m/1 is worse than promised",
+            text="proven",
+            diagnosis={"suspect": "data", "reason": "gaps"},
+            evidence={"lower": 0.3},
+            at=workspace.clock.now(),
+        )
+    return opened.incident_id[-8:]
+
+
+def test_an_incident_lives_through_its_commands(incident: str, run: Run) -> None:
+    assert json.loads(run("incidents", "assign", incident, "weather-team", "--json").out)["owner"] == "weather-team"
+    assert json.loads(run("incidents", "ack", incident, "--note", "looking", "--json").out)["status"] == "acknowledged"
+    assert run("incidents", "note", incident, "the feed sends Celsius").code == 0
+    assert run("incidents", "mitigate", incident).code == 0
+    (listed,) = json.loads(run("incidents", "--open", "--json").out)
+    assert (listed["status"], listed["owner"]) == ("mitigated", "weather-team")
+    assert "weather-team" in run("incidents").out
+    assert run("incidents", "resolve", incident, "--note", "mended").code == 0
+    assert json.loads(run("incidents", "--open", "--json").out) == []
+    shown = json.loads(run("incidents", incident, "--json").out)
+    assert shown == json.loads(run("incidents", "show", incident, "--json").out)
+    assert [(entry["what"], entry["text"]) for entry in shown["timeline"]] == [
+        ("opened", "proven"),
+        ("assigned", "weather-team"),
+        ("acknowledged", "looking"),
+        ("note", "the feed sends Celsius"),
+        ("mitigated", "by hand"),
+        ("resolved", "mended"),
+    ]
+    assert "assigned to weather-team" in run("timeline").out
+
+
+def test_a_move_that_is_not_allowed_says_what_is(incident: str, run: Run) -> None:
+    run("incidents", "resolve", incident)
+    for words in (("ack", incident), ("assign", incident, "eve")):
+        done = run("incidents", *words)
+        assert done.code == 1
+        assert "closed" in done.err
+    done = run("incidents", "ack", "ffffffff")
+    assert done.code == 3
+    assert "No incident has the id" in done.err
+
+
+def test_a_postmortem_is_drafted(incident: str, run: Run) -> None:
+    text = run("incidents", "postmortem", incident).out
+    assert text.startswith("# Post-mortem: m/1 is worse than promised\n")
+    assert "Suspect: **data**. gaps." in text
+    assert json.loads(run("incidents", "postmortem", incident, "--json").out)["markdown"] == text
