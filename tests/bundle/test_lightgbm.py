@@ -23,7 +23,7 @@ from mainspring.bundle.tree_plan import TREES_NAME
 from mainspring.bundle.tree_predictor import TreePredictor
 from mainspring.bundle.tree_thresholds import threshold_rows
 from mainspring.data.table import columns_of
-from mainspring.domain.signature import Task
+from mainspring.domain.signature import Column, Signature, Task
 from mainspring.errors import Refused
 from mainspring.train.features import infer_signature
 
@@ -142,6 +142,26 @@ def test_any_rows_are_scored_as_the_original_scores_them(pairs: list[tuple[Any, 
         assert isinstance(plan, TreePredictor)
         expected = original.predict(columns) if rows else np.zeros(0)
         assert np.array_equal(plan.predict(columns), expected)
+
+
+def test_categories_of_a_number_that_no_validation_row_has_are_found(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    code, n = rng.integers(0, 200, 3000).astype(float), rng.normal(size=3000)
+    given = trees.pd.DataFrame({"code": code, "n": n})
+    target = np.where(rng.normal(size=200)[code.astype(int)] + n > 0, "yes", "no")
+    model = classifier(min_data_per_group=3, cat_smooth=1).fit(given, target, categorical_feature=["code"])
+    columns = (
+        Column("code", "number", nullable=True, low=0.0, high=199.0),
+        Column("n", "number", low=-4.0, high=4.0),
+    )
+    signature = Signature(columns, "y", "binary", ("no", "yes"))
+    write_bundle(tmp_path / "b", model, signature, name="m", sample={"code": code[:40], "n": n[:40]})
+    loaded, original = load_bundle(tmp_path / "b"), load_original(tmp_path / "b")
+    assert isinstance(loaded, TreePredictor), trees.certificate(tmp_path / "b")["why"]
+    asked = np.concatenate([np.arange(-3, 205), np.arange(-3, 205) + 0.5, [np.nan, 1e9, -1e9, 3e9, -0.3, -0.99]])
+    for value in (-1.0, 0.0, 1.0):
+        rows = {"code": asked, "n": np.full(len(asked), value)}
+        assert np.array_equal(loaded.predict(rows), original.predict(rows))
 
 
 def test_only_the_trees_up_to_the_best_iteration_count(tmp_path: Path) -> None:

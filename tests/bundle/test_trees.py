@@ -304,6 +304,14 @@ def test_the_certificate_says_what_was_compared(tmp_path: Path) -> None:
 
 ORIGINAL_SERVES = [
     pytest.param(
+        lambda: make_pipeline(
+            ColumnTransformer([("o", ordinal, ["n1", "big"])]), RandomForestClassifier(5, random_state=0)
+        ),
+        ["n1", "big"],
+        "at single numbers",
+        id="single numbers that are told apart from all others",
+    ),
+    pytest.param(
         lambda: make_pipeline(SimpleImputer(), PCA(2), RandomForestClassifier(5, random_state=0)),
         BARE,
         "two columns together",

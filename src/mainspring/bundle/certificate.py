@@ -27,6 +27,8 @@ _MOST_ROWS = 5000
 _AT_ONCE = 8192
 #: Numbers that float32 cannot tell from their neighbours, a Unix time among them (IEEE 754: 24 bits of significand).
 _COLLIDING = (2.0**24 + 1, 1_700_000_001.0)
+#: Values of a sample between which a number is tried.
+_MOST_BETWEEN = 50
 _UNSEEN = "\x00mainspring:never seen"
 
 
@@ -116,10 +118,10 @@ def _length(columns: Columns) -> int:
 def edge_rows(signature: Signature, sample: Columns) -> dict[str, NDArray[Any]]:
     """Return rows in which one column after the other takes every value that is special, on rows of `sample`.
 
-    Special are: missing, a text never seen, the ends of the range and far outside, zero, and numbers that float32
-    confuses.
+    Special are: missing, a text never seen, the ends of the range and far outside, zero, numbers that float32 confuses,
+    and numbers between and beside those of the sample.
     """
-    tries = {column.name: _special(column) for column in signature.columns}
+    tries = {column.name: [*_special(column), *_between(column, sample[column.name])] for column in signature.columns}
     count = sum(map(len, tries.values()))
     rows = _length(sample)
     if not rows:
@@ -149,6 +151,17 @@ def _special(column: Column) -> list[object]:
     near = [low, high, np.nextafter(low, -np.inf), np.nextafter(high, np.inf), low - 10 * span, high + 10 * span]
     numbers = [*near, 0.0, *_COLLIDING]
     return [*(np.rint(numbers) if column.type == "integer" else numbers), *missing]
+
+
+def _between(column: Column, values: NDArray[Any]) -> list[object]:
+    if column.type not in ("number", "integer"):
+        return []
+    known = np.unique(values[~np.isnan(values)])
+    known = known[np.unique(np.linspace(0, len(known) - 1, min(len(known), _MOST_BETWEEN)).astype(np.intp))]
+    middles = known[:-1] + np.diff(known) / 2
+    if column.type == "integer":
+        return [*np.rint(middles), *(known + 1)]
+    return [*middles, *np.nextafter(known, np.inf)]
 
 
 def compare(expected: NDArray[np.float64], given: NDArray[np.float64], threshold: float) -> tuple[int, float]:

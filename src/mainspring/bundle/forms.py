@@ -107,7 +107,9 @@ class _Trial:
         signature = self._manifest.signature
         plan = fold_trees(signature, ensemble, _asked(fed_by(model, ensemble, signature)), self._sample)
         if plan is None:
-            return self.none("trees", "the trees look at what was made of two columns together, or are too many"), {}
+            return self.none(
+                "trees", "the trees look at what was made of two columns together or at single numbers, or are too many"
+            ), {}
         text = tree_plan_to_bytes(plan)
         plan, trees = tree_plan_from_bytes(text, where=TREES_NAME)
         form = TreePredictor(self._manifest, plan, trees)

@@ -4,8 +4,8 @@ What an imputer, scaler or encoder makes of one column is asked for at probes: t
 of their range, between and far outside. Between two probes whose ranks differ, the last number of the lower rank is
 found by halving the numbers that lie between them, down to two that are neighbours. So the cuts of a plan are exact to
 the last bit, behind a scaler and a cast to float32 too, and comparing at run time is comparing the raw value. A column
-that acts together with another, or a rank that comes and goes between probes, is no matter for a plan: it is refused
-here, or by the certificate.
+that acts together with another is no matter for a plan, nor one of which single numbers are told apart from all others,
+as an encoder of numbers does: nobody could find them all by asking. They are refused here.
 """
 
 import warnings
@@ -29,6 +29,7 @@ _Ranks = NDArray[np.int64]
 _Fed = Callable[[Columns], _Floats]
 _MOST_CELLS = 8_000_000
 _QUANTILES = 64
+_MOST_WHOLE = 4000
 #: Behind this a float64 no longer holds every whole number.
 _WHOLE = 2.0**53
 #: A whole part beyond this is no category: the sets of categories are written as bits of 32-bit words.
@@ -82,6 +83,9 @@ def fold_trees(signature: Signature, ensemble: Ensemble, fed: _Fed, sample: Colu
         by_column: list[list[_Lens]] = [[] for _ in signature.columns]
         for lens in lenses.values():
             by_column[owners[lens.feature]].append(lens)
+        asking.look_at_categories(by_column)
+        if asking.has_points(by_column):
+            return None
         cuts = asking.cuts(by_column)
         found = asking.states(by_column, cuts)
     if found is None:
@@ -216,6 +220,35 @@ class _Asking:
         first = moved.argmax(axis=0)  # a feature that never changes may belong to anyone
         return {feature: int(first[feature]) for feature in used}
 
+    def look_at_categories(self, lenses: Sequence[Sequence[_Lens]]) -> None:
+        """Add the ends of each category that trees of a number's whole part ask for to its probes."""
+        for at, column in enumerate(self._columns):
+            if column.type in ("number", "integer"):
+                asked = {each for lens in lenses[at] for each in lens.node.chosen or ()}
+                low, high = self._probes[at][0], self._probes[at][-1]
+                ends = {float(each + by) for each in asked for by in (0, 1)}
+                self._probes[at] = sorted({*self._probes[at], *(each for each in ends if low <= each <= high)})
+
+    def has_points(self, lenses: Sequence[Sequence[_Lens]]) -> bool:
+        """Tell whether a rank rises or falls at a single probe of a number and is back at once on either side."""
+        sparse = [each.type == "number" or (each.type == "integer" and not _all_whole(each)) for each in self._columns]
+        inner = [self._probes[at][1:-1] if sparse[at] else [] for at in range(len(self._columns))]
+        sides = [
+            self._ask(
+                [
+                    [_step(column, each, by) if by else each for each in probes]
+                    for column, probes in zip(self._columns, inner, strict=True)
+                ]
+            )
+            for by in (-1, 0, 1)
+        ]
+        for probes, looking in zip(inner, lenses, strict=True):
+            for lens in looking:
+                below, here, above = (lens.ranks(side[: len(probes), lens.feature]) for side in sides)
+                if ((here - below) * (above - here) < 0).any():
+                    return True
+        return False
+
     def cuts(self, lenses: Sequence[Sequence[_Lens]]) -> list[_Floats]:
         """Return, for each column of numbers, where a rank changes: the lowest value of the upper side."""
         probes: list[Any] = [
@@ -293,12 +326,19 @@ def _probes(column: Column, sample: NDArray[Any]) -> list[Any]:
         return [0.0, 1.0]
     known = sample[~np.isnan(sample)]
     usual = np.quantile(known, np.linspace(0, 1, _QUANTILES), method="nearest") if len(known) else np.zeros(0)
+    usual = np.unique(usual)
     low, high = column.low or 0.0, column.high or 0.0
     span = max(high - low, 1.0)
+    between = np.arange(low - 2, high + 3) if _all_whole(column) else usual[:-1] + np.diff(usual) / 2
     largest = _WHOLE if column.type == "integer" else float(np.finfo(np.float64).max)
-    points = np.array([*usual, low, high, low - span, high + span, 0.0, -largest, largest])
+    points = np.array([*usual, *between, low, high, low - span, high + span, 0.0, -largest, largest])
     points = np.unique(np.clip(np.rint(points) if column.type == "integer" else points, -largest, largest))
     return [float(each) for each in points]
+
+
+def _all_whole(column: Column) -> bool:
+    """Tell whether a column holds so few whole numbers that each is a probe."""
+    return column.type == "integer" and (column.high or 0.0) - (column.low or 0.0) <= _MOST_WHOLE
 
 
 def _step(column: Column, value: float, by: int) -> float:
