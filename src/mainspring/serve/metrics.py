@@ -16,6 +16,9 @@ __all__ = ["Gauge", "ServerMetrics"]
 _SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _APART = (0.0, 1e-9, 1e-6, 1e-4, 1e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5)
 _ROWS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0)
+#: Versions of a model whose numbers are told: those that answer now, and the newest.
+_MOST_VERSIONS = 20
+_MODEL_VERSION = ("model", "version")
 _Labels = tuple[str, ...]
 #: Names of the labels, what it measures, and the values by their labels.
 Gauge = tuple[tuple[str, ...], str, Iterable[tuple[_Labels, float]]]
@@ -86,10 +89,18 @@ class ServerMetrics:
         return sum(value for series, value in found if series[:2] == (name, model))
 
     def text(self, gauges: Mapping[str, Gauge]) -> str:
-        """Return everything in the Prometheus text format; `gauges` are the values of this moment by name."""
+        """Return everything in the Prometheus text format; `gauges` are the values of this moment by name.
+
+        Of a model's versions those that answer now are told of, and the newest, so that years of promotions do not make
+        the text long.
+        """
         found: defaultdict[str, dict[_Labels, float]] = defaultdict(dict)
         for series, value in self._numbers.totals().items():
             found[series[0]][series[1:]] = value
+        told = _told_versions(found, gauges)
+        for name, (labels, *_) in (*_COUNTERS.items(), *_HISTOGRAMS.items()):
+            if labels[:2] == _MODEL_VERSION:
+                found[name] = {key: value for key, value in found[name].items() if key[:2] in told}
         lines: list[str] = []
         for name, (labels, purpose) in _COUNTERS.items():
             lines += [f"# HELP {name} {purpose}", f"# TYPE {name} counter"]
@@ -107,6 +118,20 @@ class ServerMetrics:
             lines += [f"# HELP {name} {purpose}", f"# TYPE {name} gauge"]
             lines += [f"{name}{_braces(labels, key)} {value:g}" for key, value in values]
         return "\n".join(lines) + "\n"
+
+
+def _told_versions(found: Mapping[str, Mapping[_Labels, float]], gauges: Mapping[str, Gauge]) -> set[_Labels]:
+    """Return the models and versions whose series are told."""
+    told = {key[:2] for labels, _, values in gauges.values() if labels[:2] == _MODEL_VERSION for key, _ in values}
+    versions: defaultdict[str, set[str]] = defaultdict(set)
+    for name, (labels, _) in _COUNTERS.items():
+        if labels[:2] == _MODEL_VERSION:
+            for model, version, *_ in found[name]:
+                versions[model].add(version)
+    for model, each in versions.items():
+        newest = sorted(each, key=lambda version: (len(version), version), reverse=True)[:_MOST_VERSIONS]
+        told |= {(model, version) for version in (*newest, "")}  # "": refused before a version was chosen
+    return told
 
 
 def _braces(names: tuple[str, ...], values: _Labels) -> str:
