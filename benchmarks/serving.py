@@ -52,6 +52,7 @@ REQUIREMENTS = {
     "mlflow": ["mlflow"],
     "ray": ["ray[serve]"],
 }
+MODELS = ["pipeline", "forest", "lightgbm"]
 PEERS = ["bare", "mainspring", *REQUIREMENTS]
 NUMBERS, TEXTS = [f"n{at}" for at in range(6)], [f"s{at}" for at in range(4)]
 
@@ -83,7 +84,7 @@ def models(folder: Path, wanted: list[str]) -> dict[str, Served]:
         elif name == "forest":
             model = RandomForestClassifier(100, max_depth=12, random_state=0, n_jobs=1)
         else:
-            from lightgbm import LGBMClassifier  # not everybody who measures has it
+            from lightgbm import LGBMClassifier  # an extra: not everybody who measures has it
 
             model = LGBMClassifier(n_estimators=200, n_jobs=1, verbose=-1)
         model.fit(table, target)
@@ -256,9 +257,7 @@ def main() -> int:
     """Measure, and print the ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=["bare", "mainspring", "fastapi"])
-    parser.add_argument(
-        "--models", nargs="+", choices=["pipeline", "forest", "lightgbm"], default=["pipeline", "forest"]
-    )
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
     parser.add_argument("--rows", nargs="+", type=int, default=[1, 100])
     parser.add_argument("--clients", nargs="+", type=int, default=[1, 16, 64])
     parser.add_argument("--seconds", type=int, default=3)
