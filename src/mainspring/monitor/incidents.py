@@ -35,8 +35,12 @@ def open_incident(
     evidence: Mapping[str, object],
     at: datetime,
     owner: str = "",
+    actor: str = "",
 ) -> Incident:
-    """Open an incident, or add to the open one with the same model, version and rule."""
+    """Open an incident, or add to the open one with the same model, version and rule.
+
+    Without an `actor` the timeline names the monitor, and the audit chain whoever runs it.
+    """
     key = f"{model}/{version}/{rule}"
     document = json.dumps(dict(diagnosis), allow_nan=False)
 
@@ -51,16 +55,15 @@ def open_incident(
                 f"INSERT INTO incidents ({_COLUMNS}) VALUES (?,?,?,?,?,?,'triggered',?,?,?,NULL,?)",
                 (identifier, key, model, version, rule, severity, title, owner, to_iso(at), document),
             )
-        _write_entry(
-            transaction, identifier, to_iso(at), "monitor", "seen again" if standing else "opened", text, evidence
-        )
+        what = "seen again" if standing else "opened"
+        _write_entry(transaction, identifier, to_iso(at), actor or "monitor", what, text, evidence)
         return identifier, not standing
 
     def event(done: tuple[str, bool]) -> Event:
         subject = f"incidents/{key}"
         if done[1]:
-            return Event("incident.opened", subject, _sealed({"title": title, "severity": severity}, evidence))
-        return Event("incident.noted", subject, _sealed({"what": "seen again", "text": text}, evidence))
+            return Event("incident.opened", subject, _sealed({"title": title, "severity": severity}, evidence), actor)
+        return Event("incident.noted", subject, _sealed({"what": "seen again", "text": text}, evidence), actor)
 
     return find_incident(store, store.change(event, write)[0])
 

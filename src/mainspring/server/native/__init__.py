@@ -4,8 +4,15 @@ Nouns: `Route` (of one endpoint), table (the routes of one group of endpoints, o
 """
 
 from mainspring.server.call import Route
-from mainspring.server.native import access, audit, registry, runs, search
+from mainspring.server.native import access, audit, incidents, registry, runs, search
 
 __all__ = ["NATIVE_ROUTES"]
 
-NATIVE_ROUTES: tuple[Route, ...] = (*runs.ROUTES, *registry.ROUTES, *access.ROUTES, *audit.ROUTES, *search.ROUTES)
+NATIVE_ROUTES: tuple[Route, ...] = (
+    *runs.ROUTES,
+    *registry.ROUTES,
+    *access.ROUTES,
+    *audit.ROUTES,
+    *search.ROUTES,
+    *incidents.ROUTES,
+)
