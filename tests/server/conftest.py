@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -140,3 +141,20 @@ def receiver() -> Iterator[Receiver]:
     made = Receiver()
     yield made
     made.close()
+
+
+@contextlib.contextmanager
+def running(*words: str | None) -> Iterator[str]:
+    """Run a program until it says where on loopback it listens; yield that."""
+    with subprocess.Popen([each for each in words if each], stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        said = []
+        try:
+            for line in process.stderr:
+                said.append(line)
+                if found := re.search(r"Listening on.*?(127\.0\.0\.1:\d+)", line):
+                    yield found[1]
+                    return
+            raise AssertionError("".join(said))
+        finally:
+            process.terminate()

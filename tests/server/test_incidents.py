@@ -3,10 +3,7 @@
 import contextlib
 import http.client
 import json
-import re
 import shutil
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +12,7 @@ import pytest
 from mainspring.access.users import create_user
 from mainspring.workspace import Workspace
 
-from .conftest import Receiver, Server
+from .conftest import Receiver, Server, running
 from .test_access import NOW, basic
 
 AT = "/api/mainspring/v1"
@@ -101,32 +98,6 @@ receivers:
 """
 
 
-@contextlib.contextmanager
-def alertmanager(folder: Path, url: str) -> Iterator[str]:
-    """Run a real one on loopback, alone, that tells the control server at `url`; yield where it listens."""
-    assert _ALERTMANAGER is not None
-    (folder / "alertmanager.yml").write_text(_ROUTE.format(url=url))
-    words = [
-        _ALERTMANAGER,
-        f"--config.file={folder / 'alertmanager.yml'}",
-        f"--storage.path={folder / 'alertmanager'}",
-        "--web.listen-address=127.0.0.1:0",
-        "--cluster.listen-address=",
-    ]
-    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        said = []
-        try:
-            for line in process.stderr:
-                said.append(line)
-                if found := re.search(r"Listening on.*?(127\.0\.0\.1:\d+)", line):
-                    yield found[1]
-                    return
-            raise AssertionError("".join(said))
-        finally:
-            process.terminate()
-
-
 @pytest.mark.skipif(_ALERTMANAGER is None, reason="no alertmanager here: apt-get install prometheus-alertmanager")
 def test_a_real_alertmanager_opens_and_closes_an_incident_and_a_webhook_tells_both(
     tmp_path: Path, receiver: Receiver
@@ -135,7 +106,14 @@ def test_a_real_alertmanager_opens_and_closes_an_incident_and_a_webhook_tells_bo
     try:
         hook = {"name": "hook", "url": receiver.url, "events": ["incident.opened", "incident.resolved"]}
         assert server.ask("POST", f"{AT}/webhooks", hook).status == 200
-        with alertmanager(tmp_path, server.url) as address:
+        (tmp_path / "alertmanager.yml").write_text(_ROUTE.format(url=server.url))
+        with running(
+            _ALERTMANAGER,
+            f"--config.file={tmp_path / 'alertmanager.yml'}",
+            f"--storage.path={tmp_path / 'alertmanager'}",
+            "--web.listen-address=127.0.0.1:0",
+            "--cluster.listen-address=",
+        ) as address:
             alert = {
                 "labels": {"alertname": "SlowAnswers", "model": "churn", "severity": "critical"},
                 "annotations": {"summary": "churn answers slowly"},

@@ -39,6 +39,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "partitions": ("partitions", "list how each partition of a pipeline stands"),
     "plan": ("plan", "say what a run would do, and why, before anything runs"),
     "predict": ("predict", "score a file with a model"),
+    "prometheus": ("prometheus", "write alert rules with their tests for a Prometheus"),
     "promote": ("models", "make a model version champion"),
     "reproduce": ("reproduce", "make a run or a model version again and say how far it is the same"),
     "roles": ("access", "list roles, and keep roles of your own"),
