@@ -28,6 +28,8 @@ from mainspring.bundle.manifest import (
     manifest_from_json,
     manifest_to_json,
 )
+from mainspring.bundle.native import check_native, native_onnx
+from mainspring.bundle.onnx_predictor import ONNX_NAME
 from mainspring.bundle.packages import installed_version, needed_packages
 from mainspring.domain.ids import Digest, new_id
 from mainspring.domain.signature import Signature
@@ -53,7 +55,10 @@ def write_bundle(
     extra_files: Mapping[str, bytes] | None = None,
     sample: Mapping[str, NDArray[Any]] | None = None,
 ) -> BundleManifest:
-    """Write a fitted scikit-learn model as the bundle `folder`, which must not exist or be empty.
+    """Write a fitted model as the bundle `folder`, which must not exist or be empty.
+
+    The model is a scikit-learn estimator, an ONNX model (its bytes, or a ``ModelProto``) or a PyTorch module, which is
+    exported to ONNX and has to score equally there.
 
     `profile` is what the training data looked like (counts), `facts` where the model comes from; both are kept as they
     are. `sample` holds validation rows as columns: with them a faster form of the model is made, and kept if it is
@@ -64,10 +69,14 @@ def write_bundle(
         Invalid: model and signature do not fit together, or a path, profile or fact cannot be stored.
         Refused: the model cannot be saved without pickle.
     """
-    _check_fit(model, signature, threshold)
-    requirements = tuple(f"{each}=={installed_version(each)}" for each in needed_packages(model))
+    _check_threshold(signature, threshold)
+    native = native_onnx(model, signature)
+    if native is None:
+        _check_fit(model, signature)
+    needed = needed_packages(model) if native is None else ("numpy", "onnxruntime")
+    requirements = tuple(f"{each}=={installed_version(each)}" for each in needed)
     files = {
-        MODEL_NAME: dump_estimator(model),
+        **({MODEL_NAME: dump_estimator(model)} if native is None else {ONNX_NAME: native}),
         PROFILE_NAME: _json(profile or {}, PROFILE_NAME),
         _REQUIREMENTS_NAME: "".join(f"{each}\n" for each in requirements).encode(),
     }
@@ -79,7 +88,7 @@ def write_bundle(
     manifest = BundleManifest(
         format=FORMAT,
         name=name,
-        flavor="sklearn",
+        flavor="sklearn" if native is None else "onnx",
         signature=signature,
         threshold=threshold,
         requirements=requirements,
@@ -87,7 +96,9 @@ def write_bundle(
         facts=dict(facts or {}),
         files={},
     )
-    if sample is not None:
+    if native is not None:
+        files |= check_native(model, native, manifest, sample)
+    elif sample is not None:
         files |= compile_forms(model, files[MODEL_NAME], manifest, sample)
     listed = {path: BundleFile(blake3(content).hexdigest(), len(content)) for path, content in files.items()}
     manifest = replace(manifest, files=listed)
@@ -152,7 +163,12 @@ def read_member(folder: Path, manifest: BundleManifest, name: str) -> bytes:
     return content
 
 
-def _check_fit(model: object, signature: Signature, threshold: float | None) -> None:
+def _check_threshold(signature: Signature, threshold: float | None) -> None:
+    if threshold is not None and (signature.task != "binary" or not 0 <= threshold <= 1):
+        raise Invalid(f"{threshold} is not a threshold", where="threshold", next_step="0 to 1, binary models only")
+
+
+def _check_fit(model: object, signature: Signature) -> None:
     """Check that scores will mean what the signature says they mean."""
     if signature.task == "regression":
         if not hasattr(model, "predict"):
@@ -179,8 +195,6 @@ def _check_fit(model: object, signature: Signature, threshold: float | None) -> 
             where="signature.columns",
             next_step="list the columns in the order of model.feature_names_in_",
         )
-    if threshold is not None and (signature.task != "binary" or not 0 <= threshold <= 1):
-        raise Invalid(f"{threshold} is not a threshold", where="threshold", next_step="0 to 1, binary models only")
 
 
 def _json(value: Mapping[str, object], where: str) -> bytes:

@@ -1,13 +1,15 @@
 """Faster forms of a model: made and certified when a bundle is written, chosen when it is loaded.
 
-A form that does not hold is left out of the bundle, and the original serves; the certificate says why. There are two
-forms: the folded plan of linear pipelines, and the tree plan of forests and boosted trees. The bundle keeps the
+A form that does not hold is left out of the bundle, and the original serves; the certificate says why. There are three
+forms: the folded plan of linear pipelines, the tree plan of forests and boosted trees, and for other models ONNX, in 64
+bits or else in 32, where it is installed and faster. The bundle keeps the
 original beside it, for explanations and for comparing live answers again.
 """
 
 import contextlib
 import json
 import math
+import time
 import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -21,6 +23,8 @@ from mainspring.bundle.certificate import Certificate, Scores, certify, no_form
 from mainspring.bundle.folding import fold
 from mainspring.bundle.lightgbm_text import ensemble_of, parse_lightgbm
 from mainspring.bundle.manifest import BundleManifest
+from mainspring.bundle.onnx_conversion import from_sklearn
+from mainspring.bundle.onnx_predictor import ONNX_NAME, OnnxPredictor
 from mainspring.bundle.original import SklearnPredictor, sums_of
 from mainspring.bundle.packages import installed_version, last_step, needed_packages
 from mainspring.bundle.plan import PLAN_NAME, Link, PlanPredictor, plan_to_json
@@ -35,10 +39,12 @@ __all__ = ["CERTIFICATE_NAME", "FORM_NAMES", "compile_forms"]
 
 CERTIFICATE_NAME = "certificate.json"
 #: The files that are written here and nowhere else.
-FORM_NAMES = (PLAN_NAME, TREES_NAME, CERTIFICATE_NAME)
+FORM_NAMES = (PLAN_NAME, TREES_NAME, ONNX_NAME, CERTIFICATE_NAME)
 #: They carry rows to the model and have no part in its scores.
 _NOT_COMPARED = ("pandas", "scipy", "skops")
 Columns = Mapping[str, NDArray[Any]]
+#: As many as the server scores together when it is busy.
+_MANY_ROWS = 256
 
 
 class _Refuses(Exception):
@@ -69,6 +75,12 @@ def compile_forms(
         ensemble = _trees_of(model, manifest.signature.task)
         try:
             certificate, files = trial.linear(model) if ensemble is None else trial.trees(model, ensemble)
+            other = None if certificate.holds else trial.onnx(model)
+            if other is not None and other[0].holds:
+                certificate, files = other
+            elif other is not None:
+                why = f"{certificate.why}; in ONNX: {other[0].why}"
+                certificate = msgspec.structs.replace(certificate, why=why)
         except _Refuses as error:
             certificate, files = trial.none("", f"the original refuses a row that a form would answer: {error}"), {}
     text = msgspec.json.format(msgspec.json.encode(certificate, order="sorted"))
@@ -116,6 +128,37 @@ class _Trial:
         near = threshold_rows(signature, plan, trees, form.states(self._sample), self._sample)
         return self._certified("trees", form.predict, text, near), {TREES_NAME: text}
 
+    def onnx(self, model: object) -> tuple[Certificate, dict[str, bytes]] | None:
+        """Try the model in ONNX; None where it cannot be put so."""
+        tried = None
+        for is_double in (True, False):
+            text = from_sklearn(model, self._manifest.signature, is_double=is_double)
+            if text is None:
+                continue
+            try:
+                form = OnnxPredictor(self._manifest, text).predict
+                certificate = self._certified("onnx", form, text)
+            except _Refuses:
+                raise
+            except Exception as error:  # the runtime may refuse an operator, a type or a row in any way
+                certificate = self.none("onnx", f"onnxruntime refuses: {str(error).partition(chr(10))[0]}")
+            if certificate.holds and not self._is_faster(form):
+                certificate = self.none("onnx", "the original is as fast")
+            tried = tried or (certificate, {ONNX_NAME: text})
+            if certificate.holds:
+                return certificate, {ONNX_NAME: text}
+        return tried
+
+    def _is_faster(self, form: Scores) -> bool:
+        """Whether the form is clearly faster for one row, and not clearly slower for many."""
+        return all(
+            factor * _seconds_of(form, rows) < _seconds_of(self._original, rows)
+            for factor, rows in ((1.5, self._rows(1)), (0.75, self._rows(_MANY_ROWS)))
+        )
+
+    def _rows(self, count: int) -> Columns:
+        return {name: np.resize(self._sample[name], count) for name in self._manifest.signature.names}
+
     def _certified(self, kind: str, form: Scores, text: bytes, near: Columns | None = None) -> Certificate:
         threshold = self._manifest.threshold
         return certify(
@@ -129,6 +172,16 @@ class _Trial:
             versions=self._versions,
             near=near,
         )
+
+
+def _seconds_of(score: Scores, rows: Columns) -> float:
+    """Return the shortest of five times."""
+    times = []
+    for _ in range(5):
+        begun = time.perf_counter()
+        score(rows)
+        times.append(time.perf_counter() - begun)
+    return min(times)
 
 
 @contextlib.contextmanager

@@ -31,7 +31,7 @@ __all__ = [
 FORMAT = 1
 MANIFEST_NAME = "bundle.json"
 
-Flavor = Literal["sklearn"]
+Flavor = Literal["sklearn", "onnx"]
 
 # Each part of a path: no leading dot (hidden and `..`), nothing a shell, a URL or Windows would read differently.
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*\Z")

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from mainspring.bundle.estimators import load_estimator
 from mainspring.bundle.format import MODEL_NAME, read_member, verify
 from mainspring.bundle.manifest import BundleManifest
+from mainspring.bundle.onnx_predictor import ONNX_NAME, OnnxPredictor
 from mainspring.bundle.original import SklearnPredictor
 from mainspring.bundle.packages import installed_version
 from mainspring.bundle.plan import PLAN_NAME, PlanPredictor, plan_from_json
@@ -23,7 +24,7 @@ from mainspring.bundle.tree_predictor import TreePredictor
 from mainspring.domain.signature import Signature
 from mainspring.errors import Unavailable
 
-__all__ = ["Columns", "Predictor", "load_bundle", "load_original"]
+__all__ = ["Columns", "Predictor", "form_of", "load_bundle", "load_original"]
 
 #: Column name to values; every array has the same length.
 Columns = Mapping[str, NDArray[Any]]  # Any: the element type differs from column to column
@@ -64,6 +65,8 @@ def load_bundle(folder: Path) -> Predictor:
     if TREES_NAME in manifest.files:
         text = read_member(folder, manifest, TREES_NAME)
         return TreePredictor(manifest, *tree_plan_from_bytes(text, where=TREES_NAME))
+    if ONNX_NAME in manifest.files and (manifest.flavor == "onnx" or installed_version("onnxruntime")):
+        return OnnxPredictor(manifest, read_member(folder, manifest, ONNX_NAME))
     return _original(folder, manifest)
 
 
@@ -75,7 +78,17 @@ def load_original(folder: Path) -> Predictor:
     return _original(folder, verify(folder))
 
 
+def form_of(predictor: Predictor) -> str:
+    """Return the name of the form that scores: ``plan``, ``trees``, ``onnx``, or ``original``."""
+    if predictor.manifest.flavor == "onnx":
+        return "original"
+    forms: dict[type, str] = {PlanPredictor: "plan", TreePredictor: "trees", OnnxPredictor: "onnx"}
+    return forms.get(type(predictor), "original")
+
+
 def _original(folder: Path, manifest: BundleManifest) -> Predictor:
+    if manifest.flavor == "onnx":
+        return OnnxPredictor(manifest, read_member(folder, manifest, ONNX_NAME))
     _check_requirements(manifest)
     return SklearnPredictor(manifest, load_estimator(read_member(folder, manifest, MODEL_NAME)))
 

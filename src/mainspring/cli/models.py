@@ -5,6 +5,7 @@ import click
 from mainspring.access.users import check_holds
 from mainspring.cli.listed import ListedByDefault
 from mainspring.cli.output import json_option, print_fields, print_json, print_table, when
+from mainspring.cli.register import register_command
 from mainspring.deploy.promotion import erase_model, erase_version, move_alias
 from mainspring.deploy.rollout import roll_back_champion
 from mainspring.domain.moments import end_of, to_iso
@@ -44,6 +45,9 @@ def models_command() -> None:
       mainspring models late-flights@champion
       mainspring models history late-flights --as-of 2026-05-03
     """
+
+
+models_command.add_command(register_command)
 
 
 @models_command.command("list")

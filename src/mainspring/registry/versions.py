@@ -64,9 +64,11 @@ def register_version(
     evidence: Mapping[str, object],
     author: str,
     at: datetime,
+    status: VersionStatus = "candidate",
 ) -> ModelVersion:
     """Add a bundle as the next version of `model` and return it; one that is registered already gives its old version.
 
+    `status` is `candidate` for one that gates are about to judge, `registered` for one that nobody judges.
     Equal work is one version: that holds for what is submitted here, not for `create_version`.
     """
     check_served_name(model)
@@ -82,7 +84,7 @@ def register_version(
             return same[0][0], False
         ensure_model(transaction, model, actor=author, at=moment)
         version = _next_number(transaction, model, moment)
-        row = (model, version, bundle, run_id, "candidate", document, moment, author, "", "", "", "", "", moment)
+        row = (model, version, bundle, run_id, status, document, moment, author, "", "", "", "", "", moment)
         transaction.execute(_INSERT, row)
         return version, True
 

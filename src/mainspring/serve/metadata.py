@@ -5,8 +5,7 @@ Everything here is read off the endpoints when asked; nothing is kept.
 
 from collections.abc import Mapping
 
-from mainspring.bundle.plan import PlanPredictor
-from mainspring.bundle.tree_predictor import TreePredictor
+from mainspring.bundle.predictor import form_of
 from mainspring.domain.signature import Column
 from mainspring.errors import NotFound
 from mainspring.serve.decode import DATATYPES
@@ -16,8 +15,6 @@ from mainspring.serve.metrics import Gauge
 __all__ = ["gauges", "index", "model_metadata", "server_metadata"]
 
 _EXTENSIONS = ["binary_tensor_data"]
-#: Names of the forms that are faster than their originals.
-_FORMS: dict[type, str] = {PlanPredictor: "plan", TreePredictor: "trees"}
 
 
 def server_metadata(version: str) -> dict[str, object]:
@@ -104,7 +101,7 @@ def _serving(endpoint: Endpoint) -> dict[str, object]:
                 "role": route.role,
                 "percent": _share(active, route.version),
                 "bundle": active.loaded[route.version].digest,
-                "form": _FORMS.get(type(active.loaded[route.version].predictor), "original"),
+                "form": form_of(active.loaded[route.version].predictor),
             }
             for route in active.table.routes
         ]

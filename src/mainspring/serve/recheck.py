@@ -21,8 +21,7 @@ import numpy as np
 
 from mainspring.bundle.certificate import compare
 from mainspring.bundle.format import digest_of
-from mainspring.bundle.original import SklearnPredictor
-from mainspring.bundle.predictor import Predictor, load_original
+from mainspring.bundle.predictor import Predictor, form_of, load_original
 from mainspring.errors import Corrupt, MainspringError
 from mainspring.serve.metrics import ServerMetrics
 
@@ -85,7 +84,7 @@ class Recheck:
         if self._left > 0 or self._is_busy or time.monotonic() < self._not_before:
             return
         first = scored.asks[0]
-        if isinstance(first.loaded.predictor, SklearnPredictor):
+        if form_of(first.loaded.predictor) == "original":
             return
         rows = min(first.n_rows, _MOST_ROWS)
         given = _Given(

@@ -1,0 +1,91 @@
+"""`mainspring models register`: a model that was made elsewhere becomes a version."""
+
+import tempfile
+from pathlib import Path
+
+import click
+
+from mainspring.bundle.manifest import MANIFEST_NAME, BundleManifest
+from mainspring.cli.output import json_option, print_json
+from mainspring.errors import Invalid, NotFound
+from mainspring.registry.versions import register_version
+from mainspring.workspace import Workspace
+
+__all__ = ["register_command"]
+
+
+@click.command("register")
+@click.argument("model")
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option(
+    "--rows",
+    type=click.Path(path_type=Path),
+    help="Rows the model knows, with their outcomes: its columns, ranges and an example come from them (.onnx only).",
+)
+@click.option("--target", help="The column of the outcomes in --rows (.onnx only).")
+@click.option("--threshold", type=float, help="The score from which the second class is said (.onnx only).")
+@json_option
+def register_command(
+    model: str, source: Path, rows: Path | None, target: str | None, threshold: float | None, as_json: bool
+) -> None:
+    """Register SOURCE as the next version of MODEL: a bundle's folder, or an .onnx file with rows it knows.
+
+    The columns of --rows but the target are the model's inputs: by name, or in this order as one table. The model is
+    tried on them. No gate is asked; promote it with --override and a reason, or let a loop judge it.
+
+    \b
+    Example:
+      mainspring models register late-flights network.onnx --rows known.csv --target late
+      mainspring models register late-flights exported/bundle
+    """
+    from mainspring.bundle.format import verify  # numpy, which the other commands of `models` do without
+
+    with Workspace() as workspace, tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "bundle"
+        if (source / MANIFEST_NAME).is_file():
+            folder, manifest = source, verify(source)
+        elif source.suffix == ".onnx":
+            manifest = _packed(folder, model, source, rows, target, threshold)
+        else:
+            raise Invalid(
+                f"`{source}` is no bundle and no .onnx file",
+                where="SOURCE",
+                next_step="give a bundle's folder (with bundle.json), or a model exported to ONNX",
+            )
+        size = sum(each.size_bytes for each in manifest.files.values())
+        version = register_version(
+            workspace.store,
+            model,
+            bundle=workspace.artifacts.put_tree(folder),
+            run_id=None,
+            evidence={"flavor": manifest.flavor, "size_bytes": size, "from": source.name},
+            author=workspace.actor,
+            at=workspace.clock.now(),
+            status="registered",
+        )
+    if as_json:
+        print_json({"name": version.model, "version": version.version, "bundle": version.bundle})
+    else:
+        click.echo(f"{version.reference} is registered. Next: mainspring promote {version.reference} champion")
+
+
+def _packed(
+    folder: Path, model: str, source: Path, rows: Path | None, target: str | None, threshold: float | None
+) -> BundleManifest:
+    if not source.is_file():
+        raise NotFound(f"There is no file `{source}`", where="SOURCE")
+    if rows is None or target is None:
+        raise Invalid(
+            "An .onnx file does not say what its columns and scores mean",
+            where="--rows",
+            next_step="give rows with outcomes: --rows known.csv --target NAME",
+        )
+    # numpy and DuckDB, as above
+    from mainspring.bundle.format import write_bundle
+    from mainspring.data.table import read_columns
+    from mainspring.train.features import infer_signature
+
+    table = read_columns(rows)
+    signature = infer_signature(table, target)
+    sample = {name: table[name] for name in signature.names}
+    return write_bundle(folder, source.read_bytes(), signature, name=model, threshold=threshold, sample=sample)
