@@ -1,7 +1,13 @@
 """A small trained project, made once: what the commands are tried on."""
 
+import json
 import shutil
-from collections.abc import Callable
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,6 +15,7 @@ import numpy as np
 import pytest
 
 from mainspring.cli.main import main
+from mainspring.serve.client import PredictionClient
 
 pytest.importorskip("sklearn", reason="training needs scikit-learn: pip install 'mainspring[ml]'")
 
@@ -50,6 +57,32 @@ def customers(rows: int = 1500) -> str:
     shown = ["" if rng.random() < 0.03 else str(each) for each in age]
     lines = [f"{a},{p},{s:.2f},{c}" for a, p, s, c in zip(shown, plan, spend, churned, strict=True)]
     return "\n".join(["age,plan,spend,churned", *lines, ""])
+
+
+@contextmanager
+def running(*words: str, ready: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run a command in a process of its own until the block ends; wait for its ready file."""
+    process = subprocess.Popen([sys.executable, "-m", "mainspring", *words], stdout=subprocess.PIPE)
+    try:
+        deadline = time.monotonic() + 60
+        while not ready.exists():
+            assert process.poll() is None, process.stdout.read() if process.stdout else ""
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=30)
+
+
+@contextmanager
+def serving(*words: str, ready: Path) -> Iterator[PredictionClient]:
+    """Run a server on a free port and give a client of it."""
+    with (
+        running(*words, "--port", "0", "--ready-file", str(ready), ready=ready),
+        PredictionClient(json.loads(ready.read_text())["url"]) as client,
+    ):
+        yield client
 
 
 @pytest.fixture(scope="session")

@@ -2,47 +2,16 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.cli.conftest import Run, customers
+from tests.cli.conftest import Run, customers, serving
 
 from mainspring.cli.main import COMMANDS
-from mainspring.serve.client import PredictionClient
 
 ROW = {"age": 41, "plan": "basic", "spend": 12.5}
-
-
-@contextmanager
-def _running(*words: str, ready: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    """Run a command in a process of its own until the block ends; wait for its ready file."""
-    process = subprocess.Popen([sys.executable, "-m", "mainspring", *words], stdout=subprocess.PIPE)
-    try:
-        deadline = time.monotonic() + 60
-        while not ready.exists():
-            assert process.poll() is None, process.stdout.read() if process.stdout else ""
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        yield process
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=30)
-
-
-@contextmanager
-def _serving(*words: str, ready: Path) -> Iterator[PredictionClient]:
-    """Run a server on a free port and give a client of it."""
-    with (
-        _running(*words, "--port", "0", "--ready-file", str(ready), ready=ready),
-        PredictionClient(json.loads(ready.read_text())["url"]) as client,
-    ):
-        yield client
 
 
 def _ask_too_much(project: Path) -> None:
@@ -161,7 +130,7 @@ def test_predict_passes_on_what_the_model_does_not_eat(project: Path, run: Run) 
 
 def test_serve_answers_and_why_explains(project: Path, run: Run) -> None:
     ready = project / "ready.json"
-    with _serving("serve", "churn", ready=ready) as client:
+    with serving("serve", "churn", ready=ready) as client:
         answer = client.predict("churn", [ROW], request_id="r-1")
         identifier = answer.predictions[0].id
         client.feedback("churn", [(identifier, 1)])
@@ -179,7 +148,7 @@ def test_what_was_served_is_what_the_file_says(project: Path, run: Run) -> None:
     """The skew test: rows answered online, together or alone, and recomputed offline differ by nothing at all."""
     lines = [line.split(",")[:3] for line in customers(200).splitlines()[1:]]
     rows = [{"age": float(age) if age else None, "plan": plan, "spend": float(spend)} for age, plan, spend in lines]
-    with _serving("serve", "churn", ready=project / "ready.json") as client:
+    with serving("serve", "churn", ready=project / "ready.json") as client:
         together = client.predict("churn", rows).predictions
         alone = [client.predict("churn", [row]).predictions[0] for row in rows[:60]]
     (project / "in.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
@@ -193,21 +162,21 @@ def test_what_was_served_is_what_the_file_says(project: Path, run: Run) -> None:
 
 
 def test_serve_tells_of_a_gap_that_training_never_saw(project: Path, run: Run) -> None:
-    with _serving("serve", "churn", ready=project / "ready.json") as client:
+    with serving("serve", "churn", ready=project / "ready.json") as client:
         answer = client.predict("churn", [ROW, {**ROW, "spend": None}])
     assert [(each.kind, each.where) for each in answer.warnings] == [("missing_value", "rows[1].spend")]
 
 
 def test_a_served_fixed_version_stays_when_the_champion_moves(project: Path, run: Run) -> None:
     ready = project / "ready.json"
-    with _serving("serve", "churn/1", ready=ready) as client:
+    with serving("serve", "churn/1", ready=ready) as client:
         assert client.predict("churn", [ROW]).version == 1
 
 
 def test_a_bundle_folder_is_served_without_a_registry(project: Path, run: Run) -> None:
     (bundle,) = (project / ".mainspring" / "bundles").iterdir()
     ready = project / "ready.json"
-    with _serving("serve", str(bundle), ready=ready) as client:
+    with serving("serve", str(bundle), ready=ready) as client:
         assert client.predict("churn", [ROW]).predictions[0].label in ("0", "1")
     assert run("monitor").code == 0
 

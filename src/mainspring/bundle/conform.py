@@ -16,10 +16,12 @@ _MOST_WARNINGS = 20
 _WANTED = {"number": "a number", "integer": "a whole number", "boolean": "true or false"}
 
 
-def conform(table: Mapping[str, NDArray[Any]], signature: Signature) -> tuple[dict[str, NDArray[Any]], list[str]]:
+def conform(
+    table: Mapping[str, NDArray[Any]], signature: Signature, *, first: int = 0
+) -> tuple[dict[str, NDArray[Any]], list[str]]:
     """Return the columns the model eats and warnings (unknown categories, values out of range) with their places.
 
-    Columns the model does not know are left out.
+    Columns the model does not know are left out. `first` is the number of the table's first row where it is a part.
 
     Raises:
         Invalid: a column is missing, or values have the wrong type or are missing and may not be; every place is
@@ -35,14 +37,16 @@ def conform(table: Mapping[str, NDArray[Any]], signature: Signature) -> tuple[di
         array, bad, wanted = _typed(table[column.name], column)
         columns[column.name] = array
         problems += [
-            (f"rows[{row}].{column.name}", f"{_shown(table[column.name][row])} is not {wanted}") for row in _first(bad)
+            (f"rows[{first + row}].{column.name}", f"{_shown(table[column.name][row])} is not {wanted}")
+            for row in _first(bad)
         ]
         missing = _missing(array) & ~bad
         if not column.nullable and missing.any():
             problems += [
-                (f"rows[{row}].{column.name}", "missing, and the model needs a value") for row in _first(missing)
+                (f"rows[{first + row}].{column.name}", "missing, and the model needs a value")
+                for row in _first(missing)
             ]
-        warnings += _unusual(array, column)
+        warnings += _unusual(array, column, first)
     if problems:
         listed = "\n  ".join(f"at {where}: {what}" for where, what in problems[:_MOST_PROBLEMS])
         raise Invalid(
@@ -85,18 +89,21 @@ def _typed(array: NDArray[Any], column: Column) -> tuple[NDArray[Any], NDArray[n
     return numbers, bad | np.isinf(numbers), _WANTED[column.type]
 
 
-def _unusual(array: NDArray[Any], column: Column) -> list[str]:
+def _unusual(array: NDArray[Any], column: Column, first: int) -> list[str]:
     if column.nullable and not column.missing_seen and (gaps := _missing(array)).any():
-        return [f"rows[{row}].{column.name}: missing, and training had a value in every row" for row in _first(gaps)]
+        seen = "missing, and training had a value in every row"
+        return [f"rows[{first + row}].{column.name}: {seen}" for row in _first(gaps)]
     if column.categories is not None and array.dtype == object:
         known = set(column.categories)
         unknown = np.fromiter((value is not None and value not in known for value in array), bool, len(array))
-        return [f"rows[{row}].{column.name}: {array[row]!r} was not seen in training" for row in _first(unknown)]
+        return [
+            f"rows[{first + row}].{column.name}: {array[row]!r} was not seen in training" for row in _first(unknown)
+        ]
     if column.low is not None and column.high is not None and array.dtype.kind == "f":
         outside = (array < column.low) | (array > column.high)
         seen = f"outside {column.low:g} to {column.high:g}"
         return [
-            f"rows[{row}].{column.name}: {array[row]:g} is {seen}, the range seen in training"
+            f"rows[{first + row}].{column.name}: {array[row]:g} is {seen}, the range seen in training"
             for row in _first(outside)
         ]
     return []

@@ -1,6 +1,7 @@
-"""`mainspring predict`: score a file with a model, all rows or none."""
+"""`mainspring predict`: score a file with a model, all rows or none; a large one in parts (`deploy.batch`)."""
 
 import contextlib
+import dataclasses
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -8,19 +9,23 @@ from pathlib import Path
 
 import click
 import duckdb
-import numpy as np
 
 from mainspring.bundle.conform import conform
-from mainspring.bundle.predictor import Predictor, load_bundle
+from mainspring.bundle.format import digest_of, read_manifest
+from mainspring.bundle.manifest import MANIFEST_NAME
+from mainspring.bundle.predictor import load_bundle
+from mainspring.cli.progress import progress_for_people
 from mainspring.data.table import Columns, connect, n_rows, read_columns, scan_sql
+from mainspring.deploy.batch import FORMATS, PART_ROWS, answers_of, score_file
 from mainspring.errors import Invalid, Unavailable
-from mainspring.evaluate.measure import predict_labels
+from mainspring.pipeline.executor import executor_named
 from mainspring.registry.versions import find_version
 from mainspring.workspace import Workspace
 
 __all__ = ["predict_command"]
 
-_FORMATS = {"csv": "(FORMAT csv, HEADER)", "parquet": "(FORMAT parquet)", "jsonl": "(FORMAT json)"}
+#: Files from which on the rows are scored in parts, on all cores, rather than at once in memory.
+_LARGE_BYTES = 16 << 20
 
 
 @click.command("predict")
@@ -30,50 +35,87 @@ _FORMATS = {"csv": "(FORMAT csv, HEADER)", "parquet": "(FORMAT parquet)", "jsonl
     "target", metavar="[OUT]", required=False, default="-", type=click.Path(path_type=Path, allow_dash=True)
 )
 @click.option(
-    "--format", "kind", type=click.Choice(sorted(_FORMATS)), help="Of standard input and output (default: csv)."
+    "--format", "kind", type=click.Choice(sorted(FORMATS)), help="Of standard input and output (default: csv)."
 )
-def predict_command(model: str, source: Path, target: Path, kind: str | None) -> None:
+@click.option(
+    "--part-rows", type=click.IntRange(min=1), help=f"Rows scored together, of files scored in parts ({PART_ROWS:,})."
+)
+@click.option("--executor", help="Where parts are scored: processes:N, in-process, dask:ADDRESS, ray:ADDRESS.")
+def predict_command(
+    model: str, source: Path, target: Path, kind: str | None, part_rows: int | None, executor: str | None
+) -> None:
     """Score every row of IN with MODEL and write IN's columns with `score` and `label` to OUT.
 
     MODEL is name, name@alias, name/3 or a bundle's folder. `-` is standard input or output. A row that does not fit
     is named, and then nothing is written.
 
+    A file of 16 MB or more is scored in parts, on all cores or where --executor says; it may be larger than memory.
+    When that is stopped, the same command goes on from the parts that are there.
+
     \b
     Example:
       mainspring predict late-flights@champion tomorrow.csv scored.parquet
       cat tomorrow.csv | mainspring predict late-flights - - | head
+      mainspring predict late-flights year.parquet scored.parquet --executor dask:tcp://scheduler:8786
     """
     with Workspace() as workspace:
         folder = Path(model)
-        if (folder / "bundle.json").is_file():
-            predictor = load_bundle(folder)
-        else:
-            predictor = workspace.predictor(find_version(workspace.store, model))
+        if not (folder / MANIFEST_NAME).is_file():
+            folder = workspace.served_bundle(find_version(workspace.store, model))
+        is_large = source.is_file() and source.stat().st_size >= _LARGE_BYTES
+        if (part_rows or executor or is_large) and "-" not in (str(source), str(target)):
+            _score_in_parts(workspace, folder, source, target, part_rows or PART_ROWS, executor)
+            return
+        predictor = load_bundle(folder)
     with _file_of(source, kind or "csv") as path:
         table = read_columns(path)
         features, warnings = conform(table, predictor.signature)
-        answers = _answers(predictor, features)
+        answers = answers_of(predictor, features)
         replaced = [name for name in answers if name in table]
-        if replaced:
-            warnings.append(f"IN has columns named {', '.join(replaced)}; OUT holds the answers in their place")
-        for warning in warnings:
-            click.echo(f"Warning: {warning}", err=True)
+        _warn(warnings, replaced)
         _write(path, answers, replaced, target, kind or "csv")
     if str(target) != "-":
         click.echo(f"{n_rows(table):,} rows scored by {predictor.manifest.name} into {target}", err=True)
 
 
-def _answers(predictor: Predictor, features: Columns) -> Columns:
-    scores = predictor.predict(features)
-    signature = predictor.signature
-    if signature.task == "regression":
-        return {"score": scores}
-    threshold = predictor.manifest.threshold
-    numbers = predict_labels(scores, 0.5 if threshold is None else threshold)
-    labels = np.array([signature.classes[number] for number in numbers], dtype=object)
-    if scores.ndim == 1:
-        return {"score": scores, "label": labels}
-    return {**{f"score_{name}": scores[:, i] for i, name in enumerate(signature.classes)}, "label": labels}
+def _score_in_parts(
+    workspace: Workspace, bundle: Path, source: Path, target: Path, part_rows: int, executor: str | None
+) -> None:
+    _ending_of(target, "")
+    scan_sql(source)  # whether it is there and can be read, before anything is begun
+    workspace.progress = progress = progress_for_people()
+    context = workspace.pipeline_context
+    if executor is not None:
+        context = dataclasses.replace(context, executor=executor_named(executor))
+    try:
+        with progress:
+            done = score_file(bundle, digest_of(bundle), source, target, context=context, part_rows=part_rows)
+    except (OSError, duckdb.IOException) as error:
+        told = str(error).splitlines()[0]
+        raise Unavailable(
+            f"`{target}` cannot be written: {told}",
+            where="OUT",
+            next_step="check its folder and the space there; the same command goes on from the parts that are done",
+        ) from error
+    _warn(done.warnings, done.replaced)
+    again = f" ({done.resumed} parts were there already)" if done.resumed else ""
+    click.echo(f"{done.rows:,} rows scored by {read_manifest(bundle).name} into {target}{again}", err=True)
+
+
+def _warn(warnings: list[str], replaced: list[str]) -> None:
+    for warning in warnings:
+        click.echo(f"Warning: {warning}", err=True)
+    if replaced:
+        listed = ", ".join(replaced)
+        click.echo(f"Warning: IN has columns named {listed}; OUT holds the answers in their place", err=True)
+
+
+def _ending_of(target: Path, kind: str) -> str:
+    ending = kind if str(target) == "-" else target.suffix.removeprefix(".").lower().replace("ndjson", "jsonl")
+    if ending not in FORMATS:
+        known = ", ".join(f".{each}" for each in sorted(FORMATS))
+        raise Invalid(f"`{target.name}` has an ending Mainspring does not write", where="OUT", next_step=f"use {known}")
+    return ending
 
 
 @contextlib.contextmanager
@@ -97,10 +139,7 @@ def _write(source: Path, answers: Columns, replaced: list[str], target: Path, ki
     To a hidden file beside the target, which is then renamed; IN is read again by the engine, so that what the model
     does not eat (ids, dates, notes) is passed on and not through the types of the model.
     """
-    ending = kind if str(target) == "-" else target.suffix.removeprefix(".").lower().replace("ndjson", "jsonl")
-    if ending not in _FORMATS:
-        known = ", ".join(f".{each}" for each in sorted(_FORMATS))
-        raise Invalid(f"`{target.name}` has an ending Mainspring does not write", where="OUT", next_step=f"use {known}")
+    ending = _ending_of(target, kind)
     left_out = f" EXCLUDE ({', '.join(replaced)})" if replaced else ""
     with tempfile.TemporaryDirectory() as scratch, connect() as connection:
         connection.register("answers", answers)
@@ -109,7 +148,7 @@ def _write(source: Path, answers: Columns, replaced: list[str], target: Path, ki
         hidden = Path(scratch) / "out" if str(target) == "-" else target.with_name(f".{target.name}.part")
         quoted = str(hidden).replace("'", "''")
         try:
-            connection.execute(f"COPY ({query}) TO '{quoted}' {_FORMATS[ending]}").fetchall()
+            connection.execute(f"COPY ({query}) TO '{quoted}' {FORMATS[ending]}").fetchall()
             if str(target) == "-":
                 sys.stdout.flush()
                 sys.stdout.buffer.write(hidden.read_bytes())

@@ -35,7 +35,7 @@ class DaskExecutor:
     """
 
     def __init__(self, address: str, *, width: int = _WIDTH) -> None:
-        self._address = address
+        self.address = address
         self._width = width
         self._client: Any = None  # a distributed.Client; the library has no types
         self._cluster: Any = None
@@ -64,10 +64,10 @@ class DaskExecutor:
     def _connected(self) -> Any:  # the client
         if self._client is None:
             try:
-                self._client = distributed.Client(self._address, set_as_default=False)
+                self._client = distributed.Client(self.address, set_as_default=False)
             except OSError as error:
                 raise Unavailable(
-                    f"There is no Dask scheduler at `{self._address}`: {error}",
+                    f"There is no Dask scheduler at `{self.address}`: {error}",
                     next_step="give the address of one, or use DaskExecutor.start_local()",
                 ) from error
         return self._client
