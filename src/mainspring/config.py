@@ -33,6 +33,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("artifacts", "", "folder for content-addressed bytes (default: in the workspace)", "MAINSPRING_ARTIFACTS"),
     Setting("retention", "30d", "how long deleted runs can be restored, before gc erases them", "MAINSPRING_RETENTION"),
     Setting(
+        "prediction_retention",
+        "",
+        "how long gc lets predictions and labels be kept (default: for ever)",
+        "MAINSPRING_PREDICTION_RETENTION",
+    ),
+    Setting(
         "executor", "", "where steps run: in-process, processes:N, ray:ADDRESS, dask:ADDRESS", "MAINSPRING_EXECUTOR"
     ),
     Setting("url", "", "a control server that runs are sent to (default: the workspace)", "MAINSPRING_URL"),

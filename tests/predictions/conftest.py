@@ -12,7 +12,7 @@ from mainspring.domain.moments import to_iso
 from mainspring.domain.signature import Column, Signature
 from mainspring.predictions.journal import JournalWriter
 from mainspring.predictions.log import PredictionLog
-from mainspring.predictions.records import LabelRecord, PredictionRecord, RouteRole, encode_record
+from mainspring.predictions.records import LabelRecord, PredictionRecord, Record, RouteRole, encode_record
 from mainspring.predictions.segments import seal
 from mainspring.store.opening import open_store
 from mainspring.store.protocol import Store
@@ -48,7 +48,7 @@ class Ground:
         journals, segments = self.home / "journals", self.home / "segments"
         return seal(self.store, journals, segments, lambda model, version: self.signature, at=at)
 
-    def write(self, *records: PredictionRecord | LabelRecord) -> None:
+    def write(self, *records: Record) -> None:
         with JournalWriter(self.home / "journals", name="test") as journal:
             for record in records:
                 journal.append(encode_record(record))

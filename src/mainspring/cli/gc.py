@@ -6,6 +6,7 @@ from mainspring.cli.output import json_option, print_json
 from mainspring.config import value_of
 from mainspring.domain.moments import parse_duration
 from mainspring.govern.collect import Freed, collect_garbage
+from mainspring.predictions.retention import Forgotten, forget_before
 from mainspring.workspace import Workspace
 
 __all__ = ["gc_command"]
@@ -23,9 +24,14 @@ __all__ = ["gc_command"]
 @click.option(
     "--retention", default="", metavar="DURATION", help="Erase what was deleted longer ago [default: the setting]."
 )
+@click.option(
+    "--predictions", default="", metavar="DURATION", help="Forget older predictions and labels [default: the setting]."
+)
 @json_option
-def gc_command(dry_run: bool, grace: str, retention: str, as_json: bool) -> None:
+def gc_command(dry_run: bool, grace: str, retention: str, predictions: str, as_json: bool) -> None:
     """Erase deleted runs and experiments past their retention, and free the bytes that nothing names.
+
+    With --predictions, or the setting `prediction_retention`, the prediction log forgets what is older.
 
     It is safe beside running writers: bytes that were put within the grace stay, and so does all that a run, a kept
     result, a dataset version or a model version names.
@@ -33,6 +39,7 @@ def gc_command(dry_run: bool, grace: str, retention: str, as_json: bool) -> None
     \b
     Example:
       mainspring gc --dry-run
+      mainspring gc --predictions 365d
     """
     with Workspace() as workspace:
         freed = collect_garbage(
@@ -44,10 +51,18 @@ def gc_command(dry_run: bool, grace: str, retention: str, as_json: bool) -> None
             retention=parse_duration(retention or value_of("retention")),
             dry_run=dry_run,
         )
+        kept_for = predictions or value_of("prediction_retention")
+        forgotten = Forgotten(0, 0)
+        if kept_for:
+            before = workspace.clock.now() - parse_duration(kept_for)
+            forgotten = forget_before(workspace.store, workspace.segments, before, dry_run=dry_run)
     if as_json:
-        print_json({"dry_run": dry_run, **freed._asdict()})
+        print_json({"dry_run": dry_run, **freed._asdict(), "forgotten": forgotten._asdict()})
     else:
         _print(freed, dry_run)
+        if kept_for:
+            would = "Would forget" if dry_run else "Forgot"
+            click.echo(f"{would} {forgotten.rows:,} predictions and labels older than {kept_for}.")
 
 
 def _print(freed: Freed, dry_run: bool) -> None:

@@ -32,6 +32,12 @@ __all__ = ["serve_command"]
     help="One in so many answers of a faster form is scored again by the original; 1000 by default, 0 for none.",
 )
 @click.option("--answer-unlogged", is_flag=True, help="Answer even when the journal cannot be written, and count it.")
+@click.option(
+    "--log-share",
+    type=click.FloatRange(0, 1),
+    help="Share of the requests that the prediction log takes; 1 by default.",
+)
+@click.option("--redact", multiple=True, metavar="COLUMN", help="A column that the log does not take; may be repeated.")
 @click.option("--keys", type=click.Path(path_type=Path), help="File of API keys, made by `mainspring key`.")
 @click.option("--access-log", type=click.Path(path_type=Path), help="File for one JSON line a prediction request.")
 @click.option("--tls-certificate", type=click.Path(path_type=Path), help="Certificate chain in PEM, for HTTPS.")
@@ -46,6 +52,8 @@ def serve_command(
     longest_wait: float | None,
     recheck: int | None,
     answer_unlogged: bool,
+    log_share: float | None,
+    redact: tuple[str, ...],
     keys: Path | None,
     access_log: Path | None,
     tls_certificate: Path | None,
@@ -64,6 +72,8 @@ def serve_command(
     command += ["--longest-wait", str(longest_wait)] if longest_wait is not None else []
     command += ["--recheck", str(recheck)] if recheck is not None else []
     command += ["--answer-unlogged"] if answer_unlogged else []
+    command += ["--log-share", str(log_share)] if log_share is not None else []
+    command += [word for column in redact for word in ("--redact", column)]
     files = {"keys": keys, "access-log": access_log, "tls-certificate": tls_certificate, "tls-key": tls_key}
     for option, path in files.items():
         command += [f"--{option}", str(path)] if path else []

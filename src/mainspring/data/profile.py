@@ -7,7 +7,7 @@ needed again, which is also why a profile may be kept after its rows were erased
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -81,6 +81,10 @@ class Profile:
 
     rows: int
     columns: dict[str, ColumnProfile]
+
+    def limited_to(self, names: Collection[str]) -> "Profile":
+        """Return the profile of those columns that are among `names`."""
+        return Profile(self.rows, {name: each for name, each in self.columns.items() if name in names})
 
     def to_json(self) -> dict[str, object]:
         """Return the profile as JSON-able values."""

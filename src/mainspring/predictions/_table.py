@@ -15,7 +15,9 @@ from mainspring.data.table import quoted_text
 from mainspring.domain.ids import new_id
 from mainspring.store.protocol import Store, Transaction
 
-__all__ = ["Kind", "Segment", "families", "insert", "replace", "segments", "traffic", "write_parquet"]
+__all__ = [
+    "Kind", "Segment", "families", "insert", "older", "remove", "replace", "segments", "traffic", "write_parquet",
+]  # fmt: skip
 
 Kind = Literal["predictions", "labels"]
 _ROW = "model, kind, path, n_rows, first_at, last_at, first_id, last_id, model_version"
@@ -98,6 +100,16 @@ def replace(store: Store, old: Sequence[Segment], new: Segment) -> None:
         insert(transaction, new, sealed_at)
 
     store.record(write)
+
+
+def older(store: Store, moment: str) -> list[Segment]:
+    """Return the segments of all models whose newest row is older than `moment`."""
+    return [Segment(*row) for row in store.read(f"SELECT {_ROW} FROM log_segments WHERE last_at < ?", (moment,))]
+
+
+def remove(transaction: Transaction, old: Sequence[Segment]) -> None:
+    """Remove the rows of segments; their files are nobody's then, and the next sealing sweeps them."""
+    transaction.execute_many("DELETE FROM log_segments WHERE path = ?", [(each.path,) for each in old])
 
 
 def write_parquet(folder: Path, kind: Kind, connection: "duckdb.DuckDBPyConnection", query: str) -> Path:

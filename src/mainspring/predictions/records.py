@@ -25,12 +25,13 @@ __all__ = [
 RouteRole = Literal["champion", "canary", "shadow"]
 
 
-class BatchRecord(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="batch"):
+class BatchRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind", tag="batch"):
     """Some answered requests that one version scored together: the server's own form, for it is cheap to write.
 
     `ids`, `columns` and `scores` go through the rows of all requests in order. The other lists hold one value for each
     request; its `rows` follow one another. `event_at` is the moment that the client named, or None for `received_at`,
-    and `trace_ids` the client's trace, or None for the id of the request's first row.
+    and `trace_ids` the client's trace, or None for the id of the request's first row. `redacted` are columns that the
+    model saw and that are not in `columns`.
     """
 
     model: str
@@ -46,6 +47,7 @@ class BatchRecord(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", t
     ids: list[str]
     columns: dict[str, Sequence[object]]
     scores: list[float | list[float]]
+    redacted: list[str] = []
 
 
 class PredictionRecord(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="prediction"):

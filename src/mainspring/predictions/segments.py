@@ -28,7 +28,7 @@ from mainspring.predictions.journal import JournalFile, journals, read_frames
 from mainspring.predictions.records import BatchRecord, LabelRecord, PredictionRecord, decode_record
 from mainspring.store.protocol import Store, Transaction
 
-__all__ = ["FEATURE", "Segment", "SignatureOf", "seal", "segments", "traffic"]
+__all__ = ["FEATURE", "Segment", "SignatureOf", "only_sealer", "seal", "segments", "traffic"]
 
 #: Before the name of each feature column, so that no feature can hide a column of the log itself.
 FEATURE = "x_"
@@ -49,7 +49,7 @@ def seal(store: Store, journal_folder: Path, segment_folder: Path, signature_of:
     segment_folder.mkdir(parents=True, exist_ok=True)
     journal_folder.mkdir(parents=True, exist_ok=True)
     sealed, damaged = 0, []
-    with _only_sealer(segment_folder):
+    with only_sealer(segment_folder):
         _sweep(store, journal_folder, segment_folder)
         for each in journals(journal_folder):
             try:
@@ -184,7 +184,10 @@ def _prediction_columns(records: list[BatchRecord], features: tuple[Column, ...]
         columns |= {f"score_{index}": scores[:, index] for index in range(scores.shape[1])}
     else:
         columns["score"] = scores
+    redacted = set.intersection(*(set(record.redacted) for record in records))
     for column in features:
+        if column.name in redacted:  # not known, which is not the same as missing in every row
+            continue
         values = _flat(record.columns.get(column.name, [None] * len(record.ids)) for record in records)
         columns[FEATURE + column.name] = _typed(values, column.type)
     return columns
@@ -245,7 +248,8 @@ def _sweep(store: Store, journal_folder: Path, folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _only_sealer(folder: Path) -> Iterator[None]:
+def only_sealer(folder: Path) -> Iterator[None]:
+    """Keep all other sealers of `folder` waiting until the block ends."""
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -30,6 +30,7 @@ _COUNTERS: dict[str, tuple[tuple[str, ...], str]] = {
     "model_feedback_labels_total": (("model",), "Labels received."),
     "model_reload_failures_total": (("model",), "Route changes that could not be followed."),
     "prediction_log_dropped_total": (("model",), "Requests that the journal did not take."),
+    "prediction_log_left_out_total": (("model",), "Requests that were not among the share that is kept."),
     "shadow_dropped_total": (("model",), "Requests a shadow did not see because it was behind."),
     "recheck_rows_total": (("model", "version"), "Rows that were answered and scored again by the original."),
     "recheck_flips_total": (("model", "version"), "Rows for which the original says another class."),

@@ -38,6 +38,8 @@ class Options(NamedTuple):
     access_log: Path | None
     tls_certificate: Path | None
     tls_key: Path | None
+    log_share: float
+    redact: tuple[str, ...]
 
 
 def options_of(arguments: Sequence[str]) -> Options:
@@ -69,6 +71,8 @@ def options_of(arguments: Sequence[str]) -> Options:
     parser.add_argument("--access-log", type=Path, help="file for one JSON line a prediction request")
     parser.add_argument("--tls-certificate", type=Path, help="certificate chain in PEM, to answer over HTTPS")
     parser.add_argument("--tls-key", type=Path, help="its private key in PEM")
+    parser.add_argument("--log-share", type=float, default=1.0, help="share of the requests that the log takes")
+    parser.add_argument("--redact", action="append", default=[], help="a column that the log does not take")
     parser.add_argument("--share", type=int, default=1, help=argparse.SUPPRESS)
     parser.add_argument("--listen-fd", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--numbers", type=Path, help=argparse.SUPPRESS)
@@ -97,11 +101,15 @@ def options_of(arguments: Sequence[str]) -> Options:
         access_log=given.access_log,
         tls_certificate=given.tls_certificate,
         tls_key=given.tls_key,
+        log_share=given.log_share,
+        redact=tuple(given.redact),
     )
     if options.endpoints is None and not options.bundles:
         raise Invalid("There is nothing to serve", next_step="give bundle folders, or --endpoints with route files")
     if options.tls_key is not None and options.tls_certificate is None:
         raise Invalid("A private key alone is no identity", where="--tls-key", next_step="give --tls-certificate too")
+    if not 0 <= options.log_share <= 1:
+        raise Invalid(f"{options.log_share} is no share of requests", where="--log-share", next_step="give 0 to 1")
     if options.workers < 1:
         raise Invalid(f"{options.workers} workers cannot answer", where="--workers", next_step="give 1 or more")
     return options

@@ -23,6 +23,7 @@ from mainspring.serve.access_log import AccessLog
 from mainspring.serve.app import PredictionApp
 from mainspring.serve.endpoint import Endpoints
 from mainspring.serve.guard import Guard
+from mainspring.serve.keeping import Keeping
 from mainspring.serve.lane import Lane, lane_protocol, sweep
 from mainspring.serve.listening import listening_sockets, url_of
 from mainspring.serve.metrics import ServerMetrics
@@ -67,6 +68,7 @@ async def _serve(options: Options) -> int:
     guard = None if options.keys is None else Guard(options.keys, options.share)
     access_log = None if options.access_log is None else AccessLog(options.access_log)
     endpoints = Endpoints(options.endpoints, metrics, [_fixed_table(folder) for folder in options.bundles])
+    keeping = Keeping(options.log_share, options.redact)
     with JournalWriter(options.journals, name=_JOURNAL_NAME, rotate_bytes=options.rotate_bytes) as journal:
         service = PredictionService(
             endpoints,
@@ -78,6 +80,7 @@ async def _serve(options: Options) -> int:
             guard=guard,
             access_log=access_log,
             recheck=Recheck(options.recheck, metrics) if options.recheck > 0 else None,
+            keeping=keeping,
         )
         version = metadata.version("mainspring")
         app = PredictionApp(service, endpoints, metrics, version=version, body_limit=options.body_limit, guard=guard)
@@ -110,7 +113,7 @@ async def _serve(options: Options) -> int:
             # A worker's connections wait at its socket, so it takes none before it can answer.
             await endpoints.load_fixed()
             await endpoints.look()
-        following = asyncio.create_task(_follow(endpoints, server, url, options.ready_file))
+        following = asyncio.create_task(_follow(endpoints, keeping, server, url, options.ready_file))
         sweeping = asyncio.create_task(_sweep(server, lane, service, numbers, guard, access_log))
         try:
             await server.serve([listener])
@@ -137,12 +140,19 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return factory
 
 
-async def _follow(endpoints: Endpoints, server: uvicorn.Server, url: str, ready_file: Path | None) -> None:
+async def _follow(
+    endpoints: Endpoints, keeping: Keeping, server: uvicorn.Server, url: str, ready_file: Path | None
+) -> None:
     """Load what there is, say that the server is ready, and follow the routes from then on."""
     try:
         if not endpoints.has_looked:
             await endpoints.load_fixed()
             await endpoints.look()
+        active = [each.active for each in endpoints.all() if each.active]
+        if active:
+            keeping.check(
+                name for each in active for one in each.loaded.values() for name in one.predictor.signature.names
+            )
     except BaseException:
         server.should_exit = True
         raise

@@ -27,6 +27,7 @@ from mainspring.serve.asking import Ask, Dialect, Received
 from mainspring.serve.batching import BatchQueue
 from mainspring.serve.endpoint import Active, Endpoints, LoadedVersion
 from mainspring.serve.guard import Guard
+from mainspring.serve.keeping import Keeping
 from mainspring.serve.limits import check_size
 from mainspring.serve.metrics import ServerMetrics
 from mainspring.serve.problems import reply_of
@@ -61,6 +62,7 @@ class PredictionService:
         guard: Guard | None = None,
         access_log: AccessLog | None = None,
         recheck: Recheck | None = None,
+        keeping: Keeping | None = None,
     ) -> None:
         """`longest_wait_seconds` is the wait from which on requests are turned away.
 
@@ -75,6 +77,7 @@ class PredictionService:
         self._guard = guard
         self._access_log = access_log
         self._recheck = recheck
+        self._keeping = keeping or Keeping()
         self._queues: WeakSet[_Queue] = WeakSet()  # a queue goes with its version
         self._slow = SlowAnswers(_answer_of)
 
@@ -187,21 +190,25 @@ class PredictionService:
 
     def _record(self, scored: ScoredBlock) -> None:
         asks = scored.asks
-        if len({ask.route.role for ask in asks}) == 1:
+        if self._keeping.keeps_all and len({ask.route.role for ask in asks}) == 1:
             self._write(scored)
             return
-        # The version's role changed while these waited. Rare, so each is written down by itself.
+        # Only some are kept, or the version's role changed while these waited: each is written down by itself.
         start = 0
         for ask in asks:
             end = start + ask.n_rows
-            values = [column[start:end] for column in scored.block.values]
-            block = scored.block._replace(n_rows=ask.n_rows, values=values)
-            self._write(ScoredBlock([ask], block, scored.scores[start:end]))
+            if self._keeping.keeps(ask):
+                values = [column[start:end] for column in scored.block.values]
+                block = scored.block._replace(n_rows=ask.n_rows, values=values)
+                self._write(ScoredBlock([ask], block, scored.scores[start:end]))
+            else:
+                self._metrics.count("prediction_log_left_out_total", ask.received.model)
             start = end
 
     def _write(self, scored: ScoredBlock) -> None:
         asks, now = scored.asks, time.perf_counter()
         first = asks[0]
+        columns, redacted = self._keeping.columns(first.loaded.typed.names, scored.block.values)
         record = BatchRecord(
             model=first.received.model,
             version=first.route.version,
@@ -214,8 +221,9 @@ class PredictionService:
             latency_ms=[round(1000 * (now - ask.received.started), 3) for ask in asks],
             warnings=[sum(ask.warning_counts.values()) if ask.warnings else 0 for ask in asks],
             ids=[identifier for ask in asks for identifier in ask.ids],
-            columns=dict(zip(first.loaded.typed.names, scored.block.values, strict=True)),
+            columns=columns,
             scores=scored.scores.tolist(),
+            redacted=redacted,
         )
         try:
             self._journal.append(encode_record(record))
