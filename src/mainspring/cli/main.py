@@ -44,6 +44,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "reproduce": ("reproduce", "make a run or a model version again and say how far it is the same"),
     "roles": ("access", "list roles, and keep roles of your own"),
     "rollback": ("models", "make the champion before this one champion again"),
+    "rollout": ("rollout", "give a version a share of the traffic, and see what comes of it"),
     "run": ("run", "run a loop or a pipeline once"),
     "runs": ("runs", "list runs with their parameters and metrics"),
     "schedule": ("schedule", "run loops and pipelines by the clock"),

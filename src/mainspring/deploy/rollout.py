@@ -26,9 +26,11 @@ __all__ = [
     "active_canary",
     "advance",
     "end_deployments",
+    "find_deployment",
     "list_deployments",
     "publish_routes",
     "put_live",
+    "read_deployments",
     "rename_deployments",
     "roll_back",
     "roll_back_champion",
@@ -74,7 +76,7 @@ def put_live(
 
     details = {"alias": "champion", "reason": reason}
     store.change(Event("model.promoted", f"models/{version.reference}", details, actor=actor), write)
-    return _find(store, identifier)
+    return find_deployment(store, identifier)
 
 
 def take_off(
@@ -106,7 +108,9 @@ def take_off(
     store.change(event, write)
 
 
-def start_canary(store: Store, version: ModelVersion, policy: Canary, *, reason: str, at: datetime) -> Deployment:
+def start_canary(
+    store: Store, version: ModelVersion, policy: Canary, *, reason: str, at: datetime, actor: str = "loop"
+) -> Deployment:
     """Give a version the first share of the traffic beside the champion.
 
     Raises:
@@ -126,14 +130,19 @@ def start_canary(store: Store, version: ModelVersion, policy: Canary, *, reason:
         if transaction.execute("SELECT 1 FROM deployments WHERE model = ? AND status = 'canary'", (version.model,)):
             raise Conflict(f"A canary of `{version.model}` is under way", next_step="wait for it, or roll it back")
         transaction.execute(
+            "UPDATE deployments SET status = 'ended', ended_at = ?"
+            " WHERE model = ? AND version = ? AND status = 'shadow'",
+            (moment, version.model, version.version),
+        )
+        transaction.execute(
             f"INSERT INTO deployments ({_COLUMNS}) VALUES (?, ?, ?, 'canary', 0, ?, ?, ?, NULL, ?, '{{}}')",
             (identifier, version.model, version.version, policy.stages[0], moment, moment, reason),
         )
-        write_move(transaction, version.model, "challenger", version.version, at=moment, actor="loop", reason=reason)
+        write_move(transaction, version.model, "challenger", version.version, at=moment, actor=actor, reason=reason)
 
     details = {"weight": policy.stages[0], "reason": reason}
-    store.change(Event("canary.started", f"models/{version.reference}", details, actor="loop"), write)
-    return _find(store, identifier)
+    store.change(Event("canary.started", f"models/{version.reference}", details, actor=actor), write)
+    return find_deployment(store, identifier)
 
 
 def advance(store: Store, deployment: Deployment, policy: Canary, *, reason: str, at: datetime) -> Deployment:
@@ -164,7 +173,7 @@ def advance(store: Store, deployment: Deployment, policy: Canary, *, reason: str
 
         event = Event("model.promoted", _subject(deployment), {"alias": "champion", "reason": reason}, actor="loop")
         store.change(event, promote)
-        return _find(store, deployment.deployment_id)
+        return find_deployment(store, deployment.deployment_id)
 
     def widen(transaction: Transaction) -> None:
         _still_canary(transaction, deployment)
@@ -174,11 +183,17 @@ def advance(store: Store, deployment: Deployment, policy: Canary, *, reason: str
         )
 
     store.change(Event("canary.advanced", _subject(deployment), {"weight": weight, "reason": reason}, "loop"), widen)
-    return _find(store, deployment.deployment_id)
+    return find_deployment(store, deployment.deployment_id)
 
 
 def roll_back(
-    store: Store, deployment: Deployment, *, reason: str, evidence: Mapping[str, object], at: datetime
+    store: Store,
+    deployment: Deployment,
+    *,
+    reason: str,
+    evidence: Mapping[str, object],
+    at: datetime,
+    actor: str = "loop",
 ) -> Deployment:
     """Take a canary off the traffic; the champion answers everything again."""
     moment = to_iso(at)
@@ -190,11 +205,11 @@ def roll_back(
             " WHERE deployment_id = ?",
             (moment, reason, deployment.deployment_id),
         )
-        _no_challenger(transaction, deployment.model, at=moment, actor="loop", reason=reason)
+        _no_challenger(transaction, deployment.model, at=moment, actor=actor, reason=reason)
 
     details = {"reason": reason, "evidence": dict(evidence)}
-    store.change(Event("canary.rolled_back", _subject(deployment), details, actor="loop"), write)
-    return _find(store, deployment.deployment_id)
+    store.change(Event("canary.rolled_back", _subject(deployment), details, actor=actor), write)
+    return find_deployment(store, deployment.deployment_id)
 
 
 def roll_back_champion(store: Store, model: str, *, reason: str, at: datetime, actor: str) -> int:
@@ -236,7 +251,7 @@ def end_deployments(transaction: Transaction, model: str, version: int | None, *
     clause, bound = ("", ()) if version is None else (" AND version = ?", (version,))
     transaction.execute(
         "UPDATE deployments SET status = 'superseded', ended_at = ?, reason = 'deleted'"
-        f" WHERE model = ? AND status IN ('live', 'canary'){clause}",
+        f" WHERE model = ? AND status IN ('live', 'canary', 'shadow'){clause}",
         (to_iso(at), model, *bound),
     )
 
@@ -251,7 +266,7 @@ def _champion_before(transaction: Transaction, model: str, now: int | None) -> i
     if now is None:
         return None
     rows = transaction.execute(
-        "SELECT version, status FROM deployments WHERE model = ? AND status != 'canary'"
+        "SELECT version, status FROM deployments WHERE model = ? AND status NOT IN ('canary', 'shadow', 'ended')"
         " ORDER BY started_at, deployment_id",
         (model,),
     )
@@ -279,6 +294,10 @@ def publish_routes(store: Store, endpoints: Path, model: str, bundle_folder: Cal
         routes = [Route(champion, str(bundle_folder(champion)), "champion", 100.0 - share)]
         if canary is not None:
             routes.append(Route(canary.version, str(bundle_folder(canary.version)), "canary", canary.weight))
+        answering = {route.version for route in routes}
+        for shadow in read_deployments(store, "WHERE model = ? AND status = 'shadow' ORDER BY started_at", model):
+            if shadow.version not in answering:
+                routes.append(Route(shadow.version, str(bundle_folder(shadow.version)), "shadow", shadow.weight))
         path = endpoints / f"{model}.json"
         standing = _standing(path)
         if standing is not None and standing.routes == tuple(routes):
@@ -300,13 +319,13 @@ def _standing(path: Path) -> RouteTable | None:
 
 def active_canary(store: Store, model: str) -> Deployment | None:
     """Return the canary that is under way; None when there is none."""
-    found = _read(store, "WHERE model = ? AND status = 'canary' ORDER BY started_at DESC LIMIT 1", model)
+    found = read_deployments(store, "WHERE model = ? AND status = 'canary' ORDER BY started_at DESC LIMIT 1", model)
     return found[0] if found else None
 
 
 def list_deployments(store: Store, model: str) -> list[Deployment]:
     """Return all deployments of a model, newest first."""
-    return _read(store, "WHERE model = ? ORDER BY started_at DESC, deployment_id DESC", model)
+    return read_deployments(store, "WHERE model = ? ORDER BY started_at DESC, deployment_id DESC", model)
 
 
 def update_state(store: Store, deployment: Deployment, state: Mapping[str, object]) -> Deployment:
@@ -317,7 +336,7 @@ def update_state(store: Store, deployment: Deployment, state: Mapping[str, objec
             "UPDATE deployments SET state = ? WHERE deployment_id = ?", (document, deployment.deployment_id)
         )
     )
-    return _find(store, deployment.deployment_id)
+    return find_deployment(store, deployment.deployment_id)
 
 
 def _end_others(
@@ -351,11 +370,13 @@ def _subject(deployment: Deployment) -> str:
     return f"models/{deployment.model}/{deployment.version}"
 
 
-def _find(store: Store, identifier: str) -> Deployment:
-    return _read(store, "WHERE deployment_id = ?", identifier)[0]
+def find_deployment(store: Store, identifier: str) -> Deployment:
+    """Return the deployment of this id."""
+    return read_deployments(store, "WHERE deployment_id = ?", identifier)[0]
 
 
-def _read(store: Store, clause: str, *bound: str) -> list[Deployment]:
+def read_deployments(store: Store, clause: str, *bound: str) -> list[Deployment]:
+    """Return the deployments that a clause of SQL picks."""
     return [_from_row(row) for row in store.read(f"SELECT {_COLUMNS} FROM deployments {clause}", bound)]
 
 

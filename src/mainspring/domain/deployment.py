@@ -5,9 +5,9 @@ from typing import Literal
 
 __all__ = ["Deployment", "DeploymentStatus"]
 
-#: canary: takes a share of the traffic; live: takes all that no canary takes; superseded: was live, another is now;
-#: rolled_back: was taken off because it did harm.
-DeploymentStatus = Literal["canary", "live", "superseded", "rolled_back"]
+#: canary: takes a share of the traffic; live: takes all that no canary takes; shadow: computes a share once more,
+#: unseen; superseded: was live, another is now; rolled_back: was taken off for doing harm; ended: was a shadow.
+DeploymentStatus = Literal["canary", "live", "shadow", "superseded", "rolled_back", "ended"]
 
 
 @dataclass(frozen=True, slots=True)

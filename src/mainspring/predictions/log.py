@@ -206,6 +206,17 @@ class PredictionLog:
         )
         return int(rows[0][0]), self.labels_since(model, from_iso("1970-01-01T00:00:00Z"))
 
+    def answered_by(self, model: str, *, since: datetime, until: datetime) -> dict[tuple[int, str], int]:
+        """Return how many rows each version answered by each route in [since, until); a shadow's are among them."""
+        span = to_iso(since), to_iso(until)
+
+        def look() -> list[dict[str, Any]]:
+            asked = segments(self._store, model, "predictions", since=span[0], until=span[1])
+            clause = 'WHERE "at" >= ? AND "at" < ? GROUP BY version, route'
+            return self._rows(asked, clause, span, shown="version, route, count(*) AS n_rows")
+
+        return {(int(row["version"]), str(row["route"])): int(row["n_rows"]) for row in self._steady(look)}
+
     def labels_since(self, model: str, moment: datetime) -> int:
         """Return for how many predictions a label has come at or after `moment`."""
         found = segments(self._store, model, "labels", since=to_iso(moment))
