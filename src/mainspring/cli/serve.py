@@ -25,6 +25,11 @@ __all__ = ["serve_command"]
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Processes on the one port.")
 @click.option("--worker-memory", type=click.IntRange(1), help="MiB of memory at which a worker is replaced.")
+@click.option(
+    "--models-memory",
+    type=click.IntRange(1),
+    help="MiB for models: they are loaded at their first request, and the longest unasked makes way.",
+)
 @click.option("--longest-wait", type=click.FloatRange(0), help="Seconds in the queue that are refused; 5 by default.")
 @click.option(
     "--recheck",
@@ -49,6 +54,7 @@ def serve_command(
     port: int,
     workers: int,
     worker_memory: int | None,
+    models_memory: int | None,
     longest_wait: float | None,
     recheck: int | None,
     answer_unlogged: bool,
@@ -69,6 +75,7 @@ def serve_command(
     """
     command = [sys.executable, "-m", "mainspring.serve", "--host", host, "--port", str(port), "--workers", str(workers)]
     command += ["--worker-memory", str(worker_memory)] if worker_memory else []
+    command += ["--models-memory", str(models_memory)] if models_memory else []
     command += ["--longest-wait", str(longest_wait)] if longest_wait is not None else []
     command += ["--recheck", str(recheck)] if recheck is not None else []
     command += ["--answer-unlogged"] if answer_unlogged else []

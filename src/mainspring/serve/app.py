@@ -108,7 +108,7 @@ class PredictionApp:
         if scope["type"] != "http":  # no websockets, no lifespan events
             return
         try:
-            streamed = self._streamed(scope)
+            streamed = await self._streamed(scope)
             if streamed is not None:
                 await self._stream(streamed, receive, send)
                 return
@@ -142,6 +142,7 @@ class PredictionApp:
             self._guard.admit(headers, "feedback" if scope["path"] == "/feedback" else "read")
         answer, names = self._find(scope["method"], scope["path"])
         body = await self._read(headers, receive)
+        await self._endpoints.warm(names.get("model", ""))
         return await answer(_Request(names, headers, body))
 
     def _target(self, scope: _Message) -> Target | None:
@@ -149,7 +150,7 @@ class PredictionApp:
             return None
         return self.prediction_paths.find(scope["raw_path"] + b"?" + scope["query_string"])
 
-    def _streamed(self, scope: _Message) -> tuple[Received, Dialect] | None:
+    async def _streamed(self, scope: _Message) -> tuple[Received, Dialect] | None:
         """Return what a stream of rows asks for; None when the request is none."""
         headers: dict[bytes, bytes] = dict(scope["headers"])
         if not headers.get(b"content-type", b"").startswith(STREAM):
@@ -159,6 +160,7 @@ class PredictionApp:
             return None
         if self._guard is not None:
             self._guard.admit(headers, "predict", target.model)
+        await self._endpoints.warm(target.model)
         self._endpoints.find(target.model).serving()
         return Received(target.model, target.version, headers, time.perf_counter(), target.query), target.dialect
 
@@ -221,7 +223,7 @@ class PredictionApp:
         raise AssertionError("prediction paths are found before the others")
 
     async def _feedback(self, request: _Request) -> Reply:
-        return Reply(bodies.encode(self._service.feedback(request.body)), HTTPStatus.ACCEPTED)
+        return Reply(bodies.encode(await self._service.feedback(request.body)), HTTPStatus.ACCEPTED)
 
     async def _metrics_text(self, request: _Request) -> Reply:
         text = self._metrics.text(gauges(self._endpoints))
@@ -232,7 +234,7 @@ class PredictionApp:
 
     async def _ready(self, request: _Request) -> Reply:
         ready = self._endpoints.is_ready
-        waiting = [endpoint.model for endpoint in self._endpoints.all() if endpoint.active is None]
+        waiting = [endpoint.model for endpoint in self._endpoints.all() if not (endpoint.active or endpoint.cold)]
         status = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
         return Reply(bodies.encode({"ready": ready, "waiting_for": waiting}), status)
 

@@ -6,6 +6,7 @@ the metadata and the metrics. Loading runs in a thread of its own; everything el
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -14,11 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mainspring.bundle.format import digest_of
+from mainspring.bundle.format import digest_of, read_manifest
 from mainspring.bundle.predictor import Predictor, load_bundle
 from mainspring.domain.ids import Digest
 from mainspring.errors import Corrupt, MainspringError, NotFound, Unavailable, nearest
 from mainspring.serve.batching import BatchQueue, Pace
+from mainspring.serve.budget import Budget, measured
 from mainspring.serve.decode import RowDecoder
 from mainspring.serve.metrics import ServerMetrics
 from mainspring.serve.routes import Route, RouteTable, read_routes
@@ -78,10 +80,16 @@ class Active:
 
 @dataclass(slots=True)
 class Endpoint:
-    """One model: what answers now, what stays warm to go back to, and why the last change was not followed."""
+    """One model: what answers now, what stays warm to go back to, and why the last change was not followed.
+
+    One with routes in `cold` is loaded when somebody asks for it. `used_at` is when somebody did, on the clock of
+    ``time.perf_counter``.
+    """
 
     model: str
     active: Active | None = None
+    cold: RouteTable | None = None
+    used_at: float = 0.0
     standby: Mapping[int, LoadedVersion] = field(default_factory=dict)
     last_error: MainspringError | None = None
 
@@ -112,7 +120,17 @@ class _Followed:
 class Endpoints:
     """Follows a folder of route files, or serves fixed tables, or both."""
 
-    def __init__(self, folder: Path | None, metrics: ServerMetrics, fixed: Sequence[RouteTable] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path | None,
+        metrics: ServerMetrics,
+        fixed: Sequence[RouteTable] = (),
+        budget: Budget | None = None,
+    ) -> None:
+        """With a `budget`, what the folder routes is loaded on demand; fixed tables are loaded at once in any case."""
+        self._budget = budget
+        self._warming: dict[str, asyncio.Task[None]] = {}
+        self._one_at_a_time = asyncio.Lock()
         self._folder = folder
         self._metrics = metrics
         self._fixed = fixed
@@ -123,8 +141,8 @@ class Endpoints:
 
     @property
     def is_ready(self) -> bool:
-        """Whether every endpoint that is known has a version that answers."""
-        return self._looked and all(endpoint.active for endpoint in self._endpoints.values())
+        """Whether every endpoint that is known has a version that answers, or one that is loaded on demand."""
+        return self._looked and all(endpoint.active or endpoint.cold for endpoint in self._endpoints.values())
 
     @property
     def has_looked(self) -> bool:
@@ -134,6 +152,15 @@ class Endpoints:
     def all(self) -> list[Endpoint]:
         """Return every endpoint, by name."""
         return [self._endpoints[name] for name in sorted(self._endpoints)]
+
+    def columns(self) -> set[str]:
+        """Return the names of all columns that models here eat, those that are not loaded yet among them."""
+        tables = [each.cold or (each.active.table if each.active else None) for each in self.all()]
+        names: set[str] = set()
+        for bundle in [Path(route.bundle) for table in tables if table for route in table.routes]:
+            with contextlib.suppress(MainspringError):  # one that cannot be read is told of when it is loaded
+                names |= set(read_manifest(bundle).signature.names)
+        return names
 
     def knows(self, model: str) -> bool:
         """Tell whether a model of this name is served here, well or not."""
@@ -155,6 +182,51 @@ class Endpoints:
                 where=f"models/{model}",
                 next_step=nearest(model, self._endpoints),
             ) from None
+
+    async def warm(self, model: str) -> None:
+        """Load a model that is cold; all who ask for it at once wait for the same loading.
+
+        Raises:
+            MainspringError: it cannot be loaded. It stays cold, and the next request tries again.
+        """
+        endpoint = self._endpoints.get(model)
+        if endpoint is None or endpoint.active is not None or endpoint.cold is None:
+            return
+        task = self._warming.get(model)
+        if task is None:
+            task = self._warming[model] = asyncio.create_task(self._warm(endpoint))
+            task.add_done_callback(lambda _: self._warming.pop(model, None))
+        await asyncio.shield(task)  # who goes away leaves the others waiting
+
+    async def _warm(self, endpoint: Endpoint) -> None:
+        async with self._one_at_a_time:  # or all would look at the room before any has taken its own
+            if endpoint.active is None and endpoint.cold is not None:
+                await self._warm_now(endpoint, endpoint.cold)
+
+    async def _warm_now(self, endpoint: Endpoint, table: RouteTable) -> None:
+        assert self._budget is not None
+        bundles = [Path(route.bundle) for route in table.routes]
+        try:
+            size = sum(file.stat().st_size for folder in bundles for file in folder.iterdir())
+            for each in self._budget.making_way([e for e in self.all() if e.active and e.cold], endpoint.model, size):
+                each.active, each.standby = None, {}
+                self._metrics.count("model_evictions_total", each.model)
+                _log.info("endpoint %s makes way for %s", each.model, endpoint.model)
+            active, taken = await self._measured(table, bundles)
+        except (MainspringError, OSError) as error:
+            endpoint.last_error = error if isinstance(error, MainspringError) else Unavailable(str(error))
+            self._metrics.count("model_reload_failures_total", endpoint.model)
+            raise endpoint.last_error from error
+        self._budget.took(endpoint.model, taken)
+        endpoint.active, endpoint.last_error, endpoint.used_at = active, None, time.perf_counter()
+        _log.info("endpoint %s is loaded on demand and takes %d MiB", endpoint.model, taken >> 20)
+
+    async def _measured(self, table: RouteTable, bundles: list[Path]) -> tuple[Active, int]:
+        def load() -> dict[int, LoadedVersion]:
+            return {route.version: _load_route(route, None) for route in table.routes}
+
+        loaded, taken = await asyncio.get_running_loop().run_in_executor(self._loader, measured, load, bundles)
+        return Active.of(table, loaded), taken
 
     async def load_fixed(self) -> None:
         """Load the fixed tables.
@@ -200,7 +272,11 @@ class Endpoints:
     async def _follow_file(self, path: Path, followed: _Followed) -> None:
         endpoint = self._endpoints.setdefault(path.stem, Endpoint(path.stem))
         try:
-            await self._switch(endpoint, read_routes(path))
+            table = read_routes(path)
+            if self._budget is not None:
+                endpoint.cold = table
+            if self._budget is None or endpoint.active is not None:
+                await self._switch(endpoint, table)
             endpoint.last_error = None
         except (MainspringError, OSError) as error:
             endpoint.last_error = error if isinstance(error, MainspringError) else Unavailable(str(error))

@@ -4,7 +4,7 @@ A share of the requests, chosen by their ids, so that a shadow and the answer be
 and every column but those that are redacted. The metrics count all traffic in any case.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from typing import Any
 
 from mainspring.errors import Invalid, nearest
@@ -25,14 +25,14 @@ class Keeping:
         self._redacted = frozenset(redacted)
         self.keeps_all = share == 1
 
-    def check(self, known: Iterable[str]) -> None:
+    def check(self, known: Collection[str]) -> None:
         """Check that each redacted column is one of the `known` ones: a misspelt one would be written down.
 
         Raises:
             Invalid: one is not.
         """
-        for name in sorted(self._redacted.difference(columns := set(known))):
-            raise Invalid(f"No model here has a column `{name}`", where="--redact", next_step=nearest(name, columns))
+        for name in sorted(self._redacted.difference(known)):
+            raise Invalid(f"No model here has a column `{name}`", where="--redact", next_step=nearest(name, known))
 
     def keeps(self, ask: Ask) -> bool:
         """Whether a request is written down; its ids are there by now."""

@@ -29,6 +29,7 @@ _COUNTERS: dict[str, tuple[tuple[str, ...], str]] = {
     "model_warnings_total": (("model", "kind"), "Values served although training never saw their like."),
     "model_feedback_labels_total": (("model",), "Labels received."),
     "model_reload_failures_total": (("model",), "Route changes that could not be followed."),
+    "model_evictions_total": (("model",), "Times a model made way for another."),
     "prediction_log_dropped_total": (("model",), "Requests that the journal did not take."),
     "prediction_log_left_out_total": (("model",), "Requests that were not among the share that is kept."),
     "shadow_dropped_total": (("model",), "Requests a shadow did not see because it was behind."),

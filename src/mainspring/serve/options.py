@@ -40,6 +40,7 @@ class Options(NamedTuple):
     tls_key: Path | None
     log_share: float
     redact: tuple[str, ...]
+    models_memory_bytes: int | None
 
 
 def options_of(arguments: Sequence[str]) -> Options:
@@ -73,6 +74,7 @@ def options_of(arguments: Sequence[str]) -> Options:
     parser.add_argument("--tls-key", type=Path, help="its private key in PEM")
     parser.add_argument("--log-share", type=float, default=1.0, help="share of the requests that the log takes")
     parser.add_argument("--redact", action="append", default=[], help="a column that the log does not take")
+    parser.add_argument("--models-memory", type=int, help="MiB for models, which are then loaded on demand")
     parser.add_argument("--share", type=int, default=1, help=argparse.SUPPRESS)
     parser.add_argument("--listen-fd", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--numbers", type=Path, help=argparse.SUPPRESS)
@@ -103,6 +105,7 @@ def options_of(arguments: Sequence[str]) -> Options:
         tls_key=given.tls_key,
         log_share=given.log_share,
         redact=tuple(given.redact),
+        models_memory_bytes=None if given.models_memory is None else given.models_memory * _MIB,
     )
     if options.endpoints is None and not options.bundles:
         raise Invalid("There is nothing to serve", next_step="give bundle folders, or --endpoints with route files")

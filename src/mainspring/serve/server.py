@@ -21,6 +21,7 @@ from mainspring.domain.moments import SystemClock
 from mainspring.predictions.journal import JournalWriter
 from mainspring.serve.access_log import AccessLog
 from mainspring.serve.app import PredictionApp
+from mainspring.serve.budget import Budget
 from mainspring.serve.endpoint import Endpoints
 from mainspring.serve.guard import Guard
 from mainspring.serve.keeping import Keeping
@@ -67,7 +68,8 @@ async def _serve(options: Options) -> int:
     metrics = ServerMetrics(numbers)
     guard = None if options.keys is None else Guard(options.keys, options.share)
     access_log = None if options.access_log is None else AccessLog(options.access_log)
-    endpoints = Endpoints(options.endpoints, metrics, [_fixed_table(folder) for folder in options.bundles])
+    budget = None if options.models_memory_bytes is None else Budget(options.models_memory_bytes)
+    endpoints = Endpoints(options.endpoints, metrics, [_fixed_table(folder) for folder in options.bundles], budget)
     keeping = Keeping(options.log_share, options.redact)
     with JournalWriter(options.journals, name=_JOURNAL_NAME, rotate_bytes=options.rotate_bytes) as journal:
         service = PredictionService(
@@ -148,11 +150,7 @@ async def _follow(
         if not endpoints.has_looked:
             await endpoints.load_fixed()
             await endpoints.look()
-        active = [each.active for each in endpoints.all() if each.active]
-        if active:
-            keeping.check(
-                name for each in active for one in each.loaded.values() for name in one.predictor.signature.names
-            )
+        keeping.check(endpoints.columns())
     except BaseException:
         server.should_exit = True
         raise

@@ -44,6 +44,8 @@ _log = logging.getLogger(__name__)
 #: Requests that may wait for a shadow; behind that it sees none, so that it can never slow the answers down.
 _MOST_SHADOWED = 64
 _CLOSE_POLL_SECONDS = 0.005
+#: Requests that may wait for models to be loaded.
+_MOST_COLD = 256
 _Queue = BatchQueue[Ask, Outcome]
 
 
@@ -79,6 +81,7 @@ class PredictionService:
         self._recheck = recheck
         self._keeping = keeping or Keeping()
         self._queues: WeakSet[_Queue] = WeakSet()  # a queue goes with its version
+        self._waiting: set[asyncio.Task[None]] = set()  # for a model to be loaded
         self._slow = SlowAnswers(_answer_of)
 
     def submit(self, received: Received, dialect: Dialect, body: bytes, tell: Tell) -> None:
@@ -92,6 +95,11 @@ class PredictionService:
             if self._guard is not None:
                 consumer = self._guard.admit(received.headers, "predict", received.model)
                 received = received._replace(consumer=consumer)
+            if endpoint.cold is not None:
+                if endpoint.active is None:
+                    self._when_warm(received, dialect, body, tell)
+                    return
+                endpoint.used_at = received.started
             active = endpoint.serving()
             route, ids = _chosen(active, received, dialect, body)
             if dialect.is_slow:
@@ -105,13 +113,34 @@ class PredictionService:
             _log.exception("a request for %s failed", received.model)
             self._refuse(received, route, _failed(), tell)
 
+    def _when_warm(self, received: Received, dialect: Dialect, body: bytes, tell: Tell) -> None:
+        """Let a request wait until its model is loaded."""
+        if len(self._waiting) >= _MOST_COLD:
+            what = "Too many requests wait for models that are being loaded"
+            raise Unavailable(what, where=f"models/{received.model}", next_step="ask again in a moment")
+
+        async def wait() -> None:
+            try:
+                await self._endpoints.warm(received.model)
+            except MainspringError as error:
+                self._refuse(received, None, error, tell)
+            except Exception:
+                _log.exception("%s could not be loaded", received.model)
+                self._refuse(received, None, _failed(), tell)
+            else:
+                self.submit(received, dialect, body, tell)
+
+        task = asyncio.get_running_loop().create_task(wait())
+        self._waiting.add(task)
+        task.add_done_callback(self._waiting.discard)
+
     async def answer(self, received: Received, dialect: Dialect, body: bytes) -> Reply:
         """Return the reply to a request, an error's too."""
         told: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self.submit(received, dialect, body, lambda reply: None if told.done() else told.set_result(reply))
         return await told
 
-    def feedback(self, body: bytes) -> FeedbackAnswer:
+    async def feedback(self, body: bytes) -> FeedbackAnswer:
         """Write labels down.
 
         Raises:
@@ -119,6 +148,7 @@ class PredictionService:
         """
         feedback = bodies.decode_feedback(body)
         check_size(len(feedback.labels), "labels")
+        await self._endpoints.warm(feedback.model)
         active = self._endpoints.find(feedback.model).serving()
         signature = active.loaded[active.table.champion.version].predictor.signature
         at = _moment(feedback.at, "at") or to_iso(self._clock.now())
@@ -137,7 +167,7 @@ class PredictionService:
 
     async def close(self) -> None:
         """Wait for what is under way, the shadows too."""
-        while not all(queue.is_idle for queue in self._queues) or not self._slow.is_idle:
+        while self._waiting or not all(queue.is_idle for queue in self._queues) or not self._slow.is_idle:
             await asyncio.sleep(_CLOSE_POLL_SECONDS)
         self._slow.close()
         for queue in self._queues:
