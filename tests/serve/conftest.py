@@ -1,6 +1,7 @@
 """Small models as bundles, and a real prediction server over real HTTP."""
 
 import json
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -163,6 +164,13 @@ def server(shared_site: Site, regression: Path) -> Iterator[ServerProcess]:
 def client(server: ServerProcess) -> Iterator[PredictionClient]:
     with PredictionClient(server.url) as one:
         yield one
+
+
+def free_port() -> int:
+    """Return a port that was free a moment ago."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
 
 
 def wait_for(condition: Callable[[], Any], seconds: float = 20.0) -> Any:

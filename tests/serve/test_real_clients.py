@@ -1,6 +1,6 @@
 """Unmodified clients of others, each from its own environment, get the answers of the model's own `predict_proba`.
 
-Name the environments' Pythons to run them: MAINSPRING_TRITON_PYTHON has ``tritonclient[http]``,
+Name the environments' Pythons to run them: MAINSPRING_TRITON_PYTHON has ``tritonclient[http,grpc]``,
 MAINSPRING_KSERVE_PYTHON ``kserve``, and MAINSPRING_MLFLOW_PYTHON ``mlflow``.
 """
 
@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from tests.serve.conftest import flights
+from tests.serve.conftest import flights, free_port
 
 from mainspring.bundle.estimators import load_estimator
 from mainspring.serve.process import ServerProcess
@@ -45,6 +45,21 @@ with triton.InferenceServerClient(url) as client:
             inputs[-1].set_data_from_numpy(values, binary_data=binary)
         wanted = [triton.InferRequestedOutput("score", binary_data=binary)]
         found.append(client.infer("late-flights", inputs, outputs=wanted).as_numpy("score").tolist())
+print(json.dumps(found))
+"""
+
+TRITON_GRPC = """
+import tritonclient.grpc as triton
+with triton.InferenceServerClient(url) as client:
+    assert client.is_server_live() and client.is_server_ready() and client.is_model_ready("late-flights")
+    inputs = []
+    described = client.get_model_metadata("late-flights", as_json=True)["inputs"]
+    for name, kind, values in arrays(described):
+        inputs.append(triton.InferInput(name, values.shape, kind))
+        inputs[-1].set_data_from_numpy(values)
+    wanted = [triton.InferRequestedOutput("score")]
+    found = [client.infer("late-flights", inputs, outputs=wanted).as_numpy("score").tolist()]
+    found.append(client.infer("late-flights", inputs).as_numpy("score").tolist())
 print(json.dumps(found))
 """
 
@@ -82,8 +97,10 @@ print(json.dumps([[each[1] for each in answer.get_predictions().to_numpy().tolis
 """
 
 
-@pytest.mark.parametrize("client", PYTHONS)
+@pytest.mark.parametrize("client", [*PYTHONS, "TRITON_GRPC"])
 def test_a_client_of_others_gets_the_models_own_probabilities(client: str, shared_site: Any, tmp_path: Any) -> None:
+    over_grpc = client == "TRITON_GRPC"
+    client = client.removesuffix("_GRPC")
     python = PYTHONS[client]
     if python is None:
         pytest.skip(f"name a Python that has the client: MAINSPRING_{client}_PYTHON")
@@ -91,10 +108,14 @@ def test_a_client_of_others_gets_the_models_own_probabilities(client: str, share
     model = load_estimator((shared_site.bundles[1] / "model.skops").read_bytes())
     expected = model.predict_proba(frame)[:, 1]
     rows = frame.assign(departed_at=frame.departed_at.dt.strftime("%Y-%m-%dT%H:%M:%S.%fZ")).to_dict("records")
-    script = READ + {"TRITON": TRITON, "KSERVE": KSERVE, "MLFLOW": MLFLOW}[client]
-    with ServerProcess.start(None, tmp_path / "journals", bundles=[shared_site.bundles[1]]) as server:
+    script = READ + (TRITON_GRPC if over_grpc else {"TRITON": TRITON, "KSERVE": KSERVE, "MLFLOW": MLFLOW}[client])
+    grpc_port = free_port()
+    options = ["--grpc-port", str(grpc_port)] if over_grpc else []
+    bundles = [shared_site.bundles[1]]
+    with ServerProcess.start(None, tmp_path / "journals", bundles=bundles, options=options) as server:
+        address = f"127.0.0.1:{grpc_port}" if over_grpc else urlsplit(server.url).netloc
         done = subprocess.run(
-            [python, "-c", script, urlsplit(server.url).netloc], input=json.dumps(rows), capture_output=True, text=True,
+            [python, "-c", script, address], input=json.dumps(rows), capture_output=True, text=True,
             timeout=120,
         )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -23,6 +23,7 @@ __all__ = ["serve_command"]
     "--host", default="127.0.0.1", show_default=True, help="Address to listen at; beyond this machine only with --keys."
 )
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
+@click.option("--grpc-port", type=click.IntRange(1, 65535), help="Answer over gRPC too, at this port.")
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Processes on the one port.")
 @click.option("--worker-memory", type=click.IntRange(1), help="MiB of memory at which a worker is replaced.")
 @click.option(
@@ -52,6 +53,7 @@ def serve_command(
     models: tuple[str, ...],
     host: str,
     port: int,
+    grpc_port: int | None,
     workers: int,
     worker_memory: int | None,
     models_memory: int | None,
@@ -75,6 +77,7 @@ def serve_command(
     """
     command = [sys.executable, "-m", "mainspring.serve", "--host", host, "--port", str(port), "--workers", str(workers)]
     command += ["--worker-memory", str(worker_memory)] if worker_memory else []
+    command += ["--grpc-port", str(grpc_port)] if grpc_port else []
     command += ["--models-memory", str(models_memory)] if models_memory else []
     command += ["--longest-wait", str(longest_wait)] if longest_wait is not None else []
     command += ["--recheck", str(recheck)] if recheck is not None else []

@@ -41,6 +41,7 @@ class Options(NamedTuple):
     log_share: float
     redact: tuple[str, ...]
     models_memory_bytes: int | None
+    grpc_port: int | None
 
 
 def options_of(arguments: Sequence[str]) -> Options:
@@ -75,6 +76,7 @@ def options_of(arguments: Sequence[str]) -> Options:
     parser.add_argument("--log-share", type=float, default=1.0, help="share of the requests that the log takes")
     parser.add_argument("--redact", action="append", default=[], help="a column that the log does not take")
     parser.add_argument("--models-memory", type=int, help="MiB for models, which are then loaded on demand")
+    parser.add_argument("--grpc-port", type=int, help="port for Open Inference over gRPC, at the same address")
     parser.add_argument("--share", type=int, default=1, help=argparse.SUPPRESS)
     parser.add_argument("--listen-fd", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--numbers", type=Path, help=argparse.SUPPRESS)
@@ -105,6 +107,7 @@ def options_of(arguments: Sequence[str]) -> Options:
         tls_key=given.tls_key,
         log_share=given.log_share,
         redact=tuple(given.redact),
+        grpc_port=given.grpc_port,
         models_memory_bytes=None if given.models_memory is None else given.models_memory * _MIB,
     )
     if options.endpoints is None and not options.bundles:

@@ -13,11 +13,13 @@ import sys
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 
 from mainspring.bundle.format import read_manifest
 from mainspring.domain.moments import SystemClock
+from mainspring.errors import MissingExtra
 from mainspring.predictions.journal import JournalWriter
 from mainspring.serve.access_log import AccessLog
 from mainspring.serve.app import PredictionApp
@@ -70,6 +72,7 @@ async def _serve(options: Options) -> int:
     access_log = None if options.access_log is None else AccessLog(options.access_log)
     budget = None if options.models_memory_bytes is None else Budget(options.models_memory_bytes)
     endpoints = Endpoints(options.endpoints, metrics, [_fixed_table(folder) for folder in options.bundles], budget)
+    calls: Any = None  # a gRPC server, without types
     keeping = Keeping(options.log_share, options.redact)
     with JournalWriter(options.journals, name=_JOURNAL_NAME, rotate_bytes=options.rotate_bytes) as journal:
         service = PredictionService(
@@ -115,6 +118,8 @@ async def _serve(options: Options) -> int:
             # A worker's connections wait at its socket, so it takes none before it can answer.
             await endpoints.load_fixed()
             await endpoints.look()
+        if options.grpc_port is not None:
+            calls = await _start_grpc(options, service, endpoints, guard, version)
         following = asyncio.create_task(_follow(endpoints, keeping, server, url, options.ready_file))
         sweeping = asyncio.create_task(_sweep(server, lane, service, numbers, guard, access_log))
         try:
@@ -123,6 +128,8 @@ async def _serve(options: Options) -> int:
             following.cancel()
             sweeping.cancel()
             await asyncio.wait([following, sweeping])
+            if calls is not None:
+                await calls.stop(_GRACE_SECONDS)
             endpoints.close()
             await service.close()
             listener.close()
@@ -131,6 +138,16 @@ async def _serve(options: Options) -> int:
     with contextlib.suppress(asyncio.CancelledError):
         following.result()  # why it ended by itself, if it did
     return 0
+
+
+async def _start_grpc(
+    options: Options, service: PredictionService, endpoints: Endpoints, guard: Guard | None, version: str
+) -> Any:  # a gRPC server, without types
+    try:
+        from mainspring.serve.grpc_server import start_grpc  # optional, and 20 MB that most servers do without
+    except ImportError as error:
+        raise MissingExtra.of("grpc", "grpcio", "Answering over gRPC") from error
+    return await start_grpc(options, service, endpoints, guard, version)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -25,7 +25,7 @@ from mainspring.serve.limits import MOST_TABLE_ROWS, check_size
 from mainspring.serve.reply import Reply
 from mainspring.serve.wire import InferRequest, Tensor
 
-__all__ = ["InferDialect", "by_column"]
+__all__ = ["InferDialect", "by_column", "tensor_from_bytes", "tensor_to_bytes"]
 
 _LENGTH = b"inference-header-content-length"
 _DTYPES = {
@@ -73,7 +73,7 @@ class InferDialect:
         outputs = []
         for output in answer.outputs:
             if wanted.get(output.name, {}).get("binary_data", everything):
-                chunks.append(_to_bytes(output.datatype, output.data))
+                chunks.append(tensor_to_bytes(output.datatype, output.data))
                 size = {"binary_data_size": len(chunks[-1])}
                 outputs.append(msgspec.structs.replace(output, data=msgspec.UNSET, parameters=size))
             else:
@@ -105,7 +105,7 @@ def _request(length: str | None, body: bytes) -> InferRequest:
         where = f"inputs[{at}].parameters.binary_data_size"
         if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= len(body) - end:
             raise Invalid(f"{size!r} bytes are not in the rest of the body", where=where)
-        data = _from_bytes(tensor, body[end : end + size], where)
+        data = tensor_from_bytes(tensor, body[end : end + size], where)
         inputs.append(msgspec.structs.replace(tensor, data=data))
         end += size
     if end != len(body):
@@ -113,7 +113,12 @@ def _request(length: str | None, body: bytes) -> InferRequest:
     return msgspec.structs.replace(request, inputs=inputs)
 
 
-def _from_bytes(tensor: Tensor, data: bytes, where: str) -> list[object]:
+def tensor_from_bytes(tensor: Tensor, data: bytes, where: str) -> list[object]:
+    """Return the values of a tensor that came as bytes.
+
+    Raises:
+        Invalid: they are not of its datatype.
+    """
     if tensor.datatype == "BYTES":
         texts: list[object] = []
         at = 0
@@ -138,7 +143,8 @@ def _from_bytes(tensor: Tensor, data: bytes, where: str) -> list[object]:
     return values
 
 
-def _to_bytes(datatype: str, data: Any) -> bytes:
+def tensor_to_bytes(datatype: str, data: Any) -> bytes:
+    """Return values as the bytes of a tensor."""
     if datatype == "BYTES":
         texts = [str(value).encode() for value in data]
         return b"".join(struct.pack("<I", len(text)) + text for text in texts)
