@@ -21,11 +21,12 @@ from mainspring.domain.ids import Digest
 from mainspring.domain.moments import Clock, SystemClock
 from mainspring.domain.signature import Signature
 from mainspring.domain.version import ModelVersion
-from mainspring.errors import Conflict, Invalid, MainspringError, Refused
+from mainspring.errors import Conflict, Invalid, MainspringError, NotFound, Refused
 
 if TYPE_CHECKING:
     from mainspring.artifacts.protocol import ArtifactStore
     from mainspring.bundle.predictor import Predictor
+    from mainspring.data.profile import Profile
     from mainspring.pipeline.context import PipelineContext
     from mainspring.pipeline.outcome import Progress
     from mainspring.predictions.log import PredictionLog
@@ -186,11 +187,28 @@ class Workspace:
         found = find_version(self.store, f"{model}/{version}")
         return read_manifest(self._servable(found)).signature
 
+    def profile_of(self, model: str, version: int) -> "Profile | None":
+        """Return the profile of what a version was trained on; None where it has none, or is not registered here."""
+        from mainspring.data.profile import read_profile
+        from mainspring.registry.versions import find_version
+
+        try:
+            return read_profile(self._servable(find_version(self.store, f"{model}/{version}")))
+        except NotFound:
+            return None
+
     def seal(self) -> int:
         """Bring what prediction servers have written so far into the sealed log; return how many rows that was."""
         from mainspring.predictions.segments import seal
 
-        return seal(self.store, self.journals, self.segments, self.signature_of, at=self.clock.now())
+        return seal(
+            self.store,
+            self.journals,
+            self.segments,
+            self.signature_of,
+            at=self.clock.now(),
+            profile_of=self.profile_of,
+        )
 
     def publish(self, model: str) -> None:
         """Tell prediction servers which versions answer for `model` now."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mainspring.data.profile import Profile
 from mainspring.domain.ids import new_id
 from mainspring.domain.moments import to_iso
 from mainspring.domain.signature import Column, Signature
@@ -39,6 +40,7 @@ class Ground:
     home: Path
     store: Store
     signature: Signature = SIGNATURE
+    profile: Profile | None = None
 
     @property
     def log(self) -> PredictionLog:
@@ -46,7 +48,14 @@ class Ground:
 
     def seal(self, at: datetime = START) -> int:
         journals, segments = self.home / "journals", self.home / "segments"
-        return seal(self.store, journals, segments, lambda model, version: self.signature, at=at)
+        return seal(
+            self.store,
+            journals,
+            segments,
+            lambda model, version: self.signature,
+            at=at,
+            profile_of=lambda model, version: self.profile,
+        )
 
     def write(self, *records: Record) -> None:
         with JournalWriter(self.home / "journals", name="test") as journal:

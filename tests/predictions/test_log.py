@@ -11,7 +11,8 @@ from mainspring.data.table import n_rows
 from mainspring.domain.ids import new_id
 from mainspring.domain.moments import to_iso
 from mainspring.errors import Corrupt, NotFound
-from mainspring.predictions.log import features_of, scores_of
+from mainspring.predictions.log import scores_of
+from mainspring.predictions.segments import features_of
 
 START = datetime(2013, 4, 1, tzinfo=UTC)
 DAY = timedelta(days=1)

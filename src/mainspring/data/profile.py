@@ -5,19 +5,22 @@ one pass (`count`), and counts of hours, workers or shards merge by addition (`m
 needed again, which is also why a profile may be kept after its rows were erased.
 """
 
+import json
 import math
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, TypeVar
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from mainspring.bundle.format import PROFILE_NAME
 from mainspring.errors import Corrupt, Invalid
 
-__all__ = ["ColumnCounts", "ColumnProfile", "Counts", "Profile", "count", "merge", "profile"]
+__all__ = ["ColumnCounts", "ColumnProfile", "Counts", "Profile", "count", "merge", "profile", "read_profile"]
 
 Kind = Literal["number", "category", "timestamp"]
 Floats = NDArray[np.float64]
@@ -142,6 +145,16 @@ def profile(columns: Columns, *, bins: int = 64) -> Profile:
     return Profile(rows, {name: _profile_column(np.asarray(values), bins) for name, values in columns.items()})
 
 
+def read_profile(bundle: Path) -> Profile | None:
+    """Return the profile that a bundle keeps of its training data; None where it keeps none.
+
+    Raises:
+        Corrupt: the file is not one of a profile.
+    """
+    kept = json.loads((bundle / PROFILE_NAME).read_bytes())
+    return Profile.from_json(kept) if kept else None
+
+
 def count(reference: Profile, columns: Columns) -> Counts:
     """Count a window into the bins of `reference` in one pass; columns the profile does not know are left out.
 
@@ -161,16 +174,16 @@ def count(reference: Profile, columns: Columns) -> Counts:
 def merge(first: Counts, second: Counts) -> Counts:
     """Return the counts of both windows together; order does not matter.
 
+    A column that only one of them has was not known in the other, and counts for the rows that had it.
+
     Raises:
         Invalid: they were not counted with the same profile.
     """
-    if first.columns.keys() != second.columns.keys() or any(
-        len(each.bins) != len(second.columns[name].bins) for name, each in first.columns.items()
-    ):
+    both = first.columns.keys() & second.columns.keys()
+    if any(len(first.columns[name].bins) != len(second.columns[name].bins) for name in both):
         raise Invalid("Counts of different profiles do not add", where="second", next_step="count with one profile")
-    return Counts(
-        first.rows + second.rows, {name: _merge(each, second.columns[name]) for name, each in first.columns.items()}
-    )
+    added = {name: _merge(first.columns[name], second.columns[name]) for name in sorted(both)}
+    return Counts(first.rows + second.rows, {**first.columns, **second.columns, **added})
 
 
 def _merge(a: ColumnCounts, b: ColumnCounts) -> ColumnCounts:

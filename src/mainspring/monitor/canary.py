@@ -18,7 +18,8 @@ from mainspring.errors import Invalid
 from mainspring.evaluate import sequential
 from mainspring.evaluate.losses import loss
 from mainspring.monitor.risk import canary_verdict
-from mainspring.predictions.log import PredictionLog, features_of, scores_of
+from mainspring.predictions.log import PredictionLog, scores_of
+from mainspring.predictions.segments import features_of
 from mainspring.train.features import label_values
 
 __all__ = ["CanaryJudgement", "judge_canary"]

@@ -1,13 +1,12 @@
 """Gathering the facts of a decay for its diagnosis: inputs since the first bad day, slices then and now, changes."""
 
-import json
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mainspring.data.profile import Profile, count
+from mainspring.data.profile import read_profile
 from mainspring.data.table import Columns, n_rows
 from mainspring.domain.moments import from_iso, to_iso
 from mainspring.domain.signature import Signature
@@ -16,7 +15,8 @@ from mainspring.evaluate.losses import loss
 from mainspring.monitor.diagnosis import Change, Diagnosis, Facts, SliceChange, diagnose
 from mainspring.monitor.drift import drift
 from mainspring.monitor.risk import RiskVerdict
-from mainspring.predictions.log import PredictionLog, features_of, scores_of
+from mainspring.predictions.log import PredictionLog, scores_of
+from mainspring.predictions.segments import features_of
 from mainspring.store.events import events
 from mainspring.store.protocol import Store
 from mainspring.train.features import label_values
@@ -40,17 +40,16 @@ def diagnose_decay(
 ) -> Diagnosis:
     """Say what most likely made `version` worse since the block that `found` names.
 
-    The reference is the profile inside the bundle: raw training data is not read.
+    The reference is the profile inside the bundle, and the window is what sealing counted: of how the inputs moved, no
+    row of either is read.
     """
     since = _start(found.since, now)
     labelled = log.labelled(version.model, labelled_from=since, labelled_until=now, version=version.version)
-    window = log.window(version.model, since=since, until=now, version=version.version)
-    shifted = []
-    if n_rows(window):
-        reference = Profile.from_json(json.loads((bundle / "profile.json").read_bytes()))
-        features = features_of(window)
-        reference = reference.limited_to(features)  # what is redacted from the log cannot be compared
-        shifted = drift(reference, count(reference, features))
+    reference, shifted = read_profile(bundle), []
+    if reference is not None:
+        window = log.counted(version.model, reference, since=since, until=now, version=version.version)
+        # what is redacted from the log cannot be compared
+        shifted = drift(reference.limited_to(window.columns), window)
     evidence: dict[str, Any] = version.evidence
     return diagnose(
         Facts(

@@ -157,21 +157,43 @@ def jensen_shannon(reference: Bins, window: Bins) -> float:
 def wasserstein(reference: ColumnProfile, window: ColumnCounts) -> float:
     """Return the Wasserstein-1 distance in reference deviations: how far the average row moved.
 
-    Between edges both distributions count as even; values outside lie halfway between the reference's range and the
-    window's extreme. 0 when a sample is empty or the reference does not vary.
+    Between edges both distributions count as even, or, where every value of the reference has a bin, as lying on the
+    upper edge. Beyond the reference's range only the mean of what lies there matters, and the window's total gives it.
+    So the error is at most half a bin's width times the shares of both samples in it, summed over the bins (a whole
+    width times the window's share where values have bins), and the shares outside times how far they reach. 0 when a
+    sample is empty or the reference does not vary.
     """
     a, b = _array(reference.counts.bins), _array(window.bins)
     if not a.sum() or not b.sum() or not reference.deviation or window.low is None or window.high is None:
         return 0.0
     edges = np.array(reference.edges)
-    points = np.concatenate([[min(window.low, edges[0])], edges, [max(window.high, edges[-1])]])
-    gap = np.concatenate([[0.0], np.cumsum(a) / a.sum() - np.cumsum(b) / b.sum()])
-    left, right, width = gap[:-1], gap[1:], np.diff(points)
+    gap = (np.cumsum(a) / a.sum() - np.cumsum(b) / b.sum())[:-1]
+    has_atoms = reference.distinct == edges.size - 1
+    inside = np.abs(gap[:-1]) if has_atoms else _mean_distance(gap[:-1], gap[1:])
+    centres = edges[1:] if has_atoms else (edges[:-1] + edges[1:]) / 2
+    reach = np.array([max(edges[0] - window.low, 0.0), max(window.high - edges[-1], 0.0)])
+    outside = _outside(b, float(window.total - b[1:-1] @ centres), edges, reach)
+    return float((inside @ np.diff(edges) + outside / b.sum()) / reference.deviation)
+
+
+def _mean_distance(left: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the mean of |gap| over bins in which the gap runs evenly from `left` to `right`."""
     # a gap that changes sign inside a bin covers two triangles, not a trapezoid
     apart = np.abs(left) + np.abs(right)
     crosses = left * right < 0
     triangles = np.divide(left**2 + right**2, 2 * apart, out=np.zeros_like(apart), where=crosses)
-    return float((width * np.where(crosses, triangles, apart / 2)).sum() / reference.deviation)
+    return np.where(crosses, triangles, apart / 2)
+
+
+def _outside(b: NDArray[np.float64], total: float, edges: NDArray[np.float64], reach: NDArray[np.float64]) -> float:
+    """Return by how much all values outside the edges are outside, given the `total` of these values."""
+    times = b[[0, -1]]
+    room = times * reach
+    if not room.sum():
+        return 0.0
+    # start with both sides halfway, and let the total say how much further up or down they lie
+    up = (total - times @ edges[[0, -1]] - (room[1] - room[0]) / 2) / room.sum()
+    return float(room @ np.clip(0.5 + np.array([-up, up]), 0.0, 1.0))
 
 
 def missing_change(reference: ColumnCounts, window: ColumnCounts) -> tuple[float, float]:

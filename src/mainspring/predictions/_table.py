@@ -1,6 +1,7 @@
 """The table `log_segments` and the files it names: what is sealed, and which of it can hold an answer.
 
-The one place that reads and writes the tables `log_segments` and `log_traffic`.
+The one place that reads and writes the tables `log_segments` and `log_traffic`; what is counted of a segment goes where
+the segment goes (`counts`).
 """
 
 import os
@@ -13,6 +14,7 @@ import duckdb
 
 from mainspring.data.table import quoted_text
 from mainspring.domain.ids import new_id
+from mainspring.predictions.counts import hourly_of, keep_hourly, merge_hourly, remove_hourly
 from mainspring.store.protocol import Store, Transaction
 
 __all__ = [
@@ -98,6 +100,11 @@ def replace(store: Store, old: Sequence[Segment], new: Segment) -> None:
         sealed_at = transaction.execute(sql, paths)[0][0]
         transaction.execute(f"DELETE FROM log_segments WHERE path IN ({marks})", paths)
         insert(transaction, new, sealed_at)
+        counted = [hourly_of(transaction.execute, path) for path in paths]
+        remove_hourly(transaction, paths)
+        known = [hourly for hourly in counted if hourly is not None]
+        if len(known) == len(paths):  # else rows are missing in the sum, and the log counts the file when asked
+            keep_hourly(transaction, new.path, merge_hourly(known))
 
     store.record(write)
 
@@ -110,6 +117,7 @@ def older(store: Store, moment: str) -> list[Segment]:
 def remove(transaction: Transaction, old: Sequence[Segment]) -> None:
     """Remove the rows of segments; their files are nobody's then, and the next sealing sweeps them."""
     transaction.execute_many("DELETE FROM log_segments WHERE path = ?", [(each.path,) for each in old])
+    remove_hourly(transaction, [each.path for each in old])
 
 
 def write_parquet(folder: Path, kind: Kind, connection: "duckdb.DuckDBPyConnection", query: str) -> Path:

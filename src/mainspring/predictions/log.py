@@ -8,19 +8,22 @@ Answers of a shadow, which nobody was given, are left out of everything but a qu
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import reduce
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
+from mainspring.data.profile import Counts, Profile, merge
 from mainspring.data.table import Columns, connect, fetch_columns, n_rows, quoted_files
 from mainspring.domain.ids import PredictionId
 from mainspring.domain.moments import from_iso, to_iso
 from mainspring.errors import Corrupt, NotFound
-from mainspring.predictions.segments import FEATURE, Segment, segments
+from mainspring.predictions.counts import HOUR, count_hours, hourly_of, merge_hourly
+from mainspring.predictions.segments import FEATURE, Segment, features_of, segments
 from mainspring.store.protocol import Store
 
 __all__ = ["LoggedPrediction", "PredictionLog", "features_of", "scores_of"]
@@ -185,6 +188,41 @@ class PredictionLog:
 
         return self._steady(look)
 
+    def counted(
+        self, model: str, reference: Profile, *, since: datetime, until: datetime, version: int | None = None
+    ) -> Counts:
+        """Return all predictions made in [since, until), counted into the bins of `reference`.
+
+        It is the sum of what sealing counted, by whole hours; rows are read only where the window cuts an hour, and of
+        segments that were sealed without a profile. Columns that were left out of the log are not among the counts.
+        `reference` must be the profile of `version`, whose bins sealing used.
+        """
+        parts = _hours_of(since, until)
+
+        def look() -> Counts:
+            found: list[dict[str, Counts]] = []
+            for each in segments(self._store, model, "predictions", since=to_iso(since), until=to_iso(until)):
+                if version is not None and each.model_version not in (0, version):
+                    continue
+                hourly = hourly_of(self._store.read, each.path, *parts.whole)
+                found += [] if hourly is None else [hourly]
+                for span in [(to_iso(since), to_iso(until))] if hourly is None else parts.cut:
+                    if each.first_at < span[1] and each.last_at >= span[0]:
+                        found.append(self._count_rows(each, reference, span, version))
+            return reduce(merge, merge_hourly(found).values(), Counts(0, {}))
+
+        return self._steady(look)
+
+    def _count_rows(
+        self, segment: Segment, reference: Profile, span: tuple[str, str], version: int | None
+    ) -> dict[str, Counts]:
+        where, bound = _of("p", version, None)
+        query = f"""SELECT * FROM {self._scan([segment])} p WHERE p."at" >= ? AND p."at" < ? AND {where}"""
+        rows = self._query(query, [*span, *bound])
+        if not n_rows(rows):
+            return {}
+        return count_hours(reference, features_of(rows), rows["at"], np.ones(n_rows(rows), dtype=np.bool_))
+
     def answered(self, model: str, *, since: datetime, until: datetime) -> dict[str, list[str]]:
         """Return for each client's request id in the span the prediction ids of its rows, in row order."""
         span = to_iso(since), to_iso(until)
@@ -311,9 +349,22 @@ class PredictionLog:
         )
 
 
-def features_of(logged: Columns) -> Columns:
-    """Return the feature columns of logged rows under their own names."""
-    return {name.removeprefix(FEATURE): array for name, array in logged.items() if name.startswith(FEATURE)}
+class _Hours(NamedTuple):
+    """A span of time as whole hours, from the first to before the second, and the pieces of hours beside them."""
+
+    whole: tuple[str, str]
+    cut: list[tuple[str, str]]
+
+
+def _hours_of(since: datetime, until: datetime) -> _Hours:
+    since, until = since.astimezone(UTC), until.astimezone(UTC)
+    first, last = (each.replace(minute=0, second=0, microsecond=0) for each in (since, until))
+    if first < since:
+        first += timedelta(hours=1)
+    if first > last:  # the span lies within one hour
+        return _Hours(("~", "~"), [(to_iso(since), to_iso(until))])
+    pieces = [(to_iso(a), to_iso(b)) for a, b in ((since, first), (last, until)) if a < b]
+    return _Hours((to_iso(first)[:HOUR], to_iso(last)[:HOUR]), pieces)
 
 
 def scores_of(logged: Columns) -> NDArray[np.float64]:

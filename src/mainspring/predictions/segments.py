@@ -17,18 +17,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mainspring.data.table import connect, quoted_name
+from mainspring.data.table import Columns, connect, quoted_name
 from mainspring.domain.ids import new_id
 from mainspring.domain.moments import to_iso
 from mainspring.domain.signature import Column, ColumnType, Signature
 from mainspring.errors import Corrupt, NotFound
 from mainspring.predictions._merge import merge_small
 from mainspring.predictions._table import Kind, Segment, insert, segments, traffic, write_parquet
+from mainspring.predictions.counts import Hourly, ProfileOf, count_hours, keep_hourly
 from mainspring.predictions.journal import JournalFile, journals, read_frames
 from mainspring.predictions.records import BatchRecord, LabelRecord, PredictionRecord, decode_record
 from mainspring.store.protocol import Store, Transaction
 
-__all__ = ["FEATURE", "Segment", "SignatureOf", "only_sealer", "seal", "segments", "traffic"]
+__all__ = ["FEATURE", "Segment", "SignatureOf", "features_of", "only_sealer", "seal", "segments", "traffic"]
 
 #: Before the name of each feature column, so that no feature can hide a column of the log itself.
 FEATURE = "x_"
@@ -37,10 +38,19 @@ SignatureOf = Callable[[str, int], Signature]
 _MOST_ROWS = 1 << 18
 
 
-def seal(store: Store, journal_folder: Path, segment_folder: Path, signature_of: SignatureOf, *, at: datetime) -> int:
+def seal(
+    store: Store,
+    journal_folder: Path,
+    segment_folder: Path,
+    signature_of: SignatureOf,
+    *,
+    at: datetime,
+    profile_of: ProfileOf = lambda model, version: None,
+) -> int:
     """Turn all whole frames that are not sealed yet into segments, and return how many rows that were.
 
-    Journals whose writer has ended and which are sealed to their end are removed.
+    Each segment of a version that has a profile is counted into it, once (`counts`). Journals whose writer has ended
+    and which are sealed to their end are removed.
 
     Raises:
         Corrupt: a journal is damaged in its middle. All other journals were sealed, and so was what stands before the
@@ -53,7 +63,7 @@ def seal(store: Store, journal_folder: Path, segment_folder: Path, signature_of:
         _sweep(store, journal_folder, segment_folder)
         for each in journals(journal_folder):
             try:
-                sealed += _seal_journal(store, each, segment_folder, signature_of, at)
+                sealed += _seal_journal(store, each, segment_folder, signature_of, profile_of, at)
             except Corrupt as error:
                 damaged.append(error)
         merge_small(store, segment_folder)
@@ -62,7 +72,9 @@ def seal(store: Store, journal_folder: Path, segment_folder: Path, signature_of:
     return sealed
 
 
-def _seal_journal(store: Store, journal: JournalFile, folder: Path, signature_of: SignatureOf, at: datetime) -> int:
+def _seal_journal(
+    store: Store, journal: JournalFile, folder: Path, signature_of: SignatureOf, profile_of: ProfileOf, at: datetime
+) -> int:
     path = journal.path
     known = store.read("SELECT offset_bytes FROM journal_offsets WHERE journal = ?", (path.name,))
     offset = known[0][0] if known else 0
@@ -87,7 +99,7 @@ def _seal_journal(store: Store, journal: JournalFile, folder: Path, signature_of
             damage = error
         if offset == start:
             break
-        made = [_write_segment(folder, *key, records, signature_of) for key, records in batch.items()]
+        made = [_write_segment(folder, *key, records, signature_of, profile_of) for key, records in batch.items()]
         _commit(store, path.name, offset, made, at)
         sealed += rows
     if damage is not None:
@@ -103,12 +115,13 @@ def _seal_journal(store: Store, journal: JournalFile, folder: Path, signature_of
     return sealed
 
 
-def _commit(store: Store, journal: str, offset: int, made: list[Segment], at: datetime) -> None:
+def _commit(store: Store, journal: str, offset: int, made: list[tuple[Segment, Hourly]], at: datetime) -> None:
     moment = to_iso(at)
 
     def write(transaction: Transaction) -> None:
-        for segment in made:
+        for segment, hourly in made:
             insert(transaction, segment, moment)
+            keep_hourly(transaction, segment.path, hourly)
             transaction.execute(
                 "INSERT INTO log_traffic (model, kind, n_rows, sealed_at) VALUES (?, ?, ?, ?)",
                 (segment.model, segment.kind, segment.n_rows, moment),
@@ -123,10 +136,20 @@ def _commit(store: Store, journal: str, offset: int, made: list[Segment], at: da
 
 
 def _write_segment(
-    folder: Path, kind: Kind, model: str, version: int, records: list[Any], signature_of: SignatureOf
-) -> Segment:  # records: all BatchRecord or all LabelRecord
+    folder: Path,
+    kind: Kind,
+    model: str,
+    version: int,
+    records: list[Any],
+    signature_of: SignatureOf,
+    profile_of: ProfileOf,
+) -> tuple[Segment, Hourly]:  # records: all BatchRecord or all LabelRecord
+    hourly: Hourly = {}
     if kind == "predictions":
         columns = _prediction_columns(records, _columns_of(model, version, records, signature_of))
+        reference = profile_of(model, version)
+        if reference is not None:
+            hourly = count_hours(reference, features_of(columns), columns["at"], columns["route"] != "shadow")
     else:
         columns = _label_columns(records)
     # said in so many words: a column that is all missing has no type of its own, and it must have one in the file
@@ -139,7 +162,12 @@ def _write_segment(
         path = write_parquet(folder, kind, connection, f"SELECT {shown} FROM records")
     ids, moments = columns["id"], columns["at"]
     spans = min(moments), max(moments), min(ids), max(ids)
-    return Segment(model, kind, path.name, len(ids), *spans, version)
+    return Segment(model, kind, path.name, len(ids), *spans, version), hourly
+
+
+def features_of(logged: Columns) -> Columns:
+    """Return the feature columns of logged rows under their own names."""
+    return {name.removeprefix(FEATURE): array for name, array in logged.items() if name.startswith(FEATURE)}
 
 
 _SQL_TYPES = {"O": "VARCHAR", "f": "DOUBLE", "i": "BIGINT", "M": "TIMESTAMP"}

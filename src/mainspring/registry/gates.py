@@ -20,7 +20,7 @@ from mainspring.domain.version import GateResult
 from mainspring.evaluate.compare import compare
 from mainspring.evaluate.losses import loss
 from mainspring.evaluate.measure import predict_labels
-from mainspring.predictions.log import features_of
+from mainspring.predictions.segments import features_of
 from mainspring.train.candidate import Candidate
 from mainspring.train.features import days_within, label_values, target_index
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from mainspring.data.table import connect, n_rows
 from mainspring.domain.signature import Signature
-from mainspring.predictions.log import PredictionLog, features_of
+from mainspring.predictions.log import PredictionLog
+from mainspring.predictions.segments import features_of
 
 __all__ = ["export_labelled"]
 

@@ -48,6 +48,7 @@ EXPORTED: dict[str, tuple[str, ...]] = {
     "run_tags": ("run", "key"),
     "runs": ("number",),
     "schedules": ("name",),
+    "segment_counts": ("path", "hour"),
     "version_comments": ("number",),
     "version_tags": ("model", "version", "key"),
 }

@@ -250,6 +250,14 @@ def m0019_add_logged_models(transaction: Transaction) -> None:
     )
 
 
+def m0020_add_segment_counts(transaction: Transaction) -> None:
+    """What each sealed segment holds, by hour, counted into the bins of its version's profile."""
+    transaction.execute(
+        """CREATE TABLE segment_counts (
+            path TEXT NOT NULL, hour TEXT NOT NULL, counts TEXT NOT NULL, PRIMARY KEY (path, hour)) WITHOUT ROWID"""
+    )
+
+
 #: Append only. A released migration is never edited: add another.
 FROM_0014 = (
     m0014_reshape_tracking,
@@ -258,4 +266,5 @@ FROM_0014 = (
     m0017_add_webhooks,
     m0018_add_quarantine,
     m0019_add_logged_models,
+    m0020_add_segment_counts,
 )
