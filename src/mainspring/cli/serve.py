@@ -46,6 +46,10 @@ __all__ = ["serve_command"]
 @click.option("--redact", multiple=True, metavar="COLUMN", help="A column that the log does not take; may be repeated.")
 @click.option("--keys", type=click.Path(path_type=Path), help="File of API keys, made by `mainspring key`.")
 @click.option("--access-log", type=click.Path(path_type=Path), help="File for one JSON line a prediction request.")
+@click.option("--traces", metavar="URL", help="OpenTelemetry collector (OTLP over HTTP) to send spans of requests to.")
+@click.option(
+    "--trace-share", type=click.FloatRange(0, 1), help="Share of the requests that are traced; 0.01 by default."
+)
 @click.option("--tls-certificate", type=click.Path(path_type=Path), help="Certificate chain in PEM, for HTTPS.")
 @click.option("--tls-key", type=click.Path(path_type=Path), help="Its private key in PEM.")
 @click.option("--ready-file", type=click.Path(path_type=Path), help="Written with pid, port and url when it answers.")
@@ -64,6 +68,8 @@ def serve_command(
     redact: tuple[str, ...],
     keys: Path | None,
     access_log: Path | None,
+    traces: str | None,
+    trace_share: float | None,
     tls_certificate: Path | None,
     tls_key: Path | None,
     ready_file: Path | None,
@@ -78,6 +84,8 @@ def serve_command(
     command = [sys.executable, "-m", "mainspring.serve", "--host", host, "--port", str(port), "--workers", str(workers)]
     command += ["--worker-memory", str(worker_memory)] if worker_memory else []
     command += ["--grpc-port", str(grpc_port)] if grpc_port else []
+    command += ["--traces", traces] if traces else []
+    command += ["--trace-share", str(trace_share)] if trace_share is not None else []
     command += ["--models-memory", str(models_memory)] if models_memory else []
     command += ["--longest-wait", str(longest_wait)] if longest_wait is not None else []
     command += ["--recheck", str(recheck)] if recheck is not None else []

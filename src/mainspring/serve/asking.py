@@ -99,6 +99,7 @@ class Ask:
     ids: list[str]
     scores: Sequence[Any] = ()  # Any: a number a row, or one for each class
     labels: Sequence[str] | None = None
+    read_at: float = 0.0  # when its body was decoded, where somebody asks
     beside: "Ask | None" = None  # for a shadow: what was answered
     warnings: Sequence[Warn] = ()
     warning_counts: Mapping[str, int] = field(default_factory=dict)

@@ -42,6 +42,8 @@ class Options(NamedTuple):
     redact: tuple[str, ...]
     models_memory_bytes: int | None
     grpc_port: int | None
+    traces: str | None
+    trace_share: float
 
 
 def options_of(arguments: Sequence[str]) -> Options:
@@ -77,6 +79,8 @@ def options_of(arguments: Sequence[str]) -> Options:
     parser.add_argument("--redact", action="append", default=[], help="a column that the log does not take")
     parser.add_argument("--models-memory", type=int, help="MiB for models, which are then loaded on demand")
     parser.add_argument("--grpc-port", type=int, help="port for Open Inference over gRPC, at the same address")
+    parser.add_argument("--traces", help="URL of an OpenTelemetry collector (OTLP over HTTP)")
+    parser.add_argument("--trace-share", type=float, default=0.01, help="share of the requests that are traced")
     parser.add_argument("--share", type=int, default=1, help=argparse.SUPPRESS)
     parser.add_argument("--listen-fd", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--numbers", type=Path, help=argparse.SUPPRESS)
@@ -108,6 +112,8 @@ def options_of(arguments: Sequence[str]) -> Options:
         log_share=given.log_share,
         redact=tuple(given.redact),
         grpc_port=given.grpc_port,
+        traces=given.traces,
+        trace_share=given.trace_share,
         models_memory_bytes=None if given.models_memory is None else given.models_memory * _MIB,
     )
     if options.endpoints is None and not options.bundles:
@@ -116,6 +122,8 @@ def options_of(arguments: Sequence[str]) -> Options:
         raise Invalid("A private key alone is no identity", where="--tls-key", next_step="give --tls-certificate too")
     if not 0 <= options.log_share <= 1:
         raise Invalid(f"{options.log_share} is no share of requests", where="--log-share", next_step="give 0 to 1")
+    if not 0 <= options.trace_share <= 1:
+        raise Invalid(f"{options.trace_share} is no share of requests", where="--trace-share", next_step="give 0 to 1")
     if options.workers < 1:
         raise Invalid(f"{options.workers} workers cannot answer", where="--workers", next_step="give 1 or more")
     return options

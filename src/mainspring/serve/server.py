@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
@@ -36,6 +36,9 @@ from mainspring.serve.process import end_with_parent, write_ready
 from mainspring.serve.recheck import Recheck
 from mainspring.serve.routes import Route, RouteTable
 from mainspring.serve.service import PredictionService
+
+if TYPE_CHECKING:
+    from mainspring.serve.spans import Spans
 
 __all__ = ["run_server"]
 
@@ -72,6 +75,7 @@ async def _serve(options: Options) -> int:
     access_log = None if options.access_log is None else AccessLog(options.access_log)
     budget = None if options.models_memory_bytes is None else Budget(options.models_memory_bytes)
     endpoints = Endpoints(options.endpoints, metrics, [_fixed_table(folder) for folder in options.bundles], budget)
+    version = metadata.version("mainspring")
     calls: Any = None  # a gRPC server, without types
     keeping = Keeping(options.log_share, options.redact)
     with JournalWriter(options.journals, name=_JOURNAL_NAME, rotate_bytes=options.rotate_bytes) as journal:
@@ -86,8 +90,8 @@ async def _serve(options: Options) -> int:
             access_log=access_log,
             recheck=Recheck(options.recheck, metrics) if options.recheck > 0 else None,
             keeping=keeping,
+            spans=None if options.traces is None else _spans(options.traces, options.trace_share, version),
         )
-        version = metadata.version("mainspring")
         app = PredictionApp(service, endpoints, metrics, version=version, body_limit=options.body_limit, guard=guard)
         lane = Lane(
             service,
@@ -138,6 +142,14 @@ async def _serve(options: Options) -> int:
     with contextlib.suppress(asyncio.CancelledError):
         following.result()  # why it ended by itself, if it did
     return 0
+
+
+def _spans(collector: str, share: float, version: str) -> "Spans":
+    try:
+        from mainspring.serve.spans import Spans  # optional
+    except ImportError as error:
+        raise MissingExtra.of("otel", "opentelemetry-sdk", "Sending traces") from error
+    return Spans(collector, share, version)
 
 
 async def _start_grpc(

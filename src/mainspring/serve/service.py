@@ -10,7 +10,7 @@ import logging
 import math
 import time
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 import numpy as np
@@ -37,6 +37,9 @@ from mainspring.serve.routes import Route, choose, is_chosen, route_for
 from mainspring.serve.scoring import Outcome, ScoredBlock, score
 from mainspring.serve.slow import SlowAnswers
 from mainspring.serve.wire import FeedbackAnswer
+
+if TYPE_CHECKING:
+    from mainspring.serve.spans import Spans
 
 __all__ = ["PredictionService"]
 
@@ -65,6 +68,7 @@ class PredictionService:
         access_log: AccessLog | None = None,
         recheck: Recheck | None = None,
         keeping: Keeping | None = None,
+        spans: "Spans | None" = None,
     ) -> None:
         """`longest_wait_seconds` is the wait from which on requests are turned away.
 
@@ -80,6 +84,7 @@ class PredictionService:
         self._access_log = access_log
         self._recheck = recheck
         self._keeping = keeping or Keeping()
+        self._spans = spans
         self._queues: WeakSet[_Queue] = WeakSet()  # a queue goes with its version
         self._waiting: set[asyncio.Task[None]] = set()  # for a model to be loaded
         self._slow = SlowAnswers(_answer_of)
@@ -105,6 +110,8 @@ class PredictionService:
             if dialect.is_slow:
                 tell = self._slow.begin(tell)
             ask = _asked(active, route, ids, received, dialect, body, tell)
+            if self._spans is not None:
+                ask.read_at = time.perf_counter()
             (ask.loaded.queue or self._queue(ask.loaded)).submit(ask, ask.deadline)
         except MainspringError as error:
             self._refuse(received, route, error, tell)
@@ -174,6 +181,8 @@ class PredictionService:
             queue.close()
         if self._recheck is not None:
             self._recheck.close()
+        if self._spans is not None:
+            await asyncio.to_thread(self._spans.close)
 
     def _queue(self, loaded: LoadedVersion) -> _Queue:
         queue = loaded.queue = BatchQueue(
@@ -187,6 +196,8 @@ class PredictionService:
             self._refuse(ask.received, ask.route, error, ask.tell)
         for scored in outcome.scored:
             self._settle(scored)
+            if self._spans is not None:
+                self._spans.send(scored.asks, outcome.began, outcome.ended)
         model, version = asks[0].received.model, str(asks[0].loaded.version)
         self._metrics.observe("model_queue_seconds", [outcome.began - asks[0].received.started], model, version)
         self._metrics.observe("model_batch_seconds", [outcome.ended - outcome.began], model, version)
