@@ -115,6 +115,18 @@ def test_a_worker_that_eats_memory_is_replaced_when_it_has_answered(
         eventually(lambda: server.tail().count("MiB") >= 2)
 
 
+def test_one_worker_is_watched_too_where_its_memory_is(
+    site: Any, flight: dict[str, object], eventually: Eventually
+) -> None:
+    site.route((1, "champion", 100.0))
+    with site.start("--workers", "1", "--worker-memory", "2000") as server:
+        (first,) = workers_of(server)
+        os.kill(first, signal.SIGKILL)
+        eventually(lambda: workers_of(server) - {first})
+        with PredictionClient(server.url) as client:
+            assert client.predict("late-flights", [flight]).version == 1
+
+
 def test_a_server_whose_workers_cannot_start_says_why(site: Any) -> None:
     with pytest.raises(Unavailable, match="is not a bundle"):
         ServerProcess.start(None, site.journals, bundles=[site.journals], options=["--workers", "2"])

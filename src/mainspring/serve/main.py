@@ -15,7 +15,8 @@ def main(arguments: Sequence[str]) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     try:
         options = options_of(arguments)
-        if options.workers > 1:
+        watches = options.workers > 1 or options.worker_memory_bytes is not None
+        if watches and options.listen_fd is None:  # a worker has its socket already
             from mainspring.serve.supervisor import supervise  # it and its workers need different things
 
             return supervise(options, arguments)
