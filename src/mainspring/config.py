@@ -41,6 +41,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "executor", "", "where steps run: in-process, processes:N, ray:ADDRESS, dask:ADDRESS", "MAINSPRING_EXECUTOR"
     ),
+    Setting(
+        "memory", "", "what the table engine may use, such as 2GB (default: most of the machine's)", "MAINSPRING_MEMORY"
+    ),
     Setting("url", "", "a control server that runs are sent to (default: the workspace)", "MAINSPRING_URL"),
     Setting("token", "", "who sends, to that server", "MAINSPRING_TOKEN"),
     Setting("actor", "", "who acts, in the audit log (default: the login name)", "MAINSPRING_ACTOR"),

@@ -1,9 +1,11 @@
 """`mainspring data`: datasets by name and version, their schema, and checks."""
 
 import tempfile
+import time
 from pathlib import Path
 
 import click
+import msgspec
 
 from mainspring.cli.output import json_option, print_fields, print_json, print_table, when
 from mainspring.cli.pull import pull_command
@@ -11,10 +13,11 @@ from mainspring.cli.quarantine import clean_command, quarantine_command, release
 from mainspring.data.checks import check_table
 from mainspring.data.difference import difference
 from mainspring.data.leakage import leakage_suspects
-from mainspring.data.profile import profile
+from mainspring.data.overview import overview
+from mainspring.data.overview_page import ColumnOverview, Overview, overview_page
 from mainspring.data.schema import infer_schema
 from mainspring.data.schema_file import read_schema, write_schema
-from mainspring.data.table import Columns, n_rows, read_columns
+from mainspring.data.table import Columns, read_columns
 from mainspring.data.versions import add_dataset, checkout_dataset, find_dataset, list_datasets
 from mainspring.errors import CheckFailed, Invalid
 from mainspring.workspace import Workspace
@@ -207,25 +210,57 @@ def _leaks(file: Path, target: str, time: str, as_json: bool) -> None:
 
 @data_command.command("profile")
 @click.argument("file", type=click.Path(path_type=Path))
+@click.option("--target", default="", help="Tell of each column how it goes with this one.")
+@click.option("--against", type=click.Path(path_type=Path), help="Tell of each column how far it has moved from OTHER.")
+@click.option("--html", "page", type=click.Path(path_type=Path), help="Write a page with pictures.")
 @json_option
-def _profile(file: Path, as_json: bool) -> None:
-    """Print what is in FILE, column by column: type, missing values, range or top values."""
-    columns = read_columns(file)
-    found = profile(columns).to_json()
+def _profile(file: Path, target: str, against: Path | None, page: Path | None, as_json: bool) -> None:
+    """Say what is in FILE, which may be larger than memory: types, gaps, distributions, common values, correlations.
+
+    Memory does not grow with the rows (setting `memory` bounds it). In a notebook: mainspring.data.overview(path).
+
+    \b
+    Example:
+      mainspring data profile flights.parquet --target late --html flights.html
+      mainspring data profile may.csv --against april.csv
+    """
+    told = time.monotonic()
+
+    def tell(what: str) -> None:
+        nonlocal told
+        if time.monotonic() - told > 1:  # what is done in no time needs no news
+            click.echo(f"  {what} ...", err=True)
+            told = time.monotonic()
+
+    found = overview(file, target=target, against=against, tell=tell)
+    if page is not None:
+        page.write_text(overview_page(found), encoding="utf-8")
+        click.echo(f"Wrote {page}", err=True)
     if as_json:
-        print_json(found)
+        print_json({**msgspec.to_builtins(found), "notes": found.notes})
         return
-    print_fields({"file": file.name, "rows": f"{n_rows(columns):,}"})
-    schema = infer_schema(columns)
-    rows = []
-    for name, rule in schema.columns.items():
-        array = columns[name]
-        if array.dtype == object:
-            missing = sum(value is None for value in array)
-            values = sorted({value for value in array if value is not None})
-            shown = f"{len(values):,} values: {', '.join(values[:4])}" + (", ..." if len(values) > 4 else "")
-        else:
-            missing = int((array != array).sum())
-            shown = "" if rule.min is None else f"{rule.min:g} to {rule.max:g}"
-        rows.append([name, rule.type, f"{missing:,}", shown])
-    print_table(["column", "type", "missing", "values"], rows)
+    print_fields({"file": file.name, "rows": f"{found.rows:,}"})
+    rows = [
+        [each.name, each.type, f"{each.missing:,}", f"{each.distinct:,}", _shown(each), *_asides(each, found)]
+        for each in found.columns
+    ]
+    beside = [*(["explains"] if target else []), *(["moved"] if against else [])]
+    print_table(["column", "type", "missing", "distinct", "values", *beside], rows)
+    for note in found.notes:
+        click.echo(f"Look: {note}")
+
+
+def _shown(column: ColumnOverview) -> str:
+    if column.minimum is not None:
+        return f"{_plain(column.minimum)} to {_plain(column.maximum)}"
+    return ", ".join(group.label for group in column.top[:4]) + (", ..." if len(column.top) > 4 else "")
+
+
+def _plain(value: float | str | None) -> str:
+    return f"{value:g}" if isinstance(value, float | int) else str(value)
+
+
+def _asides(column: ColumnOverview, found: Overview) -> list[str]:
+    explains = "" if column.relation is None else f"{column.relation.explains:.1%}"
+    moved = "" if column.drift is None else f"{column.drift:.3f}"
+    return [*([explains] if found.target else []), *([moved] if found.against else [])]

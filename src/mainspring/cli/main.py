@@ -128,6 +128,14 @@ def main(arguments: list[str] | None = None) -> int:
         # flush at exit from failing again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except MemoryError as error:
+        if value_of("debug"):
+            raise
+        click.echo(
+            f"Error: There is not enough memory: {error}\n  Next: give fewer rows or columns, or a larger machine",
+            err=True,
+        )
+        return 3
     except OSError as error:  # a read-only folder, a closed stream, a full disk: told by the system, and enough
         if value_of("debug"):
             raise

@@ -21,6 +21,7 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
+from mainspring.config import value_of
 from mainspring.domain.signature import ColumnType
 from mainspring.errors import Invalid, MissingExtra, NotFound
 
@@ -52,6 +53,8 @@ _DIALECT = (
     " 'VARCHAR']"
 )
 _TRUTH = {"true": 1.0, "false": 0.0, None: math.nan}
+#: Characters of a file's own line that an error repeats.
+_LONGEST_QUOTE = 300
 #: Named arrays of equal length; `Any` because each column has its own type.
 Columns = dict[str, NDArray[Any]]
 
@@ -79,7 +82,10 @@ def connect() -> "duckdb.DuckDBPyConnection":
     with _engines_lock:
         engine = _engines.get(os.getpid())
         if engine is None:
-            engine = _engines[os.getpid()] = duckdb.connect(config={"enable_external_file_cache": False})
+            config: dict[str, str | bool | int | float | list[str]] = {"enable_external_file_cache": False}
+            if memory := value_of("memory"):
+                config["memory_limit"] = memory
+            engine = _engines[os.getpid()] = duckdb.connect(config=config)
         return engine.cursor()
 
 
@@ -169,7 +175,8 @@ def unreadable(path: Path, error: duckdb.Error) -> Invalid:
                 connection.execute(query).fetchnumpy()
             except duckdb.Error as again:
                 told = str(again)
-    lines = [line.strip() for line in told.strip().splitlines() if line.strip()][:3]
+    told = told.partition("\nLINE 1:")[0]  # the query is ours, and none of the reader's business
+    lines = [line.strip()[:_LONGEST_QUOTE] for line in told.strip().splitlines() if line.strip()][:3]
     what = f"`{path.name}` cannot be read: {'; '.join(lines)}"
     return Invalid(what, where=str(path), next_step="mend the line named and try again")
 

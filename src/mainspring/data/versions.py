@@ -78,7 +78,7 @@ def add_dataset(
     check_name(name)
     if path.is_dir() and not any(each.is_file() for each in path.rglob("*")):
         raise Invalid(f"The folder `{path.name}` holds no files", where=str(path), next_step="put files into it first")
-    entry = version_entry(artifacts, path, source or path.resolve().name)
+    entry = version_entry(artifacts, path, source or _name_of(path))
 
     def write(transaction: Transaction) -> tuple[int, bool]:
         return record_version(transaction, name, entry, at)
@@ -103,7 +103,7 @@ def version_entry(artifacts: ArtifactStore, path: Path, source: str) -> tuple[Va
     """
     n_rows, columns = (None, None) if path.is_dir() else _describe(path)
     digest = artifacts.put_tree(path) if path.is_dir() else artifacts.put_file(path)
-    file_name = path.resolve().name + ("/" if path.is_dir() else "")
+    file_name = _name_of(path) + ("/" if path.is_dir() else "")
     return (digest, file_name, _size_bytes(path), n_rows, None if columns is None else json.dumps(columns), source)
 
 
@@ -227,3 +227,8 @@ def _from_row(row: Row) -> DatasetVersion:
     name, version, digest, file_name, size_bytes, n_rows, columns, source, created_at = row
     parsed = None if columns is None else json.loads(columns)
     return DatasetVersion(name, version, digest, file_name, size_bytes, n_rows, parsed, source, created_at)
+
+
+def _name_of(path: Path) -> str:
+    """Return the last part of a path, of ``.`` too; links are not followed, some of which lead nowhere."""
+    return Path(os.path.abspath(path)).name
