@@ -69,3 +69,24 @@ def test_a_postmortem_is_drafted(incident: str, run: Run) -> None:
     assert text.startswith("# Post-mortem: m/1 is worse than promised\n")
     assert "Suspect: **data**. gaps." in text
     assert json.loads(run("incidents", "postmortem", incident, "--json").out)["markdown"] == text
+
+
+def test_incidents_are_silenced_listed_and_told_again(project: Path, run: Run) -> None:
+    made = json.loads(run("incidents", "silence", "churn", "--for", "2h", "--reason", "a move", "--json").out)
+    assert made["pattern"] == "churn/*"
+    assert "a move" in run("incidents", "silences").out
+    assert run("incidents", "unsilence", made["silence_id"][-8:]).code == 0
+    assert json.loads(run("incidents", "silences", "--json").out) == []
+    assert len(json.loads(run("incidents", "silences", "--all", "--json").out)) == 1
+    assert "A silence of 100 days" in run("incidents", "silence", "churn", "--for", "100d", "--reason", "x").err
+
+
+def test_a_stopped_batch_opens_an_incident_and_a_good_one_closes_it(project: Path, run: Run) -> None:
+    (project / "bad.csv").write_text("age,plan,spend,churned\n400,basic,1,0\n30,gold,1,0\n")
+    for _ in range(2):  # the second is an entry of the first
+        assert run("data", "check", "bad.csv", "customers.schema.yaml", "--model", "churn").code == 1
+    (opened,) = json.loads(run("incidents", "--open", "--json").out)
+    assert (opened["rule"], opened["diagnosis"]["suspect"]) == ("data", "data")
+    assert "bad.csv breaks 2 rules" in opened["title"]
+    assert run("data", "check", "customers.csv", "customers.schema.yaml", "--model", "churn").code == 0
+    assert json.loads(run("incidents", "--open", "--json").out) == []

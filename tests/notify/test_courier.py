@@ -12,7 +12,9 @@ from mainspring.deploy.rollout import advance, put_live, roll_back, roll_back_ch
 from mainspring.domain.ids import Digest, RunId
 from mainspring.domain.policy import by, canary
 from mainspring.errors import GateFailed, Invalid, NotFound
-from mainspring.monitor.incidents import assign_incident, move_incident, open_incident
+from mainspring.monitor.incidents import assign_incident, find_incident, list_incidents, move_incident, open_incident
+from mainspring.monitor.input_quality import take_batch
+from mainspring.monitor.silences import start_silence
 from mainspring.notify.courier import Courier, try_webhook
 from mainspring.notify.deliveries import list_deliveries, prune_deliveries, take_due
 from mainspring.notify.news import NEWS, example_of
@@ -327,6 +329,36 @@ def test_a_receiver_of_mlflows_learns_where_a_rollout_takes_the_aliases(courier,
         ("created", "champion", "2"),
         ("created", "champion", "1"),
     ]
+
+
+def test_of_a_silenced_incident_nobody_is_told_until_the_silence_ends(courier, receiver, store, hook) -> None:
+    hook("incident.opened", "incident.resolved")
+    start_silence(store, "m/*/loss", lasts=timedelta(hours=1), reason="the feed moves", author="ada", at=NOW)
+    words = {"version": 1, "severity": "page", "title": "t", "text": "see", "diagnosis": {}, "evidence": {}}
+    quiet = open_incident(store, model="m", rule="loss", at=NOW, **words)
+    open_incident(store, model="m", rule="latency", at=NOW, **words)
+    move_incident(store, quiet, "resolved", text="done", at=NOW)
+    found = [(name, data["subject"]) for name, data in told(courier, receiver)]
+    assert found == [("incident.opened", "incidents/m/1/latency")]
+    assert find_incident(store, quiet.incident_id).status == "resolved"
+
+
+def test_what_follows_from_broken_input_is_not_told(courier, receiver, store, hook) -> None:
+    hook("incident.opened", "incident.resolved")
+    words = {"version": 1, "severity": "page", "title": "t", "text": "see", "diagnosis": {}, "evidence": {}}
+    take_batch(store, "m", "today.csv", ["wind: 7 rows are missing"], at=NOW, actor="ada")
+    open_incident(store, model="m", rule="quality", at=NOW, **words)
+    open_incident(store, model="other", rule="quality", at=NOW, **words)
+    assert [data["subject"] for _, data in told(courier, receiver)] == [
+        "incidents/m/None/data", "incidents/other/1/quality",
+    ]  # fmt: skip
+    take_batch(store, "m", "tomorrow.csv", [], at=NOW, actor="ada")
+    open_incident(store, model="m", rule="latency", at=NOW, **words)
+    assert [data["subject"] for _, data in told(courier, receiver)][-2:] == [
+        "incidents/m/None/data", "incidents/m/1/latency",
+    ]  # fmt: skip
+    take_batch(store, "m", "the day after.csv", [], at=NOW, actor="ada")  # nothing is open: nothing happens
+    assert len(list_incidents(store, model="m")) == 3
 
 
 def test_an_incident_is_told_from_its_opening_to_its_end(courier, receiver, store, hook) -> None:

@@ -20,6 +20,7 @@ from mainspring.data.schema_file import read_schema, write_schema
 from mainspring.data.table import Columns, read_columns
 from mainspring.data.versions import add_dataset, checkout_dataset, find_dataset, list_datasets
 from mainspring.errors import CheckFailed, Invalid
+from mainspring.monitor.input_quality import take_batch
 from mainspring.workspace import Workspace
 
 __all__ = ["data_command"]
@@ -152,13 +153,18 @@ def _arrow(pair: tuple[object, object]) -> str:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.argument("schema", type=click.Path(path_type=Path))
 @click.option("--with", "others", multiple=True, metavar="NAME=FILE", help="A table that a found_in rule names.")
+@click.option("--model", default="", help="Open an incident of this model when FILE breaks a rule, else close it.")
 @json_option
-def _check(file: Path, schema: Path, others: tuple[str, ...], as_json: bool) -> None:
+def _check(file: Path, schema: Path, others: tuple[str, ...], model: str, as_json: bool) -> None:
     """Check FILE against a SCHEMA file; exit code 1 when it breaks a rule that does not only warn.
+
+    With --model what is broken becomes an incident of the model's data. While it is open nothing is retrained, and
+    nobody is told of what follows from it; the next batch that breaks nothing resolves it.
 
     \b
     Example:
       mainspring data check flights.parquet flights.schema.yaml --with planes=planes.csv
+      mainspring data check today.csv flights.schema.yaml --model late-flights
     """
     found = check_table(file, read_schema(schema), tables=named_tables(others))
     if as_json:
@@ -169,6 +175,12 @@ def _check(file: Path, schema: Path, others: tuple[str, ...], as_json: bool) -> 
     broken = [each for each in found.violations if each.severity != "warn"]
     for each in warnings:
         click.echo(f"Warning: {each}", err=True)
+    if model:
+        with Workspace() as workspace:
+            now = workspace.clock.now()
+            # without the examples: an incident is read by more people than the data
+            told = [f"{each.column or each.rule}: {each.message}" for each in broken]
+            take_batch(workspace.store, model, file.name, told, at=now, actor=workspace.actor)
     if broken:
         listed = "\n  ".join(str(each) for each in broken)
         raise CheckFailed(f"{file.name} breaks {len(broken)} rules:\n  {listed}", where=str(schema))

@@ -4,6 +4,7 @@ import click
 
 from mainspring.cli.listed import ListedByDefault
 from mainspring.cli.output import json_option, print_fields, print_json, print_table, short, when
+from mainspring.cli.silences import silence_command, silences_command, unsilence_command
 from mainspring.domain.incident import Incident, IncidentStatus
 from mainspring.monitor.incidents import add_entry, assign_incident, find_incident, list_incidents, move_incident
 from mainspring.monitor.postmortem import draft_postmortem
@@ -27,6 +28,10 @@ def incidents_command() -> None:
       mainspring incidents ack 3f2a91bc --note "looking at the weather feed"
       mainspring incidents postmortem 3f2a91bc > postmortem.md
     """
+
+
+for _command in (silence_command, silences_command, unsilence_command):
+    incidents_command.add_command(_command)
 
 
 @incidents_command.command("list")

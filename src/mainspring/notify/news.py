@@ -10,6 +10,8 @@ from typing import NamedTuple, TypeVar
 
 from mainspring.domain.version import ModelVersion, RegisteredModel
 from mainspring.errors import Invalid, NotFound, nearest
+from mainspring.monitor.input_quality import follows_from_data
+from mainspring.monitor.silences import is_silenced
 from mainspring.registry.models import find_model
 from mainspring.registry.search import PROMPT_TAG
 from mainspring.registry.versions import find_version
@@ -112,6 +114,22 @@ def _plain(name: str) -> Callable[[Store, EventRow], Iterator[News]]:
     return told
 
 
+def _unless_silenced(name: str) -> Callable[[Store, EventRow], Iterator[News]]:
+    """Tell what becomes of an incident, unless somebody has asked that nobody be told for now."""
+
+    def told(store: Store, event: EventRow) -> Iterator[News]:
+        if not is_silenced(store, event.subject.removeprefix("incidents/"), event.at):
+            yield from _plain(name)(store, event)
+
+    return told
+
+
+def _incident_opened(store: Store, event: EventRow) -> Iterator[News]:
+    """Tell of a new incident, unless it follows from broken input that was told of already."""
+    if not follows_from_data(store, event.subject.removeprefix("incidents/")):
+        yield from _unless_silenced("incident.opened")(store, event)
+
+
 #: verb of the audit chain -> what is told because of it
 _TOLD: dict[str, Callable[[Store, EventRow], Iterator[News]]] = {
     "model.created": _created,
@@ -133,11 +151,11 @@ _TOLD: dict[str, Callable[[Store, EventRow], Iterator[News]]] = {
     "version.staged": _plain("model_version.staged"),
     "version.deleted": _plain("model_version.deleted"),
     "version.commented": _plain("model_version.commented"),
-    "incident.opened": _plain("incident.opened"),
+    "incident.opened": _incident_opened,
     "incident.assigned": _plain("incident.assigned"),
-    "incident.acknowledged": _plain("incident.acknowledged"),
-    "incident.mitigated": _plain("incident.mitigated"),
-    "incident.resolved": _plain("incident.resolved"),
+    "incident.acknowledged": _unless_silenced("incident.acknowledged"),
+    "incident.mitigated": _unless_silenced("incident.mitigated"),
+    "incident.resolved": _unless_silenced("incident.resolved"),
     "access.denied": _plain("access.denied"),
     "access.login_failed": _plain("access.login_failed"),
 }

@@ -49,6 +49,7 @@ EXPORTED: dict[str, tuple[str, ...]] = {
     "runs": ("number",),
     "schedules": ("name",),
     "segment_counts": ("path", "hour"),
+    "silences": ("silence_id",),
     "version_comments": ("number",),
     "version_tags": ("model", "version", "key"),
 }

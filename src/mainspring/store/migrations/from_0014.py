@@ -258,6 +258,15 @@ def m0020_add_segment_counts(transaction: Transaction) -> None:
     )
 
 
+def m0021_add_silences(transaction: Transaction) -> None:
+    """Which incidents nobody is told of, for how long and why; owned by `monitor.silences`."""
+    transaction.execute(
+        """CREATE TABLE silences (
+            silence_id TEXT PRIMARY KEY, pattern TEXT NOT NULL, author TEXT NOT NULL, reason TEXT NOT NULL,
+            starts_at TEXT NOT NULL, ends_at TEXT NOT NULL)"""
+    )
+
+
 #: Append only. A released migration is never edited: add another.
 FROM_0014 = (
     m0014_reshape_tracking,
@@ -267,4 +276,5 @@ FROM_0014 = (
     m0018_add_quarantine,
     m0019_add_logged_models,
     m0020_add_segment_counts,
+    m0021_add_silences,
 )
