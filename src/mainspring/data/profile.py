@@ -9,7 +9,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -203,39 +203,38 @@ def _merge(a: ColumnCounts, b: ColumnCounts) -> ColumnCounts:
 def _profile_column(values: NDArray[np.generic], bins: int) -> ColumnProfile:
     if values.dtype.kind in "OUSb":
         return _profile_category(values)
-    numbers = _numbers(values)
-    ordered = np.sort(numbers[np.isfinite(numbers)])
-    steps = np.flatnonzero(np.diff(ordered)) + 1 if ordered.size else np.empty(0, dtype=np.intp)
-    distinct = steps.size + 1 if ordered.size else 0
+    ordered, missing = _ordered(_numbers(values))
+    finite = _finite(ordered)
+    steps = np.flatnonzero(np.diff(finite)) + 1 if finite.size else np.empty(0, dtype=np.intp)
+    distinct = steps.size + 1 if finite.size else 0
     edges: Floats = np.empty(0)
     if distinct:
         if distinct <= bins:
-            inner = ordered[np.concatenate([[0], steps])]
+            inner = finite[np.concatenate([[0], steps])]
         else:
-            inner = np.unique(ordered[np.ceil(np.arange(1, bins + 1) / bins * ordered.size).astype(np.intp) - 1])
+            inner = np.unique(finite[np.ceil(np.arange(1, bins + 1) / bins * finite.size).astype(np.intp) - 1])
         # an edge just under the smallest value makes the first bin "below all that was seen"
-        edges = np.concatenate([[np.nextafter(ordered[0], -np.inf)], inner])
+        edges = np.concatenate([[np.nextafter(finite[0], -np.inf)], inner])
     kind: Kind = "timestamp" if values.dtype.kind == "M" else "number"
-    bare = ColumnProfile(kind, ColumnCounts(()), tuple(edges.tolist()), (), distinct)
-    mean = float(ordered.mean()) if ordered.size else None
-    deviation = float(ordered.std()) if ordered.size else None
-    return ColumnProfile(kind, _count(bare, values), bare.edges, (), distinct, mean, deviation)
+    mean = float(finite.mean()) if finite.size else None
+    deviation = float(finite.std()) if finite.size else None
+    counts = _count_ordered(edges, ordered, missing)
+    return ColumnProfile(kind, counts, tuple(edges.tolist()), (), distinct, mean, deviation)
 
 
 def _profile_category(values: NDArray[np.generic]) -> ColumnProfile:
-    tally, _ = _tally(values)
+    tally, missing = _tally(values)
     # equally frequent ones by name, so that the same rows always make the same profile
     categories = tuple(sorted(tally, key=lambda name: (-tally[name], name))[:_MOST_CATEGORIES])
     bare = ColumnProfile("category", ColumnCounts(()), (), categories, len(tally))
-    return ColumnProfile("category", _count(bare, values), (), categories, len(tally))
+    return replace(bare, counts=_count_tally(bare, tally, missing))
 
 
 def _count(column: ColumnProfile, values: NDArray[np.generic]) -> ColumnCounts:
-    return _count_category(column, values) if column.kind == "category" else _count_number(column, values)
+    return _count_tally(column, *_tally(values)) if column.kind == "category" else _count_number(column, values)
 
 
-def _count_category(column: ColumnProfile, values: NDArray[np.generic]) -> ColumnCounts:
-    tally, missing = _tally(values)
+def _count_tally(column: ColumnProfile, tally: Counter[str], missing: int) -> ColumnCounts:
     known = [tally.pop(name, 0) for name in column.categories]
     unseen = () if len(column.categories) < column.distinct else tuple(sorted(tally)[:_MOST_EXAMPLES])
     return ColumnCounts((*known, sum(tally.values())), missing, unseen=unseen)
@@ -245,16 +244,32 @@ def _count_number(column: ColumnProfile, values: NDArray[np.generic]) -> ColumnC
     mistyped = 0
     if values.dtype.kind in "OUS":
         values, mistyped = _read_numbers(values)
-    numbers = _numbers(values)
-    present = numbers[~np.isnan(numbers)]
-    places = np.searchsorted(np.array(column.edges), present, side="left")
-    bins = np.bincount(places, minlength=len(column.edges) + 1)
-    finite = present[np.isfinite(present)]
-    missing = numbers.size - present.size - mistyped
+    ordered, missing = _ordered(_numbers(values))
+    return _count_ordered(np.array(column.edges), ordered, missing - mistyped, mistyped)
+
+
+def _ordered(numbers: Floats) -> tuple[Floats, int]:
+    """Return the numbers in rising order, and how many there were not.
+
+    To sort, and then to look the few edges up among the values, takes a fifth of the time of looking up every value
+    among the edges: sorting is the one that processors do in their vector units.
+    """
+    ordered = np.sort(numbers)  # NaN comes last
+    present = int(np.searchsorted(ordered, np.nan))
+    return ordered[:present], ordered.size - present
+
+
+def _finite(ordered: Floats) -> Floats:
+    return ordered[np.searchsorted(ordered, -np.inf, side="right") : np.searchsorted(ordered, np.inf)]
+
+
+def _count_ordered(edges: Floats, ordered: Floats, missing: int, mistyped: int = 0) -> ColumnCounts:
+    up_to = np.searchsorted(ordered, edges, side="right")
+    bins = tuple(np.diff(up_to, prepend=0, append=ordered.size).tolist())
+    finite = _finite(ordered)
     if not finite.size:
-        return ColumnCounts(tuple(bins.tolist()), missing, mistyped)
-    low, high, total = float(finite.min()), float(finite.max()), float(finite.sum())
-    return ColumnCounts(tuple(bins.tolist()), missing, mistyped, low, high, total)
+        return ColumnCounts(bins, missing, mistyped)
+    return ColumnCounts(bins, missing, mistyped, float(finite[0]), float(finite[-1]), float(finite.sum()))
 
 
 def _numbers(values: NDArray[np.generic]) -> Floats:
