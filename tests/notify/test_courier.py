@@ -374,9 +374,9 @@ def test_an_incident_is_told_from_its_opening_to_its_end(courier, receiver, stor
     assert found == [
         ("incident.opened", subject, "critical"),
         ("incident.assigned", subject, None),
-        ("incident.acknowledged", subject, None),
-        ("incident.mitigated", subject, None),
-        ("incident.resolved", subject, None),
+        ("incident.acknowledged", subject, "critical"),
+        ("incident.mitigated", subject, "critical"),
+        ("incident.resolved", subject, "critical"),
     ]
 
 

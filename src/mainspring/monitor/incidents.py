@@ -15,7 +15,15 @@ from mainspring.errors import Conflict, Invalid, NotFound
 from mainspring.store.events import Event
 from mainspring.store.protocol import Row, Store, Transaction
 
-__all__ = ["add_entry", "assign_incident", "find_incident", "list_incidents", "move_incident", "open_incident"]
+__all__ = [
+    "add_entry",
+    "assign_incident",
+    "find_incident",
+    "list_incidents",
+    "move_incident",
+    "newest_incident",
+    "open_incident",
+]
 
 _COLUMNS = (
     "incident_id, dedup_key, model, version, rule, severity, status, title, owner, opened_at, closed_at, diagnosis"
@@ -166,6 +174,13 @@ def find_incident(store: Store, identifier: str) -> Incident:
         for moment, actor, what, text, evidence in entries
     )
     return _from_row(rows[0], timeline)
+
+
+def newest_incident(store: Store, dedup_key: str) -> Incident | None:
+    """Return the newest incident of a cause, without its timeline; None where there was none."""
+    sql = f"SELECT {_COLUMNS} FROM incidents WHERE dedup_key = ? ORDER BY opened_at DESC, incident_id DESC LIMIT 1"
+    rows = store.read(sql, (dedup_key,))
+    return _from_row(rows[0], ()) if rows else None
 
 
 def list_incidents(store: Store, *, model: str | None = None, only_open: bool = False) -> list[Incident]:

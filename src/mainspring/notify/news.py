@@ -10,6 +10,7 @@ from typing import NamedTuple, TypeVar
 
 from mainspring.domain.version import ModelVersion, RegisteredModel
 from mainspring.errors import Invalid, NotFound, nearest
+from mainspring.monitor.incidents import newest_incident
 from mainspring.monitor.input_quality import follows_from_data
 from mainspring.monitor.silences import is_silenced
 from mainspring.registry.models import find_model
@@ -118,8 +119,14 @@ def _unless_silenced(name: str) -> Callable[[Store, EventRow], Iterator[News]]:
     """Tell what becomes of an incident, unless somebody has asked that nobody be told for now."""
 
     def told(store: Store, event: EventRow) -> Iterator[News]:
-        if not is_silenced(store, event.subject.removeprefix("incidents/"), event.at):
-            yield from _plain(name)(store, event)
+        key = event.subject.removeprefix("incidents/")
+        if not is_silenced(store, key, event.at):
+            standing = newest_incident(store, key)
+            about = {} if standing is None else {
+                "title": standing.title, "severity": standing.severity, "opened_at": standing.opened_at,
+            }  # fmt: skip
+            for news in _plain(name)(store, event):
+                yield News(name, {**about, **news.data})
 
     return told
 

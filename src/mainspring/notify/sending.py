@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from mainspring.errors import Invalid, MainspringError, MissingExtra
 from mainspring.notify.addresses import Target, check_host, connect, target_of
-from mainspring.notify.webhooks import APPRISE
+from mainspring.notify.forms import APPRISE, formed, in_words, split_form
 
 __all__ = ["Sent", "send", "signature_of"]
 
@@ -46,8 +46,10 @@ def signature_of(secret: str, delivery_id: str, timestamp: str, payload: str) ->
 def send(url: str, payload: str, *, delivery_id: str, timestamp: int, secret: str, allow_private: bool) -> Sent:
     """Send a payload once; nothing raises, what went wrong is told."""
     try:
-        if url.startswith(APPRISE):
-            return _notify(url.removeprefix(APPRISE), payload, allow_private)
+        form, address = split_form(url)
+        if form == APPRISE:
+            return _notify(address, payload, allow_private)
+        address, payload = formed(form, address, payload)
         headers = {
             "Content-Type": "application/json",
             "X-MLflow-Delivery-Id": delivery_id,
@@ -55,7 +57,7 @@ def send(url: str, payload: str, *, delivery_id: str, timestamp: int, secret: st
         }
         if secret:
             headers["X-MLflow-Signature"] = signature_of(secret, delivery_id, str(timestamp), payload)
-        return _post(target_of(url, allow_private=allow_private), payload.encode(), headers, allow_private)
+        return _post(target_of(address, allow_private=allow_private), payload.encode(), headers, allow_private)
     except MainspringError as error:
         return Sent(None, "", error.what)
     except (OSError, http.client.HTTPException, ValueError) as error:
@@ -93,12 +95,5 @@ def _notify(url: str, payload: str, allow_private: bool) -> Sent:
     sender = apprise.Apprise()
     if not sender.add(url):
         raise Invalid("apprise knows no such address", where="url")
-    done = sender.notify(title="Mainspring", body=_in_words(payload))
+    done = sender.notify(title="Mainspring", body=in_words(json.loads(payload)))
     return Sent(200 if done else None, "", "" if done else "apprise could not send it")
-
-
-def _in_words(payload: str) -> str:
-    document = json.loads(payload)
-    data = document.get("data", {})
-    said = ", ".join(f"{key}={value}" for key, value in data.items() if isinstance(value, str | int | float) and value)
-    return f"{document.get('entity')} {document.get('action')}: {said}"

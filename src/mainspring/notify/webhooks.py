@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 from mainspring.domain.moments import to_iso
 from mainspring.errors import Invalid, NotFound
 from mainspring.notify.addresses import check_host, target_of
+from mainspring.notify.forms import APPRISE, HAVE_SECRETS, check_form, split_form
 from mainspring.notify.news import check_news
 from mainspring.store.events import Event
 from mainspring.store.protocol import Row, Store, Transaction
@@ -37,8 +38,6 @@ WebhookStatus = Literal["ACTIVE", "DISABLED"]
 _COLUMNS = "webhook_id, name, url, events, description, status, threshold, since, created_at, updated_at, created_by"
 _NAME = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9._-]{0,61}[a-zA-Z0-9])?")
 _THRESHOLD = re.compile(r"(?P<metric>.+?)\s*(?P<operator><=|>=|<|>)\s*(?P<value>[-+]?[\d.]+(?:[eE][-+]?\d+)?)")
-#: What stands before the address of a notification that apprise sends.
-APPRISE = "apprise:"
 
 
 class Threshold(NamedTuple):
@@ -68,10 +67,9 @@ class Webhook:
 
     @property
     def shown_url(self) -> str:
-        """The address as it may be shown: those of apprise have their secrets in them."""
-        if not self.url.startswith(APPRISE):
-            return self.url
-        return APPRISE + self.url.removeprefix(APPRISE).partition("://")[0] + "://..."
+        """The address as it may be shown: those of chats and of apprise have their secrets in them."""
+        form, address = split_form(self.url)
+        return f"{form}{address.partition('://')[0]}://..." if form in HAVE_SECRETS else self.url
 
 
 class WebhookChange(NamedTuple):
@@ -101,8 +99,8 @@ def create_webhook(
 ) -> Webhook:
     """Make a webhook; it is told what happens from now on.
 
-    `secret` signs what is sent; without one nothing is signed. An address that begins with ``apprise:`` is a
-    notification, such as ``apprise:slack://...``.
+    `secret` signs what is sent; without one nothing is signed. An address may begin with a form of
+    `forms`: ``slack:https://...``, ``alertmanager:http://...``, or ``apprise:`` for a notification.
 
     Raises:
         Invalid: name, address, events or threshold do not fit.
@@ -146,14 +144,16 @@ def _checked(change: WebhookChange, allow_private: bool) -> dict[str, str]:
             " characters long, and contain only letters, digits, dots (.), underscores (_), and hyphens (-).",
             where="name",
         )
-    if change.url is not None and change.url.startswith(APPRISE):
-        check_host(change.url.removeprefix(APPRISE), allow_private=allow_private)
+    form, address = split_form(change.url or "")
+    if form == APPRISE:
+        check_host(address, allow_private=allow_private)
     elif change.url is not None:
         if not change.url.strip():
             raise Invalid(f"Webhook URL cannot be empty or just whitespace: {change.url!r}", where="url")
-        target_of(change.url, allow_private=allow_private)
+        target_of(address, allow_private=allow_private)
     if change.events is not None and not change.events:
         raise Invalid(f"Webhook events must be a non-empty list of WebhookEvent objects: {[]}.", where="events")
+    check_form(change.url or "", list(change.events or ()))
     if change.status not in (None, "ACTIVE", "DISABLED"):
         raise Invalid(f"A webhook is ACTIVE or DISABLED, not `{change.status}`", where="status")
     columns = {key: value for key, value in change._asdict().items() if isinstance(value, str)}
