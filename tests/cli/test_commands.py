@@ -142,6 +142,10 @@ def test_serve_answers_and_why_explains(project: Path, run: Run) -> None:
     assert run("why").out.split()[1] == identifier
     (seen,) = json.loads(run("monitor", "--json").out)["seen"]
     assert (seen["predictions"], seen["labels"]) == (1, 1)
+    replayed = json.loads(run("monitor", "backtest", "churn", "--every", "1s", "--json").out)
+    assert (replayed["model"], replayed["alerts"]) == ("churn/1", [])
+    assert run("monitor", "backtest", "churn", "--alpha", "0.00001").code == 2
+    assert "would have alerted 0 times" in run("monitor", "backtest", "churn/1").out
 
 
 def test_what_was_served_is_what_the_file_says(project: Path, run: Run) -> None:

@@ -20,7 +20,7 @@ from mainspring.domain.version import ModelVersion
 from mainspring.errors import Invalid
 from mainspring.monitor.canary import judge_canary
 from mainspring.monitor.decay import diagnose_decay
-from mainspring.monitor.quality import baseline_of, quality_of, tell_verdict, watch_quality
+from mainspring.monitor.quality import backtest_quality, baseline_of, quality_of, tell_verdict, watch_quality
 from mainspring.predictions.journal import JournalWriter
 from mainspring.predictions.log import PredictionLog
 from mainspring.predictions.records import LabelRecord, PredictionRecord, RouteRole, encode_record
@@ -214,3 +214,33 @@ def test_a_canary_that_is_not_asked_for_a_column_of_the_champions_cannot_be_judg
     champion.signature = replace(SIGNATURE, columns=(*SIGNATURE.columns, Column("gate", "string")))
     with pytest.raises(Invalid, match="not asked for `gate`"):
         judge_canary(ground.log, champion, deployment, until=START + 9 * DAY)  # type: ignore[arg-type]
+
+
+def test_a_rule_replayed_over_history_alerts_when_it_would_have(ground: Ground) -> None:
+    for day in range(12):
+        ground.serve(20, at=START + day * DAY, error=0.2 if day < 4 else 0.6)
+    ground.seal()
+    now = START + 12 * DAY
+    told = [
+        backtest_quality(ground.log, ground.versions[0], SIGNATURE, replace(RULE, tolerance=tolerance), now=now)
+        for tolerance in (0.1, 20.0)
+    ]
+    assert [each.windows for each in told] == [12, 12]
+    assert [each.episodes for each in told] == [1, 0]
+    live = [ground.watch(day).status for day in range(1, 13)]
+    # the live rule, had it been asked each day with all labels known, alerts on the very days of the replay
+    assert told[0].alerts == tuple(f"2013-04-{day + 1:02d}" for day in range(12) if live[day] == "decayed")
+    assert told[0].began == told[0].alerts[:1]
+    assert json.loads(json.dumps(told[0].to_json()))["windows"] == 12
+
+
+def test_a_replay_may_use_other_blocks_and_writes_nothing(ground: Ground) -> None:
+    ground.serve(20, at=START, error=0.2)
+    ground.serve(20, at=START + timedelta(hours=5), error=0.2)
+    ground.seal()
+    hourly = replace(RULE, every=timedelta(hours=1))
+    found = backtest_quality(ground.log, ground.versions[0], SIGNATURE, hourly, now=START + DAY)
+    assert (found.windows, found.alerts) == (2, ())
+    assert ground.store.read("SELECT * FROM monitors") == []
+    nothing = backtest_quality(ground.log, ground.versions[1], SIGNATURE, RULE, now=START + DAY)
+    assert nothing.windows == 0

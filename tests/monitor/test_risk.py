@@ -13,6 +13,7 @@ from mainspring.errors import Invalid
 from mainspring.evaluate import sequential
 from mainspring.monitor.risk import (
     Baseline,
+    Block,
     RiskState,
     backtest,
     baseline,
@@ -39,9 +40,14 @@ def rows_of(means: NDArray[np.float64], rng: np.random.Generator) -> tuple[NDArr
     return losses, np.repeat(dates, 60)
 
 
+def blocks_of(means: NDArray[np.float64]) -> RiskState:
+    """One block a day."""
+    return RiskState(tuple(Block(f"{day:04d}", 1, float(mean)) for day, mean in enumerate(means)))
+
+
 def first_alarm(base: Baseline, means: NDArray[np.float64]) -> int | None:
     """The index of the first block after which the rule would have alerted."""
-    report = backtest({f"{day:04d}": np.array([mean]) for day, mean in enumerate(means)}, base)
+    report = backtest(blocks_of(means), base)
     return int(report.alerts[0]) if report.alerts else None
 
 
@@ -88,8 +94,9 @@ def test_decay_names_its_beginning() -> None:
 def test_alarm_ends_when_the_risk_recovers() -> None:
     base = Baseline(0.15, 0.17, 14, 14_000)
     means = np.concatenate([np.full(40, 0.4), np.full(60, 0.12)])
-    report = backtest({f"{day:04d}": np.array([mean]) for day, mean in enumerate(means)}, base)
+    report = backtest(blocks_of(means), base)
     assert report.episodes == 1
+    assert report.began == report.alerts[:1]
     assert int(report.alerts[0]) < 15
     assert int(report.alerts[-1]) < 99
     assert str(report) == "this rule would have alerted 1 times in the last 100 windows"
@@ -161,6 +168,9 @@ def test_senseless_parameters_are_refused() -> None:
         verdict(RiskState(), Baseline(0.1, 0.2, 3, 3), alpha=1e-6)
     with pytest.raises(Invalid):
         verdict(RiskState(), Baseline(0.0, 0.0, 3, 3))
+    with pytest.raises(Invalid):
+        backtest(RiskState(), Baseline(0.1, 0.2, 3, 3), alpha=1e-6)
+    assert backtest(RiskState(), Baseline(0.1, 0.2, 3, 3)).windows == 0
     with pytest.raises(Invalid):
         baseline(np.array([]))
 

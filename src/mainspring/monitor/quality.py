@@ -11,18 +11,30 @@ from typing import Any
 
 import numpy as np
 
-from mainspring.data.table import n_rows
+from mainspring.data.table import Columns, n_rows
 from mainspring.domain.moments import to_iso
 from mainspring.domain.policy import Monitor
 from mainspring.domain.signature import Signature
 from mainspring.domain.version import ModelVersion
 from mainspring.evaluate.losses import loss
-from mainspring.monitor.risk import RECENT, Baseline, RiskState, RiskVerdict, baseline, limit_of, observe, verdict
+from mainspring.monitor.risk import (
+    RECENT,
+    Backtest,
+    Baseline,
+    RiskState,
+    RiskVerdict,
+    backtest,
+    baseline,
+    limit_of,
+    observe,
+    verdict,
+)
 from mainspring.predictions.log import PredictionLog, scores_of
 from mainspring.store.protocol import Store
 from mainspring.train.features import label_values
 
 __all__ = [
+    "backtest_quality",
     "baseline_of",
     "block_name",
     "block_now",
@@ -46,11 +58,24 @@ def watch_quality(
     state, after = _standing(store, version)
     rows = log.newly_labelled(version.model, version=version.version, after=after)
     if n_rows(rows):
-        truth = label_values(rows["label"], signature)
-        losses = loss(signature.task, truth, scores_of(rows), bound=_bound(version))
-        state = observe(state, losses, block_name(block_starts(rows["labelled_at"], rule.every), rule.every))
+        state = _counted(state, rows, version, signature, rule)
         _keep(store, version, state, str(rows["sealed"][-1]), now)
     return _judged(state, version, rule, now)
+
+
+def backtest_quality(
+    log: PredictionLog, version: ModelVersion, signature: Signature, rule: Monitor, *, now: datetime
+) -> Backtest:
+    """Say when `rule` would have alerted on all that `version` has answered and that has labels, block by block.
+
+    Reads the log from its beginning, so any length of blocks can be tried; nothing is kept. A label counts in the block
+    of the moment it bears, as for `watch_quality`.
+    """
+    rows = log.newly_labelled(version.model, version=version.version, after="")
+    state = RiskState()
+    if n_rows(rows):
+        state = _counted(state, rows, version, signature, rule)
+    return backtest(_over(state, rule, now), baseline_of(version), tolerance=rule.tolerance, alpha=rule.alpha)
 
 
 def quality_of(store: Store, version: ModelVersion, rule: Monitor, *, now: datetime) -> RiskVerdict | None:
@@ -59,11 +84,23 @@ def quality_of(store: Store, version: ModelVersion, rule: Monitor, *, now: datet
 
 
 def _judged(state: RiskState, version: ModelVersion, rule: Monitor, now: datetime) -> RiskVerdict | None:
-    under_way = str(block_name(block_now(now, rule.every), rule.every))
-    over = RiskState(tuple(each for each in state.blocks if each.name < under_way))
+    over = _over(state, rule, now)
     if not over.blocks:
         return None
     return verdict(over, baseline_of(version), tolerance=rule.tolerance, alpha=rule.alpha)
+
+
+def _counted(state: RiskState, rows: Columns, version: ModelVersion, signature: Signature, rule: Monitor) -> RiskState:
+    losses = loss(
+        signature.task, label_values(rows["label"], signature), scores_of(rows), bound=_loss(version)["bound"]
+    )
+    return observe(state, losses, block_name(block_starts(rows["labelled_at"], rule.every), rule.every))
+
+
+def _over(state: RiskState, rule: Monitor, now: datetime) -> RiskState:
+    """Return the blocks that are over."""
+    under_way = str(block_name(block_now(now, rule.every), rule.every))
+    return RiskState(tuple(each for each in state.blocks if each.name < under_way))
 
 
 def baseline_of(version: ModelVersion) -> Baseline:
@@ -127,8 +164,3 @@ def block_name(start: Any, every: timedelta) -> Any:  # datetime64, one or an ar
 def _loss(version: ModelVersion) -> Mapping[str, Any]:
     found: Mapping[str, Any] = version.evidence["loss"]  # type: ignore[assignment]  # written by registry.submit
     return found
-
-
-def _bound(version: ModelVersion) -> float | None:
-    bound: float | None = _loss(version)["bound"]
-    return bound

@@ -124,12 +124,17 @@ class RiskVerdict:
 class Backtest:
     """What a rule would have done over `windows` past windows: those after which it stood at ``decayed``.
 
-    `episodes` counts separate alarms: consecutive windows are one.
+    `episodes` counts separate alarms, consecutive windows are one; `began` names the first window of each.
     """
 
     windows: int
     alerts: tuple[str, ...]
     episodes: int
+    began: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, object]:
+        """Return JSON-able fields."""
+        return asdict(self)
 
     def __str__(self) -> str:
         return f"this rule would have alerted {self.episodes} times in the last {self.windows} windows"
@@ -221,11 +226,7 @@ def verdict(state: RiskState, base: Baseline, *, tolerance: float = TOLERANCE, a
     Raises:
         Invalid: `alpha` is not between 0.001 and 1, or the limit is zero.
     """
-    limit = limit_of(base, tolerance)
-    if not LEAST_ALPHA <= alpha < 1:
-        raise Invalid(f"alpha is {alpha}", where="alpha", next_step="0.002 is one false alarm in 500 blocks at worst")
-    if limit <= 0:
-        raise Invalid("A baseline without any loss has no relative limit", where="baseline", next_step="use more rows")
+    limit = _checked_limit(base, tolerance, alpha)
     means = np.array([each.mean for each in state.blocks])
     found = detect(means, limit)
     evidence = float(found.by_time[-1]) if means.size else 0.0
@@ -241,19 +242,20 @@ def verdict(state: RiskState, base: Baseline, *, tolerance: float = TOLERANCE, a
     )
 
 
-def backtest(
-    losses_by_window: Mapping[str, Floats], base: Baseline, *, tolerance: float = TOLERANCE, alpha: float = ALPHA
-) -> Backtest:
-    """Replay the rule of `verdict` over past windows, one block each, in the order of their names.
+def backtest(state: RiskState, base: Baseline, *, tolerance: float = TOLERANCE, alpha: float = ALPHA) -> Backtest:
+    """Replay the rule of `verdict` over past blocks, as if it had been asked when each was over.
 
     Shown before a rule is armed, so that its owner knows how often it would have called.
+
+    Raises:
+        Invalid: `alpha` is not between 0.001 and 1, or the limit is zero.
     """
-    limit = limit_of(base, tolerance)
-    names = sorted(name for name, losses in losses_by_window.items() if len(losses))
-    means = np.array([float(_checked(losses_by_window[name]).mean()) for name in names])
-    decayed = detect(means, limit).by_time >= 1 / alpha
-    begins = decayed & ~np.concatenate([[False], decayed[:-1]])
-    return Backtest(len(names), tuple(names[each] for each in np.flatnonzero(decayed)), int(begins.sum()))
+    limit = _checked_limit(base, tolerance, alpha)
+    names = [each.name for each in state.blocks]
+    decayed = detect(np.array([each.mean for each in state.blocks]), limit).by_time >= 1 / alpha
+    begins = decayed & ~np.concatenate([[False], decayed[:-1]]) if decayed.size else decayed
+    began = tuple(names[each] for each in np.flatnonzero(begins))
+    return Backtest(len(names), tuple(names[each] for each in np.flatnonzero(decayed)), len(began), began)
 
 
 def canary_verdict(state: SequentialState, *, margin: float = 0.0, alpha: float = 0.05) -> CanaryVerdict:
@@ -277,6 +279,15 @@ def canary_verdict(state: SequentialState, *, margin: float = 0.0, alpha: float 
         "worse" if low > margin else "no worse" if high < margin else "undecided"
     )
     return CanaryVerdict(said, sequential.mean(state), low, high, state.n)
+
+
+def _checked_limit(base: Baseline, tolerance: float, alpha: float) -> float:
+    limit = limit_of(base, tolerance)
+    if not LEAST_ALPHA <= alpha < 1:
+        raise Invalid(f"alpha is {alpha}", where="alpha", next_step="0.002 is one false alarm in 500 blocks at worst")
+    if limit <= 0:
+        raise Invalid("A baseline without any loss has no relative limit", where="baseline", next_step="use more rows")
+    return limit
 
 
 def _checked(losses: Floats) -> Floats:
