@@ -66,7 +66,7 @@ def register_command(
     if as_json:
         print_json({"name": version.model, "version": version.version, "bundle": version.bundle})
     else:
-        click.echo(f"{version.reference} is registered. Next: mainspring promote {version.reference} champion")
+        click.echo(f"{version.reference} is registered. Next: mainspring promote {version.reference}")
 
 
 def _packed(
