@@ -84,13 +84,14 @@ def simulate_pages(rows: int, size: Size, rng: np.random.Generator) -> dict[str,
 
     counted: dict[str, list[tuple[int, int, int | None]]] = {change: [] for change in CHANGES}
     for _ in range(size.streams):
-        limit = limit_of(baseline(np.array(means(size.hold_out, "nothing"))))
+        base = baseline(np.array(means(size.hold_out, "nothing")))
+        limit = limit_of(base)
         quiet = means(size.quiet, "nothing")
         for change in CHANGES:
             # what is changed follows a good past, which must not hide it
             past = [] if change == "nothing" else quiet
             now = quiet if change == "nothing" else means(size.changed, change)
-            alarmed = (detect(np.array([*past, *now]), limit).by_time >= 1 / ALPHA)[len(past) :]
+            alarmed = (detect(np.array([*past, *now]), limit, base.spread).by_time >= 1 / ALPHA)[len(past) :]
             begins = int((alarmed & ~np.concatenate([[False], alarmed[:-1]])).sum())
             counted[change].append((begins, len(now), int(alarmed.argmax()) + 1 if alarmed.any() else None))
     return {

@@ -52,3 +52,28 @@ def test_no_values_prove_nothing() -> None:
 def test_values_under_the_limit_have_no_bad_stretch() -> None:
     assert detect(np.full(30, 0.1), 0.2).since is None
     assert lower_bound(np.zeros(30), 0.05) == pytest.approx(0.0)
+
+
+def test_known_spread_finds_a_small_rise_of_steady_values_in_a_few() -> None:
+    rng = np.random.default_rng(3)
+    values = np.concatenate([rng.normal(0.15, 0.01, 300), rng.normal(0.19, 0.01, 30)])
+    blind, knowing = (detect(values, 0.17, spread).by_time >= 500 for spread in (None, 0.012))
+    assert not blind[:330].any()
+    assert not knowing[:300].any()
+    assert knowing[300:].argmax() <= 12
+    assert lower_bound(values, 0.002, 0.012) == pytest.approx(0.19, abs=0.02)
+
+
+@pytest.mark.parametrize("shape", ["normal", "skewed", "two points"])
+def test_known_spread_keeps_the_rate_at_the_limit_itself(shape: str) -> None:
+    alpha, waits = 0.05, []
+    for seed in range(150):
+        rng = np.random.default_rng(seed)
+        drawn = {
+            "normal": lambda rng=rng: np.abs(rng.normal(0.5, 0.1, 400)),
+            "skewed": lambda rng=rng: 0.4 + rng.exponential(0.1, 400),
+            "two points": lambda rng=rng: np.where(rng.random(400) < 0.05, 0.5 + 0.1 * 19**0.5, 0.5 - 0.1 / 19**0.5),
+        }[shape]()
+        alarm = detect(drawn, 0.5, 0.1).by_time >= 1 / alpha
+        waits.append(int(alarm.argmax()) + 1 if alarm.any() else 400)
+    assert np.mean(waits) >= 1 / alpha

@@ -6,6 +6,7 @@ each label is counted once however often and by whom the monitor is run.
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -105,7 +106,10 @@ def _over(state: RiskState, rule: Monitor, now: datetime) -> RiskState:
 
 def baseline_of(version: ModelVersion) -> Baseline:
     """Return the loss that was promised when `version` was registered."""
-    return baseline(np.array(_loss(version)["blocks"], dtype=np.float64))
+    found = baseline(np.array(_loss(version)["blocks"], dtype=np.float64))
+    held: Any = version.evidence.get("rows")  # by part; what was registered by other hands has none
+    # how far blocks spread says nothing of smaller ones while their size is not known
+    return replace(found, rows=held["test"]) if held else replace(found, spread=None)
 
 
 def tell_verdict(found: RiskVerdict, base: Baseline, tolerance: float) -> str:

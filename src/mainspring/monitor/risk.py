@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from mainspring.errors import Invalid
 from mainspring.evaluate import sequential
 from mainspring.evaluate.detector import LEAST_ALPHA, detect, lower_bound
-from mainspring.evaluate.distributions import t_quantile
+from mainspring.evaluate.distributions import chi2_sf, solve, t_quantile
 from mainspring.evaluate.metrics import Floats
 from mainspring.evaluate.sequential import SequentialState
 
@@ -46,6 +46,8 @@ TOLERANCE = 0.10
 #: One false alarm in 500 blocks on average, if the risk sat exactly at the limit all that time; with daily blocks that
 #: is one in 16 months, and with the risk at its baseline it is hardly ever.
 ALPHA = 0.002
+#: Blocks from which on the hold-out says how far blocks spread.
+_LEAST_BLOCKS = 5
 #: Blocks remembered. Forgetting old starts only lowers the evidence, so the guarantee stays.
 _MOST_BLOCKS = 400
 #: Blocks in `RiskVerdict.live_mean`: four weeks of days.
@@ -54,14 +56,18 @@ RECENT = 28
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """The loss on the hold-out: mean of block means, its one-sided 95 % upper bound, and how many blocks and rows."""
+    """The loss on the hold-out: mean of block means, its one-sided 95 % upper bound, and how many blocks and rows.
+
+    `spread` is the 95 % upper bound of the deviation of block means; None where it is not known.
+    """
 
     mean: float
     upper: float
     n: int
     rows: int
+    spread: float | None = None
 
-    def to_json(self) -> dict[str, float]:
+    def to_json(self) -> dict[str, float | None]:
         """Return JSON-able fields; ``Baseline(**fields)`` reads them back."""
         return asdict(self)
 
@@ -171,7 +177,7 @@ def baseline(losses: Floats, groups: NDArray[np.generic] | None = None) -> Basel
     spread = float(means.std(ddof=1)) if means.size > 1 else math.inf
     half = 0.0 if spread == 0 else t_quantile(0.95, max(means.size - 1, 1)) * spread / math.sqrt(means.size)
     # losses are at most 1, and so is their mean
-    return Baseline(mean, min(1.0, mean + half), means.size, values.size)
+    return Baseline(mean, min(1.0, mean + half), means.size, values.size, _spread_at_most(spread, means.size))
 
 
 def limit_of(base: Baseline, tolerance: float = TOLERANCE) -> float:
@@ -227,13 +233,13 @@ def verdict(state: RiskState, base: Baseline, *, tolerance: float = TOLERANCE, a
         Invalid: `alpha` is not between 0.001 and 1, or the limit is zero.
     """
     limit = _checked_limit(base, tolerance, alpha)
-    means = np.array([each.mean for each in state.blocks])
-    found = detect(means, limit)
+    means, spreads = np.array([each.mean for each in state.blocks]), _spreads(state, base)
+    found = detect(means, limit, spreads)
     evidence = float(found.by_time[-1]) if means.size else 0.0
     return RiskVerdict(
         "decayed" if evidence >= 1 / alpha else "quiet",
         float(means[-RECENT:].mean()) if means.size else math.nan,
-        lower_bound(means, alpha),
+        lower_bound(means, alpha, spreads),
         limit,
         evidence,
         means.size,
@@ -252,7 +258,8 @@ def backtest(state: RiskState, base: Baseline, *, tolerance: float = TOLERANCE, 
     """
     limit = _checked_limit(base, tolerance, alpha)
     names = [each.name for each in state.blocks]
-    decayed = detect(np.array([each.mean for each in state.blocks]), limit).by_time >= 1 / alpha
+    means = np.array([each.mean for each in state.blocks])
+    decayed = detect(means, limit, _spreads(state, base)).by_time >= 1 / alpha
     begins = decayed & ~np.concatenate([[False], decayed[:-1]]) if decayed.size else decayed
     began = tuple(names[each] for each in np.flatnonzero(begins))
     return Backtest(len(names), tuple(names[each] for each in np.flatnonzero(decayed)), len(began), began)
@@ -279,6 +286,22 @@ def canary_verdict(state: SequentialState, *, margin: float = 0.0, alpha: float 
         "worse" if low > margin else "no worse" if high < margin else "undecided"
     )
     return CanaryVerdict(said, sequential.mean(state), low, high, state.n)
+
+
+def _spread_at_most(spread: float, blocks: int) -> float | None:
+    """Return the one-sided 95 % upper bound of the deviation of which `spread` was seen in so many blocks."""
+    if blocks < _LEAST_BLOCKS or not spread > 0:
+        return None
+    degrees = blocks - 1
+    return spread * math.sqrt(degrees / solve(lambda x: 0.95 - chi2_sf(x, degrees), start=degrees))
+
+
+def _spreads(state: RiskState, base: Baseline) -> Floats | None:
+    """Return the spread of each block: a block of fewer rows than those of the hold-out may spread further."""
+    if base.spread is None:
+        return None
+    rows = np.array([each.rows for each in state.blocks])
+    return base.spread * np.sqrt(np.maximum(1.0, base.rows / base.n / rows))
 
 
 def _checked_limit(base: Baseline, tolerance: float, alpha: float) -> float:
