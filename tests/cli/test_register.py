@@ -5,8 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.cli.conftest import serving
 
+from mainspring.bundle.format import write_bundle
 from mainspring.cli.main import main
+from mainspring.data.table import read_columns
+from mainspring.serve.client import PredictionClient
+from mainspring.train.features import infer_signature
 
 onnx = pytest.importorskip("onnx", reason="pip install 'mainspring[onnx]'")
 pytest.importorskip("onnxruntime", reason="pip install 'mainspring[onnx]'")
@@ -46,6 +51,45 @@ def test_an_onnx_file_becomes_a_version_that_is_promoted_and_scores(made: Path, 
         wind, delay, late, score, label = line.split(",")
         assert float(score) == pytest.approx(1 / (1 + np.exp(-(float(wind) + 2 * float(delay)))), abs=1e-6)
         assert late == label
+
+
+def ask(client: PredictionClient, wrong: bool) -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(30):
+        rows = [{"wind": float(wind), "delay": float(delay)} for wind, delay in rng.normal(size=(10, 2))]
+        answer = client.predict("late", rows)
+        late = [(row["wind"] + 2 * row["delay"] > 0) != wrong for row in rows]
+        labels = ["yes" if each else "no" for each in late]
+        client.feedback("late", [(p.id, label) for p, label in zip(answer.predictions, labels, strict=True)])
+
+
+def test_its_live_quality_is_judged_by_its_loss_on_the_rows_it_came_with(made: Path, capfd) -> None:
+    assert main(["models", "register", "late", "net.onnx", "--rows", "known.csv", "--target", "late"]) == 0
+    assert main(["promote", "late/1"]) == 0
+    with serving("serve", "late", ready=made / "ready.json") as client:
+        ask(client, wrong=True)
+    capfd.readouterr()
+    assert main(["monitor", "--json"]) == 0
+    (seen,) = json.loads(capfd.readouterr().out)["seen"]
+    assert (seen["labels"], seen["status"]) == (300, "waiting")  # the block under way is not over
+    assert main(["monitor", "backtest", "late", "--every", "1ms", "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["windows"] > 0
+
+
+def test_a_bundle_without_rows_is_served_and_not_judged(made: Path, capfd) -> None:
+    table = read_columns(made / "known.csv")
+    signature = infer_signature(table, "late")
+    write_bundle(made / "bundle", (made / "net.onnx").read_bytes(), signature, name="late")
+    assert main(["models", "register", "late", "bundle"]) == 0
+    assert main(["promote", "late/1"]) == 0
+    with serving("serve", "late", ready=made / "ready.json") as client:
+        ask(client, wrong=False)
+    capfd.readouterr()
+    assert main(["monitor", "--json"]) == 0
+    (seen,) = json.loads(capfd.readouterr().out)["seen"]
+    assert (seen["status"], seen["labels"]) == ("not judged", 300)
+    assert main(["monitor", "backtest", "late"]) != 0
+    assert "registered without rows to judge it by" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,14 @@ from mainspring.cli.output import json_option, print_json, print_table
 from mainspring.domain.policy import Monitor
 from mainspring.domain.policy import monitor as default_monitor
 from mainspring.monitor.estimate import outlook
-from mainspring.monitor.quality import backtest_quality, baseline_of, quality_of, tell_verdict, watch_quality
+from mainspring.monitor.quality import (
+    backtest_quality,
+    baseline_of,
+    has_baseline,
+    quality_of,
+    tell_verdict,
+    watch_quality,
+)
 from mainspring.registry.versions import find_version, list_versions
 from mainspring.workspace import Workspace
 
@@ -58,10 +65,11 @@ def look_command(file: str | None, watch_only: bool, as_json: bool) -> None:
             found = quality_of(workspace.store, version, rule, now=workspace.clock.now())
             asked, labelled = workspace.log.counts(version.model)
             expected = outlook(workspace.log, version, signature, rule, now=workspace.clock.now())
-            text = (
-                "no label has come yet" if found is None else tell_verdict(found, baseline_of(version), rule.tolerance)
-            )
-            status = "waiting" if found is None else found.status
+            text, status = "no label has come yet", "waiting"
+            if not has_baseline(version):
+                text, status = "registered without rows to judge it by", "not judged"
+            elif found is not None:
+                text, status = tell_verdict(found, baseline_of(version), rule.tolerance), found.status
             seen.append(
                 {
                     "model": version.reference,

@@ -40,12 +40,13 @@ def register_command(
     """
     from mainspring.bundle.format import verify  # numpy, which the other commands of `models` do without
 
+    known: dict[str, object] = {}  # what its live quality will be compared with
     with Workspace() as workspace, tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "bundle"
         if (source / MANIFEST_NAME).is_file():
             folder, manifest = source, verify(source)
         elif source.suffix == ".onnx":
-            manifest = _packed(folder, model, source, rows, target, threshold)
+            manifest, known = _packed(folder, model, source, rows, target, threshold)
         else:
             raise Invalid(
                 f"`{source}` is no bundle and no .onnx file",
@@ -58,7 +59,7 @@ def register_command(
             model,
             bundle=workspace.artifacts.put_tree(folder),
             run_id=None,
-            evidence={"flavor": manifest.flavor, "size_bytes": size, "from": source.name},
+            evidence={**known, "flavor": manifest.flavor, "size_bytes": size, "from": source.name},
             author=workspace.actor,
             at=workspace.clock.now(),
             status="registered",
@@ -71,7 +72,8 @@ def register_command(
 
 def _packed(
     folder: Path, model: str, source: Path, rows: Path | None, target: str | None, threshold: float | None
-) -> BundleManifest:
+) -> tuple[BundleManifest, dict[str, object]]:
+    """Write the bundle; return with it what the model's live quality will be compared with: its loss on the rows."""
     if not source.is_file():
         raise NotFound(f"There is no file `{source}`", where="SOURCE")
     if rows is None or target is None:
@@ -81,11 +83,37 @@ def _packed(
             next_step="give rows with outcomes: --rows known.csv --target NAME",
         )
     # numpy and DuckDB, as above
+    import numpy as np
+
     from mainspring.bundle.format import write_bundle
-    from mainspring.data.table import read_columns
-    from mainspring.train.features import infer_signature
+    from mainspring.bundle.predictor import load_bundle
+    from mainspring.data.profile import profile
+    from mainspring.data.table import n_rows, read_columns
+    from mainspring.evaluate.losses import default_loss, error_bound, loss
+    from mainspring.train.features import days_of, infer_signature, target_index
 
     table = read_columns(rows)
     signature = infer_signature(table, target)
     sample = {name: table[name] for name in signature.names}
-    return write_bundle(folder, source.read_bytes(), signature, name=model, threshold=threshold, sample=sample)
+    manifest = write_bundle(
+        folder,
+        source.read_bytes(),
+        signature,
+        name=model,
+        threshold=threshold,
+        sample=sample,
+        profile=profile(sample).to_json(),
+    )
+    truth, scores = target_index(table[target], signature), load_bundle(folder).predict(sample)
+    bound = error_bound(truth, scores) if signature.task == "regression" else None
+    losses, days = loss(signature.task, truth, scores, bound=bound), days_of(table, "")
+    known: dict[str, object] = {
+        "loss": {
+            "kind": default_loss(signature.task),
+            "mean": float(losses.mean()),
+            "blocks": [float(losses[days == day].mean()) for day in np.unique(days)],
+            "bound": bound,
+        },
+        "rows": {"test": n_rows(table)},
+    }
+    return manifest, known

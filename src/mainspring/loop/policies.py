@@ -167,7 +167,7 @@ def _watch_quality(situation: Situation) -> Iterator[str]:
     if any(each.version == champion.version for each in situation.incidents("quality")):
         return
     text = tell_verdict(verdict, baseline_of(champion), rule.tolerance)
-    bundle = workspace.bundle_folder(champion.kept_bundle)
+    bundle = workspace.served_bundle(champion)
     diagnosis = diagnose_decay(workspace.store, workspace.log, champion, signature, bundle, verdict, now=situation.now)
     incident = open_incident(
         workspace.store,

@@ -17,6 +17,7 @@ from mainspring.domain.moments import to_iso
 from mainspring.domain.policy import Monitor
 from mainspring.domain.signature import Signature
 from mainspring.domain.version import ModelVersion
+from mainspring.errors import Unavailable
 from mainspring.evaluate.losses import loss
 from mainspring.monitor.risk import (
     RECENT,
@@ -40,6 +41,7 @@ __all__ = [
     "block_name",
     "block_now",
     "block_starts",
+    "has_baseline",
     "quality_of",
     "tell_verdict",
     "watch_quality",
@@ -56,6 +58,8 @@ def watch_quality(
     A label counts in the block of the moment it bears, however late it was told. The block under way is kept, and
     judged when it is over. None while no block is over.
     """
+    if not has_baseline(version):
+        return None
     state, after = _standing(store, version)
     rows = log.newly_labelled(version.model, version=version.version, after=after)
     if n_rows(rows):
@@ -86,7 +90,7 @@ def quality_of(store: Store, version: ModelVersion, rule: Monitor, *, now: datet
 
 def _judged(state: RiskState, version: ModelVersion, rule: Monitor, now: datetime) -> RiskVerdict | None:
     over = _over(state, rule, now)
-    if not over.blocks:
+    if not over.blocks or not has_baseline(version):
         return None
     return verdict(over, baseline_of(version), tolerance=rule.tolerance, alpha=rule.alpha)
 
@@ -104,8 +108,17 @@ def _over(state: RiskState, rule: Monitor, now: datetime) -> RiskState:
     return RiskState(tuple(each for each in state.blocks if each.name < under_way))
 
 
+def has_baseline(version: ModelVersion) -> bool:
+    """Whether a loss was promised when `version` was registered; by other hands than the loop's, it may not have."""
+    return "loss" in version.evidence
+
+
 def baseline_of(version: ModelVersion) -> Baseline:
-    """Return the loss that was promised when `version` was registered."""
+    """Return the loss that was promised when `version` was registered.
+
+    Raises:
+        Unavailable: none was.
+    """
     found = baseline(np.array(_loss(version)["blocks"], dtype=np.float64))
     held: Any = version.evidence.get("rows")  # by part; what was registered by other hands has none
     # how far blocks spread says nothing of smaller ones while their size is not known
@@ -166,5 +179,11 @@ def block_name(start: Any, every: timedelta) -> Any:  # datetime64, one or an ar
 
 
 def _loss(version: ModelVersion) -> Mapping[str, Any]:
+    if not has_baseline(version):
+        raise Unavailable(
+            f"{version.reference} was registered without rows to judge it by, so nothing says what its loss should be",
+            where=version.reference,
+            next_step="register it with --rows and --target, or let a loop train it",
+        )
     found: Mapping[str, Any] = version.evidence["loss"]  # type: ignore[assignment]  # written by registry.submit
     return found
