@@ -8,7 +8,7 @@ import pytest
 from mainspring.data.checks import Scan, check_table, violations
 from mainspring.data.schema import ColumnRule, Rule, Schema
 from mainspring.data.schema_file import read_schema, write_schema
-from mainspring.data.table import columns_of, connect
+from mainspring.data.table import columns_of, connect, read_columns
 from mainspring.errors import Invalid, NotFound
 
 FLIGHTS = columns_of(
@@ -37,7 +37,8 @@ SAID = [
     "early: `avg(gone) < 20 and count(*) < 100` does not hold",
     "once: 1 x there already in a row above (rows[2] = {'tail': 'N2', 'gone': '20.0'})",
     "known: 1 x not found in planes (rows[4] = {'tail': 'X9'})",
-    "mix: carrier is distributed otherwise: distance 0.500, at most 0.2; `AA` has 40.0% where 90.0% were",
+    "mix: carrier is distributed otherwise: distance 0.500, at most 0.2; `AA` has 40.0% where 90.0% were"
+    " (rows[2] = {'carrier': 'B6'}; rows[3] = {'carrier': 'B6'}; rows[4] = {'carrier': 'B6'})",
 ]
 
 
@@ -161,6 +162,10 @@ def test_all_rules_are_asked_in_one_scan(tmp_path: Path, schema: Schema, monkeyp
         ("{r: {column: a, shares: {x: 2}}}", "x is 2"),
         ("{r: {shares: {x: 1}}}", "names no column"),
         ("{r: {row: a, there: [b]}}", "`there` is not a rule"),
+        ("{r: {spread: {1: 0.5}}}", "names no column"),
+        ("{r: {column: a, spread: {1: 0.5, 2: 0.4}}}", "do not rise"),
+        ("{r: {column: a, spread: {x: 0.5}}}", "x is `x`"),
+        ("{r: {column: a, spread: {}}}", "do not rise"),
         ("[r]", "not a mapping"),
     ],
 )
@@ -178,3 +183,55 @@ def test_a_column_may_be_named_like_anything_and_an_expression_means_the_column(
     assert shown == [((0, {"row": "5.0", "base": "1.0"}),), ((1, {"#0": "1.0"}),)]
     with pytest.raises(Invalid, match="An expression cannot name `#0`"):
         violations(table, Schema(rules=(Rule("r", "row", expression='"#0" < 2'),)))
+
+
+def test_a_rule_about_rows_may_look_at_other_rows() -> None:
+    table = columns_of({"at": [1, 2, 3, 9, 10], "route": ["a", "a", "b", "b", "b"], "miles": [5, 5, 7, 7, 8]})
+    rules = (
+        Rule("no_gap", "row", expression='"at" - lag("at") OVER (ORDER BY "at") < 5', severity="quarantine"),
+        Rule("one_length", "row", expression="max(miles) OVER w - min(miles) OVER (PARTITION BY route) < 1"),
+    )
+    with pytest.raises(Invalid, match="is no expression"):
+        violations(table, Schema(rules=rules))
+    rules = (rules[0], Rule("one_length", "row", expression="miles = median(miles) OVER (PARTITION BY route)"))
+    found = violations(table, Schema(rules=rules))
+    assert [(each.rule, each.count, [row for row, _ in each.examples]) for each in found] == [
+        ("no_gap", 1, [3]),
+        ("one_length", 1, [4]),
+    ]
+
+
+def test_values_may_have_to_be_absent_from_another_table(schema: Schema) -> None:
+    rule = Rule("new", "absent_from", columns=("tail",), other="planes", there=("n",))
+    (found,) = violations(FLIGHTS, Schema(rules=(rule,), folder=schema.folder))
+    assert str(found).startswith("new: 3 x stands in planes (rows[0] = {'tail': 'N1'}; rows[1]")
+
+
+@pytest.mark.parametrize("severity", ["warn", "stop"])
+def test_columns_that_are_not_named_are_told_when_the_schema_says_so(tmp_path: Path, severity: str) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text(
+        f"columns: {{gone: {{type: number}}, tail: {{type: string, nullable: true}}}}\nothers: {severity}\n"
+    )
+    told = read_schema(path)
+    (first, second) = violations(FLIGHTS, told)
+    assert str(first).startswith("landed: the schema names no such column")
+    assert (second.column, second.rule, second.severity) == ("carrier", "others", severity)
+    assert "others: " + severity in write_schema(told)
+    path.write_text("columns: {gone: {type: number}}\nothers: quarantine\n")
+    with pytest.raises(Invalid, match="cannot set single rows aside"):
+        read_schema(path)
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_all_rows_that_break_a_rule_can_be_written(schema: Schema, tmp_path: Path, ending: str) -> None:
+    with Scan(FLIGHTS, schema) as scan:
+        scan.check()
+        scan.write_broken(tmp_path / f"rows.{ending}")
+        with pytest.raises(Invalid, match="no CSV or Parquet"):
+            scan.write_broken(tmp_path / "rows.txt")
+    rows = read_columns(tmp_path / f"rows.{ending}")
+    assert list(rows) == ["#row", "#reasons", "tail", "gone", "landed", "carrier"]
+    assert rows["#row"].tolist() == [1, 2, 3, 4]
+    assert rows["#reasons"].tolist() == ["lands_later", "once; mix", "mix", "tail pattern; known; mix"]
+    assert rows["tail"].tolist() == ["N2", "N2", None, "X9"]

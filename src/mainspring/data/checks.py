@@ -12,7 +12,8 @@ from typing import Any
 
 import duckdb
 
-from mainspring.data.probes import Probe, Shape, expression_columns, other_join, probes_of
+from mainspring.data.probe import Probe
+from mainspring.data.probes import Shape, expression_columns, looks_around, other_join, probes_of
 from mainspring.data.schema import Rule, Schema, Violation
 from mainspring.data.table import (
     Columns,
@@ -64,17 +65,26 @@ def check_table(
 
 
 class Scan:
-    """One table under one schema, on a connection of its own. `base` is the table as `probes` describes it."""
+    """One table under one schema, on a connection of its own. `base` is the table as `probes` describes it.
+
+    Once `check` was asked, `told` has of each broken rule that is to blame on rows its name and their SQL condition.
+    """
 
     def __init__(
         self, table: "Columns | Path", schema: Schema, tables: Mapping[str, "Columns | Path"] = _NO_TABLES
     ) -> None:
         self.schema = schema
+        self.told: list[tuple[str, str]] = []
         self._table = table
         self._connection = connect()
         try:
             self.source, self.shape = _source(self._connection, table, "checked")
             self.probes = tuple(probes_of(schema, self.shape, self._connection))
+            self._around = [
+                f'({rule.expression}) IS FALSE AS "#w{number}"'
+                for number, rule in enumerate(schema.rules)
+                if looks_around(rule, self._connection)
+            ]
             self._joins = "".join(self._join(number, rule, tables) for number, rule in enumerate(schema.rules))
         except BaseException:
             self._connection.close()
@@ -95,16 +105,33 @@ class Scan:
             found += self._broken(figures)
         return Checked(rows, tuple(found))
 
-    def broken_rows(self, probes: Iterable[Probe], row: str) -> str:
-        """Return the SQL of all rows that break one of `probes`: their value in the column `row`, and which rules."""
-        conditions = ", ".join(
-            f"CASE WHEN {probe.broken} THEN {quoted_text(f'{probe.column} {probe.rule}'.strip())} END"
-            for probe in probes
-        )
-        number = f'"#{self.shape[row][0]}"'
-        rules = f"list_filter([{conditions}], lambda x: x IS NOT NULL) AS rules"
-        inner = f"SELECT {number}, {rules} FROM {self.base(rows=True)}"
-        return f"SELECT * FROM ({inner}) WHERE len(rules) > 0"
+    def broken_rows(self, rules: Iterable[tuple[str, str]], row: str = "") -> str:
+        """Return the SQL of all rows that break one of `rules`, each its name and the SQL condition of its rows.
+
+        A row is given as its value in the column `row`, or else its number from 0, and the names of the rules.
+        """
+        conditions = ", ".join(f"CASE WHEN {broken} THEN {quoted_text(name)} END" for name, broken in rules)
+        number = f'"#{self.shape[row][0]}"' if row else '"#at"'
+        listed = f"list_filter([{conditions}], lambda x: x IS NOT NULL) AS rules"
+        inner = f"SELECT {number} AS number, *, {listed} FROM {self.base(rows=True)}"
+        columns = "number, rules" if row else ", ".join(
+            ["number AS \"#row\"", "array_to_string(rules, '; ') AS \"#reasons\""]
+            + [f'"#{number}" AS {quoted_name(name)}' for name, (number, _) in self.shape.items()]
+        )  # fmt: skip
+        return f"SELECT {columns} FROM ({inner}) WHERE len(rules) > 0"
+
+    def write_broken(self, path: Path) -> None:
+        """Write all rows that `check` found to break a rule, with number and reasons, as CSV or Parquet by the ending.
+
+        Raises:
+            Invalid: the ending is another.
+        """
+        forms = {".csv": "csv, HEADER", ".parquet": "parquet"}
+        if path.suffix not in forms:
+            raise Invalid(f"`{path.name}` is no CSV or Parquet file", where=str(path), next_step="name it rows.csv")
+        rows = self.broken_rows(self.told or [("", "false")])
+        ordered = f"SELECT * FROM ({rows}) ORDER BY 1"
+        self.ask(f"COPY ({ordered}) TO {quoted_text(str(path))} (FORMAT {forms[path.suffix]})")
 
     def _about_the_whole(self, rows: int) -> list[Violation]:
         found = []
@@ -119,10 +146,15 @@ class Scan:
             if name not in self.shape:
                 said = f"the column is missing. {nearest(name, self.shape)}"
                 found.append(Violation(name, "present", said, rows, severity=rule.severity))
+        if schema.others is not None:
+            for name in self.shape:
+                if name not in schema.columns:
+                    said = f"the schema names no such column. {nearest(name, schema.columns)}"
+                    found.append(Violation(name, "others", said, rows, severity=schema.others))
         return found
 
     def _broken(self, figures: list[Any]) -> list[Violation]:
-        found: list[tuple[Probe, Violation]] = []
+        found: list[tuple[Probe, str | None, Violation]] = []
         told = set()
         for probe, figure in zip(self.probes, figures, strict=True):
             verdict = probe.judge(figure)
@@ -130,18 +162,20 @@ class Scan:
             if verdict is not None and (probe.column, probe.rule) not in told:
                 told.add((probe.column, probe.rule))
                 count, said = verdict
-                found.append((probe, Violation(probe.column, probe.rule, said, count, severity=probe.severity)))
-        shown = [(probe, violation) for probe, violation in found if probe.broken is not None]
+                violation = Violation(probe.column, probe.rule, said, count, severity=probe.severity)
+                found.append((probe, probe.condition(figure), violation))
+        shown = [(probe, broken) for probe, broken, _ in found if broken is not None]
         if not shown:
-            return [violation for _, violation in found]
-        examples = dict(zip((violation for _, violation in shown), self._examples(shown), strict=True))
-        return [_hinted(probe, replace(violation, examples=examples.get(violation, ()))) for probe, violation in found]
+            return [violation for *_, violation in found]
+        self.told = [(probe.name, broken) for probe, broken in shown]
+        examples = dict(zip((probe.name for probe, _ in shown), self._examples(shown), strict=True))
+        return [_hinted(probe, replace(each, examples=examples.get(probe.name, ()))) for probe, _, each in found]
 
-    def _examples(self, shown: list[tuple[Probe, Violation]]) -> list[tuple[tuple[int, object], ...]]:
+    def _examples(self, shown: list[tuple[Probe, str]]) -> list[tuple[tuple[int, object], ...]]:
         asked = []
         conditions = []
-        for place, (probe, _) in enumerate(shown):
-            conditions.append(f"{probe.broken} AS b{place}")
+        for place, (probe, broken) in enumerate(shown):
+            conditions.append(f"{broken} AS b{place}")
             places = [f'"#{self.shape[name][0]}"' for name in probe.shown]
             value = places[0] if probe.column else "[" + ", ".join(f"CAST({each} AS VARCHAR)" for each in places) + "]"
             asked.append(
@@ -165,6 +199,8 @@ class Scan:
         named = [f'"#{self.shape[name][0]}" AS {quoted_name(name)}' for name in self._named()]
         if named:
             base = f"(SELECT *, {', '.join(named)} FROM {base}) AS base"
+        if self._around:
+            base = f"(SELECT *, {', '.join(self._around)} FROM {base}) AS base"
         return base + self._joins
 
     def _named(self) -> list[str]:
@@ -172,7 +208,7 @@ class Scan:
         return sorted({name for rule in rules for name in expression_columns(rule, self.shape, self._connection)})
 
     def _join(self, number: int, rule: Rule, tables: Mapping[str, "Columns | Path"]) -> str:
-        if rule.kind != "found_in":
+        if rule.kind not in ("found_in", "absent_from"):
             return ""
         where = f"rules.{rule.name}"
         other = tables[rule.other] if rule.other in tables else _beside(rule, self.schema.folder, where)

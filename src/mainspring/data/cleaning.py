@@ -111,8 +111,9 @@ def _copy(connection: "duckdb.DuckDBPyConnection", query: str, path: Path) -> No
 def _break(kept: Path, schema: Schema, connection: "duckdb.DuckDBPyConnection") -> list[Effect]:
     """Make the table `broken`: the rows of `kept` that break a rule about rows that says quarantine, and which."""
     with Scan(kept, schema) as scan:
-        probes = [each for each in scan.probes if each.severity == "quarantine" and each.broken is not None]
-        answer = scan.ask(scan.broken_rows(probes, row=ROW)) if probes else []
+        asked = [each for each in scan.probes if each.severity == "quarantine"]
+        rules = [(each.name, each.broken) for each in asked if each.broken is not None]
+        answer = scan.ask(scan.broken_rows(rules, row=ROW)) if rules else []
     connection.execute("CREATE TEMP TABLE broken (r BIGINT, rules VARCHAR[])")
     for start in range(0, len(answer), 500):
         listed = ", ".join(

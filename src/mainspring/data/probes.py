@@ -7,38 +7,21 @@ missing. Columns that expressions name stand there under their own names too.
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import duckdb
 
+from mainspring.data.distributions import distribution_probe
+from mainspring.data.probe import Probe, number_sql
 from mainspring.data.schema import ColumnRule, Rule, Schema, Severity
 from mainspring.data.table import quoted_name, quoted_text
 from mainspring.errors import Invalid, nearest
 
-__all__ = ["Probe", "Shape", "expression_columns", "other_join", "probes_of"]
+__all__ = ["Shape", "expression_columns", "looks_around", "other_join", "probes_of"]
 
 #: Of each column of the table its number and its kind: `number`, `timestamp`, `string`, or `written`, which is a text
 #: of a file that knows no types, so that a text of a number or of a truth value is one.
 Shape = Mapping[str, tuple[int, str]]
-
-
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """One question to a table.
-
-    `figure` is an SQL aggregate and `judge` turns its value into (count, message), or None when all is well. A rule
-    about rows has in `broken` the SQL condition that they meet, and in `shown` the columns to show of them.
-    """
-
-    column: str
-    rule: str
-    severity: Severity
-    figure: str
-    judge: Callable[[Any], tuple[int, str] | None]
-    broken: str | None = None
-    shown: tuple[str, ...] = ()
-    known: tuple[str, ...] = ()
 
 
 def probes_of(schema: Schema, shape: Shape, connection: "duckdb.DuckDBPyConnection") -> Iterator[Probe]:
@@ -61,7 +44,7 @@ def _column_probes(name: str, value: str, kind: str, rule: ColumnRule) -> Iterat
         yield Probe(name, "most_missing", rule.severity, figure, lambda share: _above(share, most))
     elif not rule.nullable:
         yield rows("nullable", f"{value} IS NULL", "missing where a value is wanted")
-    as_number = _NUMBERS.get(kind, "{}").format(value)
+    as_number = number_sql(value, kind)
     wanted = {"integer": "number", "boolean": "number"}.get(rule.type, rule.type)
     texts = kind in ("string", "written")
     said = f"{'string' if texts else kind} where {rule.type} is wanted"
@@ -98,7 +81,7 @@ def _rule_probe(rule: Rule, number: int, shape: Shape, connection: "duckdb.DuckD
         if rule.kind == "table":
             figure = f"CASE WHEN ({rule.expression}) IS FALSE THEN 1 ELSE 0 END"
             return Probe("", rule.name, rule.severity, figure, _all_or(f"`{rule.expression}` does not hold"))
-        broken = f"({rule.expression}) IS FALSE"
+        broken = f'"#w{number}"' if looks_around(rule, connection) else f"({rule.expression}) IS FALSE"
         figure, said = f"count_if({broken})", f"`{rule.expression}` does not hold"
         return Probe("", rule.name, rule.severity, figure, _count(said), broken, names)
     for name in rule.columns:
@@ -107,11 +90,12 @@ def _rule_probe(rule: Rule, number: int, shape: Shape, connection: "duckdb.DuckD
     values = [f'"#{shape[name][0]}"' for name in rule.columns]
     if rule.kind == "unique":
         return _unique("", rule.name, rule.severity, values, rule.columns)
-    if rule.kind == "found_in":
-        broken = " AND ".join([*(f"{value} IS NOT NULL" for value in values), f"other{number}.found IS NULL"])
-        figure, said = f"count_if({broken})", f"not found in {rule.other}"
-        return Probe("", rule.name, rule.severity, figure, _count(said), broken, rule.columns)
-    return Probe("", rule.name, rule.severity, f"histogram({values[0]})", lambda counts: _differs(counts, rule))
+    if rule.kind in ("found_in", "absent_from"):
+        wanted, said = ("IS NULL", "not found in") if rule.kind == "found_in" else ("IS NOT NULL", "stands in")
+        broken = " AND ".join([*(f"{value} IS NOT NULL" for value in values), f"other{number}.found {wanted}"])
+        said = f"{said} {rule.other}"
+        return Probe("", rule.name, rule.severity, f"count_if({broken})", _count(said), broken, rule.columns)
+    return distribution_probe(rule, values[0], shape[rule.columns[0]][1])
 
 
 def expression_columns(rule: Rule, shape: Shape, connection: "duckdb.DuckDBPyConnection") -> tuple[str, ...]:
@@ -120,6 +104,32 @@ def expression_columns(rule: Rule, shape: Shape, connection: "duckdb.DuckDBPyCon
     Raises:
         Invalid: it is no single expression, it reads another table, or it names a column that the table has not.
     """
+    where = f"rules.{rule.name}"
+    nodes = _expression(rule, connection)
+    if any(node.get("class") in ("SUBQUERY", "STAR") for node in nodes):
+        raise Invalid(f"`{rule.expression}` reads a table", where=where, next_step="name columns, or use found_in")
+    folded: dict[str, list[str]] = {}
+    for name in shape:
+        folded.setdefault(name.lower(), []).append(name)
+    found: dict[str, None] = {}
+    for name in (node["column_names"][0] for node in nodes if node.get("class") == "COLUMN_REF"):
+        meant = folded.get(name.lower(), [])
+        if len(meant) != 1:
+            said = "The table has no column" if not meant else "More than one column could be"
+            raise Invalid(f"{said} `{name}`", where=where, next_step=nearest(name, meant or shape))
+        if re.fullmatch(r"#(w?\d+|at)", name):  # a name of our own in `base`: it would mean another column there
+            raise Invalid(f"An expression cannot name `{name}`", where=where, next_step="rename the column")
+        found[meant[0]] = None
+    return tuple(found)
+
+
+def looks_around(rule: Rule, connection: "duckdb.DuckDBPyConnection") -> bool:
+    """Whether a rule about rows looks at other rows as well, by OVER; such a condition becomes a column of `base`."""
+    return rule.kind == "row" and any(node.get("class") == "WINDOW" for node in _expression(rule, connection))
+
+
+def _expression(rule: Rule, connection: "duckdb.DuckDBPyConnection") -> list[dict[str, Any]]:
+    """Return the nodes of an expression's syntax tree, as the engine gives them in JSON."""
     where = f"rules.{rule.name}"
     quoted = quoted_text(f"SELECT ({rule.expression})")
     answer = connection.execute(f"SELECT json_serialize_sql({quoted})").fetchall()
@@ -134,25 +144,10 @@ def expression_columns(rule: Rule, shape: Shape, connection: "duckdb.DuckDBPyCon
     alone = len(parsed["statements"]) == 1 and select.get("type") == "SELECT_NODE"
     if not alone or len(select["select_list"]) != 1 or select["from_table"]["type"] != "EMPTY":
         raise Invalid(f"`{rule.expression}` is more than an expression", where=where, next_step="write a condition")
-    nodes = list(_nodes(select["select_list"]))
-    if any(node.get("class") in ("SUBQUERY", "STAR") for node in nodes):
-        raise Invalid(f"`{rule.expression}` reads a table", where=where, next_step="name columns, or use found_in")
-    folded: dict[str, list[str]] = {}
-    for name in shape:
-        folded.setdefault(name.lower(), []).append(name)
-    found: dict[str, None] = {}
-    for name in (node["column_names"][0] for node in nodes if node.get("class") == "COLUMN_REF"):
-        meant = folded.get(name.lower(), [])
-        if len(meant) != 1:
-            said = "The table has no column" if not meant else "More than one column could be"
-            raise Invalid(f"{said} `{name}`", where=where, next_step=nearest(name, meant or shape))
-        if re.fullmatch(r"#(\d+|at)", name):  # a name of our own in `base`: it would mean another column there
-            raise Invalid(f"An expression cannot name `{name}`", where=where, next_step="rename the column")
-        found[meant[0]] = None
-    return tuple(found)
+    return list(_nodes(select["select_list"]))
 
 
-def _nodes(tree: object) -> Iterator[dict[str, Any]]:  # the engine's syntax tree, as JSON
+def _nodes(tree: object) -> Iterator[dict[str, Any]]:
     if isinstance(tree, dict):
         yield tree
         for each in tree.values():
@@ -171,12 +166,6 @@ def _unique(column: str, word: str, severity: Severity, values: Sequence[str], s
     return Probe(column, word, severity, figure, _count("there already in a row above"), broken, shown)
 
 
-_NUMBERS = {
-    "string": "TRY_CAST({0} AS DOUBLE)",
-    "written": "CASE lower({0}) WHEN 'true' THEN 1 WHEN 'false' THEN 0 ELSE TRY_CAST({0} AS DOUBLE) END",
-}
-
-
 def _count(said: str) -> Callable[[Any], tuple[int, str] | None]:
     return lambda count: (count, f"{count:,} x {said}") if count else None
 
@@ -187,19 +176,6 @@ def _all_or(said: str) -> Callable[[Any], tuple[int, str] | None]:
 
 def _above(share: float, most: float) -> tuple[int, str] | None:
     return (1, f"{share:.2%} missing where at most {most:.2%} may be") if share > most else None
-
-
-def _differs(counts: Mapping[str, int] | None, rule: Rule) -> tuple[int, str] | None:
-    """Compare a distribution with the one of the rule, by total variation distance: half the sum of differences."""
-    total = sum((counts or {}).values())
-    seen = {str(name): count / total for name, count in (counts or {}).items()}
-    gaps = {name: seen.get(name, 0.0) - rule.shares.get(name, 0.0) for name in {*seen, *rule.shares}}
-    distance = sum(abs(gap) for gap in gaps.values()) / 2
-    if distance <= rule.most:
-        return None
-    widest = max(sorted(gaps), key=lambda name: abs(gaps[name]))
-    said = f"`{widest}` has {seen.get(widest, 0):.1%} where {rule.shares.get(widest, 0):.1%} were"
-    return 1, f"{rule.columns[0]} is distributed otherwise: distance {distance:.3f}, at most {rule.most:g}; {said}"
 
 
 def _number(value: float) -> str:

@@ -40,12 +40,14 @@ class Rule:
     """A rule over more than one value, by `kind`.
 
     `row` and `table` are SQL expressions over a row and over aggregates; `unique` are columns that together stand once;
-    `found_in` are columns whose values stand in the columns `there` of the table `other`; `shares` is the distribution
-    of a text column, from which the table may differ by `most` (total variation distance, 0 to 1).
+    `found_in` are columns whose values stand in the columns `there` of the table `other`, and `absent_from` such whose
+    values do not. `shares` is the distribution of a column of few values, from which the table may differ by `most`
+    (total variation distance, 0 to 1); `spread` that of a column of numbers, as the share of values that are at most
+    each key, from which it may differ by `most` at each of them (Kolmogorov's distance, 0 to 1).
     """
 
     name: str
-    kind: Literal["row", "table", "unique", "found_in", "shares"]
+    kind: Literal["row", "table", "unique", "found_in", "absent_from", "shares", "spread"]
     expression: str = ""
     columns: tuple[str, ...] = ()
     other: str = ""
@@ -59,7 +61,8 @@ class Rule:
 class Schema:
     """What a table must hold: its columns by name, how many rows, rules, and how it is cleaned first.
 
-    The other tables that rules name lie in `folder`.
+    `others` says what follows from a column that is not named; without it such columns are let through. The other
+    tables that rules name lie in `folder`.
     """
 
     columns: dict[str, ColumnRule] = field(default_factory=dict)
@@ -67,6 +70,7 @@ class Schema:
     max_rows: int | None = None
     rules: tuple[Rule, ...] = ()
     clean: tuple[CleanRule, ...] = ()
+    others: Severity | None = None
     folder: Path | None = field(default=None, compare=False)
 
 

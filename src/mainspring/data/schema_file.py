@@ -4,13 +4,16 @@ columns:
   distance: {type: number, min: 17, max: 4983}
   carrier: {type: string, categories: [AA, B6, UA]}
   temp: {type: number, nullable: true, most_missing: 0.1, severity: warn}
+others: warn
 rows: {min: 1}
 rules:
   lands_later: {row: "arrived_at > departed_at", severity: quarantine}
   known_plane: {columns: [tailnum], found_in: planes, severity: warn}
 """
 
+import re
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -28,7 +31,8 @@ _COLUMN_WORDS = (
 )  # fmt: skip
 #: Which words each kind of rule takes beside its own and `severity`.
 _RULE_WORDS: dict[str, tuple[str, ...]] = {
-    "row": (), "table": (), "unique": (), "found_in": ("columns", "there"), "shares": ("column", "most")
+    "row": (), "table": (), "unique": (), "found_in": ("columns", "there"), "absent_from": ("columns", "there"),
+    "shares": ("column", "most"), "spread": ("column", "most")
 }  # fmt: skip
 
 
@@ -58,7 +62,7 @@ def read_schema(path: Path) -> Schema:
         ) from error
     if not isinstance(document, dict) or not isinstance(document.get("columns"), dict):
         raise Invalid(f"`{path.name}` has no `columns`", where=str(path), next_step="see docs/data.md for the form")
-    _only(document, ("columns", "rows", "rules", "clean"), path.name)
+    _only(document, ("columns", "others", "rows", "rules", "clean"), path.name)
     columns = {name: _column(words, f"{path.name}, columns.{name}") for name, words in document["columns"].items()}
     rows = _mapping(document.get("rows", {}), f"{path.name}, rows", "{min: 1}")
     _only(rows, ("min", "max"), f"{path.name}, rows")
@@ -70,6 +74,7 @@ def read_schema(path: Path) -> Schema:
         None if most is None else int(most),
         tuple(_rule(name, words, f"{path.name}, rules.{name}") for name, words in rules.items()),
         clean_rules(document.get("clean", []), f"{path.name}, clean"),
+        _severity(document, path.name, "others", of_rows=False) if "others" in document else None,
         path.resolve().parent,
     )
 
@@ -106,29 +111,41 @@ def _rule(name: str, words: object, where: str) -> Rule:
         raise Invalid(said, where=where, next_step=f"use one of {', '.join(_RULE_WORDS)}")
     (kind,) = kinds
     _only(found, (kind, "severity", *_RULE_WORDS[kind]), where)
-    severity = _severity(found, where, of_rows=kind in ("row", "unique", "found_in"))
+    severity = _severity(found, where, of_rows=kind in ("row", "unique", "found_in", "absent_from"))
     if kind in ("row", "table"):
         return Rule(name, cast("Any", kind), expression=str(found[kind]), severity=severity)
     if kind == "unique":
         return Rule(name, "unique", columns=_texts(found["unique"], "unique", where), severity=severity)
-    if kind == "found_in":
+    if kind in ("found_in", "absent_from"):
         columns = _texts(found.get("columns"), "columns", where)
         there = _texts(found["there"], "there", where) if "there" in found else columns
         if len(there) != len(columns):
             raise Invalid("columns and there differ in length", where=where, next_step="name as many of both")
-        other = str(found["found_in"])
-        return Rule(name, "found_in", columns=columns, other=other, there=there, severity=severity)
-    shares = _mapping(found["shares"], f"{where}.shares", "{AA: 0.4, B6: 0.6}")
-    told = {word: _share(shares, word, f"{where}.shares") or 0.0 for word in shares}
+        other = str(found[kind])
+        return Rule(name, cast("Any", kind), columns=columns, other=other, there=there, severity=severity)
+    told = _distribution(found, kind, f"{where}.{kind}")
     if not isinstance(found.get("column"), str):
-        raise Invalid("The rule names no column", where=where, next_step="write it as {column: carrier, shares: ...}")
-    if abs(sum(told.values()) - 1) > 0.01:
-        raise Invalid(f"The shares add up to {sum(told.values()):g}", where=where, next_step="make them add up to 1")
+        raise Invalid(
+            "The rule names no column", where=where, next_step=f"write it as {{column: carrier, {kind}: ...}}"
+        )
     most = _share(found, "most", where)
     return Rule(
-        name, "shares", columns=(str(found["column"]),), shares=told,
+        name, cast("Any", kind), columns=(str(found["column"]),), shares=told,
         most=0.1 if most is None else most, severity=severity,
     )  # fmt: skip
+
+
+def _distribution(found: Mapping[str, object], kind: str, where: str) -> dict[str, float]:
+    example = "{AA: 0.4, B6: 0.6}" if kind == "shares" else "{500: 0.25, 900: 0.5, 1400: 0.75}"
+    shares = _mapping(found[kind], where, example)
+    told = {word: _share(shares, word, where) or 0.0 for word in shares}
+    if kind == "shares" and abs(sum(told.values()) - 1) > 0.01:
+        raise Invalid(f"The shares add up to {sum(told.values()):g}", where=where, next_step="make them add up to 1")
+    if kind == "spread":
+        points = sorted((_float({word: word}, word, where) or 0.0, share) for word, share in told.items())
+        if not points or any(one[1] > two[1] for one, two in pairwise(points)):
+            raise Invalid("The shares do not rise with the numbers", where=where, next_step=f"write it as {example}")
+    return told
 
 
 def _mapping(words: object, where: str, example: str) -> dict[str, object]:
@@ -150,10 +167,10 @@ def _truth(words: Mapping[str, object], name: str, where: str) -> bool:
     return text == "true"
 
 
-def _severity(words: Mapping[str, object], where: str, *, of_rows: bool) -> Severity:
-    text = str(words.get("severity", "stop"))
+def _severity(words: Mapping[str, object], where: str, word: str = "severity", *, of_rows: bool) -> Severity:
+    text = str(words.get(word, "stop"))
     if text not in get_args(Severity):
-        raise Invalid(f"severity is `{text}`", where=where, next_step=nearest(text, get_args(Severity)))
+        raise Invalid(f"{word} is `{text}`", where=where, next_step=nearest(text, get_args(Severity)))
     if text == "quarantine" and not of_rows:
         raise Invalid(
             "A rule about the whole table cannot set single rows aside", where=where, next_step="say warn or stop"
@@ -201,6 +218,8 @@ def write_schema(schema: Schema) -> str:
     lines = ["columns:"]
     for name, column in schema.columns.items():
         lines += _entry(name, _column_words(column))
+    if schema.others is not None:
+        lines.append(f"others: {schema.others}")
     most = "" if schema.max_rows is None else f", max: {schema.max_rows}"
     lines.append(f"rows: {{min: {schema.min_rows}{most}}}")
     if schema.rules:
@@ -236,10 +255,12 @@ def _rule_words(rule: Rule) -> dict[str, object]:
         found: dict[str, object] = {rule.kind: rule.expression}
     elif rule.kind == "unique":
         found = {"unique": list(rule.columns)}
-    elif rule.kind == "found_in":
-        found = {"columns": list(rule.columns), "found_in": rule.other, "there": list(rule.there)}
+    elif rule.kind in ("found_in", "absent_from"):
+        found = {"columns": list(rule.columns), rule.kind: rule.other, "there": list(rule.there)}
     else:
-        found = {"column": rule.columns[0], "shares": rule.shares, "most": rule.most}
+        # a number is written as one where that gives the same text
+        told = {int(key) if re.fullmatch(r"0|-?[1-9]\d*", key) else key: share for key, share in rule.shares.items()}
+        found = {"column": rule.columns[0], rule.kind: told, "most": rule.most}
     return found | _severity_words(rule.severity)
 
 
