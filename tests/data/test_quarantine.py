@@ -141,8 +141,8 @@ def test_ingestions_that_are_killed_are_there_whole_or_not_at_all(tmp_path: Path
             assert child.stdout.readline()
             told += 1
         os.kill(child.pid, signal.SIGKILL)  # somewhere inside the next ingestion
-        told += len(child.stdout.read().split())  # communicate() would pass over what the pipe's reader holds already
-        child.wait(timeout=60)
+        with child:  # communicate() would pass over what the pipe's reader holds already
+            told += len(child.stdout.read().split())
         with Workspace(tmp_path / "home") as workspace:
             found = list_ingestions(workspace.store)
             assert len(found) in (told, told + 1)  # the last may be kept and not yet told
