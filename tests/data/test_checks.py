@@ -120,7 +120,7 @@ def test_missing_values_break_no_comparison_but_the_share_of_them_is_bounded() -
     assert violations(table, Schema({"x": ColumnRule("number", nullable=True, min=0, max=2, unique=True)})) == []
     assert violations(table, Schema({"x": ColumnRule("number", most_missing=0.75)})) == []
     (found,) = violations(table, Schema({"x": ColumnRule("number", most_missing=0.5)}))
-    assert str(found) == "x: 75.00% missing where at most 50.00% may be"
+    assert str(found).startswith("x: 75.00% missing where at most 50.00% may be (rows[1].x = None; rows[2]")
 
 
 def test_truth_values_of_a_text_file_are_truth_values(tmp_path: Path) -> None:
@@ -235,3 +235,33 @@ def test_all_rows_that_break_a_rule_can_be_written(schema: Schema, tmp_path: Pat
     assert rows["#row"].tolist() == [1, 2, 3, 4]
     assert rows["#reasons"].tolist() == ["lands_later", "once; mix", "mix", "tail pattern; known; mix"]
     assert rows["tail"].tolist() == ["N2", "N2", None, "X9"]
+
+
+def test_a_value_may_have_to_agree_with_the_one_in_another_table(tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text(
+        "columns: {miles: {type: number, nullable: true}}\n"
+        "rules:\n"
+        "  length: {column: miles, agrees_with: known, on: [a, b], there: [x, y, m], within: 1, severity: quarantine}\n"
+    )
+    (tmp_path / "known.csv").write_text("x,y,m\nJFK,LAX,2475\nJFK,EGE,1746\nJFK,EGE,1747\nJFK,,9\n")
+    schema = read_schema(tmp_path / "s.yaml")
+    ways = ["LAX", "LAX", "LAX", "EGE", "EGE", "BOS", None]
+    table = columns_of({"a": ["JFK"] * 7, "b": ways, "miles": [2475, 2476.5, None, 1745, 1749, 3, 3]})
+    (found,) = violations(table, schema)
+    assert found.message == "2 x another miles than in known"
+    assert [row for row, _ in found.examples] == [1, 4]
+    (tmp_path / "again.yaml").write_text(write_schema(schema))
+    assert read_schema(tmp_path / "again.yaml") == schema
+
+
+def test_a_share_of_the_rows_may_be_allowed_to_break_a_rule(tmp_path: Path) -> None:
+    table = columns_of({"x": [1, 2, 3, 9]})
+    for most, n_broken in ((0.25, 0), (0.2, 1)):
+        rule = Rule("low", "row", expression="x < 5", most=most)
+        assert len(violations(table, Schema(rules=(rule,)))) == n_broken
+    assert "1 x `x < 5` does not hold where at most 20.00% of the rows may be" in str(
+        violations(table, Schema(rules=(rule,)))[0]
+    )
+    (tmp_path / "s.yaml").write_text("columns: {}\nrules: {low: {row: x < 5, most: 0.1, severity: quarantine}}\n")
+    with pytest.raises(Invalid, match="Rows that may be there are not set aside"):
+        read_schema(tmp_path / "s.yaml")

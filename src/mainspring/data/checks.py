@@ -208,7 +208,7 @@ class Scan:
         return sorted({name for rule in rules for name in expression_columns(rule, self.shape, self._connection)})
 
     def _join(self, number: int, rule: Rule, tables: Mapping[str, "Columns | Path"]) -> str:
-        if rule.kind not in ("found_in", "absent_from"):
+        if rule.kind not in ("found_in", "absent_from", "agrees_with"):
             return ""
         where = f"rules.{rule.name}"
         other = tables[rule.other] if rule.other in tables else _beside(rule, self.schema.folder, where)

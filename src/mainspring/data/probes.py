@@ -41,7 +41,8 @@ def _column_probes(name: str, value: str, kind: str, rule: ColumnRule) -> Iterat
     if rule.most_missing is not None:
         most = rule.most_missing
         figure = f"1 - count({value}) / count(*)"
-        yield Probe(name, "most_missing", rule.severity, figure, lambda share: _above(share, most))
+        broken = f"{value} IS NULL"
+        yield Probe(name, "most_missing", rule.severity, figure, lambda share: _above(share, most), broken, (name,))
     elif not rule.nullable:
         yield rows("nullable", f"{value} IS NULL", "missing where a value is wanted")
     as_number = number_sql(value, kind)
@@ -82,20 +83,29 @@ def _rule_probe(rule: Rule, number: int, shape: Shape, connection: "duckdb.DuckD
             figure = f"CASE WHEN ({rule.expression}) IS FALSE THEN 1 ELSE 0 END"
             return Probe("", rule.name, rule.severity, figure, _all_or(f"`{rule.expression}` does not hold"))
         broken = f'"#w{number}"' if looks_around(rule, connection) else f"({rule.expression}) IS FALSE"
-        figure, said = f"count_if({broken})", f"`{rule.expression}` does not hold"
-        return Probe("", rule.name, rule.severity, figure, _count(said), broken, names)
+        return _rows_probe(rule, broken, f"`{rule.expression}` does not hold", names)
     for name in rule.columns:
         if name not in shape:
             raise Invalid(f"The table has no column `{name}`", where=where, next_step=nearest(name, shape))
     values = [f'"#{shape[name][0]}"' for name in rule.columns]
     if rule.kind == "unique":
-        return _unique("", rule.name, rule.severity, values, rule.columns)
+        return _unique("", rule.name, rule.severity, values, rule.columns, rule.most)
     if rule.kind in ("found_in", "absent_from"):
         wanted, said = ("IS NULL", "not found in") if rule.kind == "found_in" else ("IS NOT NULL", "stands in")
         broken = " AND ".join([*(f"{value} IS NOT NULL" for value in values), f"other{number}.found {wanted}"])
-        said = f"{said} {rule.other}"
-        return Probe("", rule.name, rule.severity, f"count_if({broken})", _count(said), broken, rule.columns)
+        return _rows_probe(rule, broken, f"{said} {rule.other}", rule.columns)
+    if rule.kind == "agrees_with":
+        low, high = (f"other{number}.{each}" for each in ("low", "high"))
+        if rule.within:
+            low, high = f"{low} - {_number(rule.within)}", f"{high} + {_number(rule.within)}"
+        said = f"another {rule.columns[-1]} than in {rule.other}"
+        return _rows_probe(rule, f"{values[-1]} NOT BETWEEN {low} AND {high}", said, rule.columns)
     return distribution_probe(rule, values[0], shape[rule.columns[0]][1])
+
+
+def _rows_probe(rule: Rule, broken: str, said: str, shown: tuple[str, ...]) -> Probe:
+    figure = f"[count_if({broken}), count(*)]"
+    return Probe("", rule.name, rule.severity, figure, _more_than(rule.most, said), broken, shown)
 
 
 def expression_columns(rule: Rule, shape: Shape, connection: "duckdb.DuckDBPyConnection") -> tuple[str, ...]:
@@ -157,17 +167,24 @@ def _nodes(tree: object) -> Iterator[dict[str, Any]]:
             yield from _nodes(each)
 
 
-def _unique(column: str, word: str, severity: Severity, values: Sequence[str], shown: tuple[str, ...]) -> Probe:
+def _unique(
+    column: str, word: str, severity: Severity, values: Sequence[str], shown: tuple[str, ...], most: float = 0.0
+) -> Probe:
     listed = ", ".join(values)
     present = " AND ".join(f"{value} IS NOT NULL" for value in values)
     key = values[0] if len(values) == 1 else f"row({listed})"
-    figure = f"count_if({present}) - count(DISTINCT {key}) FILTER (WHERE {present})"
+    figure = f"[count_if({present}) - count(DISTINCT {key}) FILTER (WHERE {present}), count(*)]"
     broken = f'{present} AND row_number() OVER (PARTITION BY {listed} ORDER BY "#at") > 1'
-    return Probe(column, word, severity, figure, _count("there already in a row above"), broken, shown)
+    return Probe(column, word, severity, figure, _more_than(most, "there already in a row above"), broken, shown)
 
 
 def _count(said: str) -> Callable[[Any], tuple[int, str] | None]:
     return lambda count: (count, f"{count:,} x {said}") if count else None
+
+
+def _more_than(most: float, said: str) -> Callable[[Any], tuple[int, str] | None]:
+    told = said + (f" where at most {most:.2%} of the rows may be" if most else "")
+    return lambda figure: (figure[0], f"{figure[0]:,} x {told}") if figure[0] > most * figure[1] else None
 
 
 def _all_or(said: str) -> Callable[[Any], tuple[int, str] | None]:
@@ -188,6 +205,12 @@ def _figure(value: float) -> str:
 
 def other_join(number: int, source: str, rule: Rule, shape: Shape) -> str:
     """Return the join by which rule `number` finds its rows in another table, each of them once at most."""
-    columns = ", ".join(f"{quoted_name(name)} AS k{place}" for place, name in enumerate(rule.there))
-    keys = " AND ".join(f'base."#{shape[name][0]}" = other{number}.k{place}' for place, name in enumerate(rule.columns))
-    return f" LEFT JOIN (SELECT DISTINCT {columns}, 1 AS found FROM {source}) AS other{number} ON {keys}"
+    n_keys = len(rule.columns) - (rule.kind == "agrees_with")
+    columns = [f"{quoted_name(name)} AS k{place}" for place, name in enumerate(rule.there[:n_keys])]
+    equal = [f'base."#{shape[name][0]}" = other{number}.k{place}' for place, name in enumerate(rule.columns[:n_keys])]
+    ends = [f"{end}({quoted_name(name)}) AS {word}" for name in rule.there[n_keys:] for end, word in _ENDS.items()]
+    selected = f"SELECT {', '.join(columns + (ends or ['1 AS found']))} FROM {source} GROUP BY ALL"
+    return f" LEFT JOIN ({selected}) AS other{number} ON {' AND '.join(equal)}"
+
+
+_ENDS = {"min": "low", "max": "high"}

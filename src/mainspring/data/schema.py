@@ -41,19 +41,24 @@ class Rule:
 
     `row` and `table` are SQL expressions over a row and over aggregates; `unique` are columns that together stand once;
     `found_in` are columns whose values stand in the columns `there` of the table `other`, and `absent_from` such whose
-    values do not. `shares` is the distribution of a column of few values, from which the table may differ by `most`
-    (total variation distance, 0 to 1); `spread` that of a column of numbers, as the share of values that are at most
-    each key, from which it may differ by `most` at each of them (Kolmogorov's distance, 0 to 1).
+    values do not; of `agrees_with` the last column lies, where the other columns find rows of `other`, between the
+    lowest and the highest value there, or `within` so much of it.
+
+    `shares` is the distribution of a column of few values, from which the table may differ by `most` (total variation
+    distance, 0 to 1); `spread` that of a column of numbers, as the share of values that are at most each key, from
+    which it may differ by `most` there (Kolmogorov's distance, 0 to 1). Of a rule about rows `most` is the share of
+    rows that may break it.
     """
 
     name: str
-    kind: Literal["row", "table", "unique", "found_in", "absent_from", "shares", "spread"]
+    kind: Literal["row", "table", "unique", "found_in", "absent_from", "agrees_with", "shares", "spread"]
     expression: str = ""
     columns: tuple[str, ...] = ()
     other: str = ""
     there: tuple[str, ...] = ()
+    within: float = 0.0
     shares: dict[str, float] = field(default_factory=dict)
-    most: float = 0.1
+    most: float = 0.0
     severity: Severity = "stop"
 
 

@@ -31,8 +31,9 @@ _COLUMN_WORDS = (
 )  # fmt: skip
 #: Which words each kind of rule takes beside its own and `severity`.
 _RULE_WORDS: dict[str, tuple[str, ...]] = {
-    "row": (), "table": (), "unique": (), "found_in": ("columns", "there"), "absent_from": ("columns", "there"),
-    "shares": ("column", "most"), "spread": ("column", "most")
+    "row": ("most",), "table": (), "unique": ("most",), "found_in": ("columns", "there", "most"),
+    "absent_from": ("columns", "there", "most"), "agrees_with": ("column", "on", "there", "within", "most"),
+    "shares": ("column", "most"), "spread": ("column", "most"),
 }  # fmt: skip
 
 
@@ -111,28 +112,42 @@ def _rule(name: str, words: object, where: str) -> Rule:
         raise Invalid(said, where=where, next_step=f"use one of {', '.join(_RULE_WORDS)}")
     (kind,) = kinds
     _only(found, (kind, "severity", *_RULE_WORDS[kind]), where)
-    severity = _severity(found, where, of_rows=kind in ("row", "unique", "found_in", "absent_from"))
+    severity = _severity(found, where, of_rows=kind not in ("table", "shares", "spread"))
+    most = _share(found, "most", where)
+    if most and severity == "quarantine":
+        raise Invalid("Rows that may be there are not set aside", where=where, next_step="leave out most, or say warn")
     if kind in ("row", "table"):
-        return Rule(name, cast("Any", kind), expression=str(found[kind]), severity=severity)
+        return Rule(name, cast("Any", kind), expression=str(found[kind]), most=most or 0.0, severity=severity)
     if kind == "unique":
-        return Rule(name, "unique", columns=_texts(found["unique"], "unique", where), severity=severity)
-    if kind in ("found_in", "absent_from"):
-        columns = _texts(found.get("columns"), "columns", where)
+        columns = _texts(found["unique"], "unique", where)
+        return Rule(name, "unique", columns=columns, most=most or 0.0, severity=severity)
+    if kind in ("found_in", "absent_from", "agrees_with"):
+        columns = _compared(found, where) if kind == "agrees_with" else _texts(found.get("columns"), "columns", where)
         there = _texts(found["there"], "there", where) if "there" in found else columns
         if len(there) != len(columns):
             raise Invalid("columns and there differ in length", where=where, next_step="name as many of both")
         other = str(found[kind])
-        return Rule(name, cast("Any", kind), columns=columns, other=other, there=there, severity=severity)
+        return Rule(
+            name, cast("Any", kind), columns=columns, other=other, there=there,
+            within=_float(found, "within", where) or 0.0, most=most or 0.0, severity=severity,
+        )  # fmt: skip
     told = _distribution(found, kind, f"{where}.{kind}")
+    return Rule(
+        name, cast("Any", kind), columns=(_column_named(found, kind, where),), shares=told,
+        most=0.1 if most is None else most, severity=severity,
+    )  # fmt: skip
+
+
+def _column_named(found: Mapping[str, object], kind: str, where: str) -> str:
     if not isinstance(found.get("column"), str):
         raise Invalid(
             "The rule names no column", where=where, next_step=f"write it as {{column: carrier, {kind}: ...}}"
         )
-    most = _share(found, "most", where)
-    return Rule(
-        name, cast("Any", kind), columns=(str(found["column"]),), shares=told,
-        most=0.1 if most is None else most, severity=severity,
-    )  # fmt: skip
+    return str(found["column"])
+
+
+def _compared(found: Mapping[str, object], where: str) -> tuple[str, ...]:
+    return (*_texts(found.get("on"), "on", where), _column_named(found, "agrees_with", where))
 
 
 def _distribution(found: Mapping[str, object], kind: str, where: str) -> dict[str, float]:
@@ -257,10 +272,17 @@ def _rule_words(rule: Rule) -> dict[str, object]:
         found = {"unique": list(rule.columns)}
     elif rule.kind in ("found_in", "absent_from"):
         found = {"columns": list(rule.columns), rule.kind: rule.other, "there": list(rule.there)}
+    elif rule.kind == "agrees_with":
+        *on, column = rule.columns
+        found = {"column": column, "agrees_with": rule.other, "on": on, "there": list(rule.there)}
+        if rule.within:
+            found["within"] = rule.within
     else:
         # a number is written as one where that gives the same text
         told = {int(key) if re.fullmatch(r"0|-?[1-9]\d*", key) else key: share for key, share in rule.shares.items()}
-        found = {"column": rule.columns[0], rule.kind: told, "most": rule.most}
+        return {"column": rule.columns[0], rule.kind: told, "most": rule.most} | _severity_words(rule.severity)
+    if rule.most:
+        found["most"] = rule.most
     return found | _severity_words(rule.severity)
 
 
