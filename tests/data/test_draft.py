@@ -39,7 +39,7 @@ def test_further_good_batches_fit_and_one_that_lies_elsewhere_does_not() -> None
 
     for number in range(5, 9):
         assert broken({**batch(number), "month": GOOD[0]["month"]}) == set()
-    assert broken({**batch(5, scale=1.609), "month": GOOD[0]["month"]}) == {"miles_as_before"}
+    assert broken({**batch(5, scale=2), "month": GOOD[0]["month"]}) == {"miles_as_before"}
     assert broken({**batch(5, favourite=0.7), "month": GOOD[0]["month"]}) == {"code_as_before"}
     assert broken({name: array[:500] for name, array in batch(5).items()} | {"month": GOOD[0]["month"][:500]}) == {
         "min_rows"
