@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from mainspring.errors import Invalid
-from mainspring.evaluate.compare import compare, compare_labels
+from mainspring.evaluate.compare import compare, compare_labels, compare_slices
 
 
 def test_ungrouped_interval_is_the_paired_t_interval() -> None:
@@ -81,3 +81,36 @@ def test_mcnemar_equals_the_binomial_test(only_champion: int, only_challenger: i
     expected = stats.binomtest(only_champion, discordant).pvalue if discordant else 1.0
     # above 1,000 the normal approximation takes over
     assert found.p_value == pytest.approx(expected, rel=1e-9 if discordant <= 1_000 else 0.05)
+
+
+def test_a_slice_that_is_worse_is_named_though_all_rows_together_are_not() -> None:
+    rng = np.random.default_rng(5)
+    day, carrier = np.repeat(np.arange(14), 200), rng.choice(np.array(["a", "b", "c"], dtype=object), 2800)
+    rise = np.where(carrier == "b", 0.06, -0.04) + rng.normal(size=2800) * 0.05
+    champion = np.full(2800, 0.5)
+    assert compare(champion, champion + rise, day).verdict != "worse"
+    found = compare_slices(champion, champion + rise, {"carrier": carrier}, ["carrier", "gone"], day)
+    assert {name: each.verdict for name, each in found.items()} == {
+        "carrier=b": "worse",
+        "carrier=a": "better",
+        "carrier=c": "better",
+    }
+    assert next(iter(found)) == "carrier=b"
+
+
+def test_slices_of_equal_models_are_rarely_called_worse_however_many_there_are() -> None:
+    alarms = 0
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        kind = rng.integers(0, 12, 2400).astype(np.float64)
+        rise = rng.normal(size=2400) * 0.3
+        found = compare_slices(np.full(2400, 0.5), 0.5 + rise, {"kind": kind}, ["kind"])
+        alarms += any(each.verdict == "worse" for each in found.values())
+    assert alarms <= 8
+
+
+def test_a_rise_that_nobody_would_notice_is_no_worse_slice() -> None:
+    rise = np.random.default_rng(1).normal(size=4000) * 0.01 + 0.005
+    found = compare_slices(np.full(4000, 0.5), 0.5 + rise, {"kind": np.zeros(4000)}, ["kind"])
+    assert found["kind=0"].verdict == "undecided"
+    assert found["kind=0"].low > 0

@@ -26,7 +26,7 @@ from mainspring.serve.process import ServerProcess
 from mainspring.serve.routes import read_routes
 from mainspring.workspace import Workspace
 
-__all__ = ["Day", "Life", "live"]
+__all__ = ["FIRST_DAY", "REVIEWER", "Day", "Life", "first_version", "live"]
 
 FIRST_DAY = datetime(2013, 4, 1, tzinfo=UTC)
 #: The person the demo plays, who looks at a version's gates and agrees.
@@ -61,36 +61,43 @@ class Life:
     acknowledged: Path | None = None
 
     def day(self, day: datetime) -> Day:
-        """Live one day: requests, labels, one look of the loop, approvals, and once the planted mistake."""
+        """Live one day: requests, labels, one look of the loop, approvals, and what else comes to pass."""
         requests = rows = 0
         done = self.workspace.log.answered(self.loop.name, since=day, until=day + timedelta(days=1))
         for request in self.traffic.of_day(day):
             self.clock.advance_to(request.at)
             if request.request_id not in done:
-                self._ask(request)
+                self.ask(request)
             requests, rows = requests + 1, rows + len(request.rows)
         evening = day + timedelta(hours=24) - timedelta(minutes=30)
-        self._tell_outcomes(day - timedelta(days=1), evening)
+        self.tell_outcomes(day - timedelta(days=1), evening)
         self.clock.advance_to(day + timedelta(days=1))
-        actions = [action.text for action in self.loop.tick(self.workspace)]
-        actions += self._review()
-        if self._first_incident_is_over() and not self._is_planted():
-            reference = plant(self.loop, self.workspace, self.user, self.data, self.clock.now())
-            actions.append(f"{COLLEAGUE} submitted {reference}, which has learnt its own exam")
-            actions += self._review()
+        actions = self.look()
+        actions += self.review()
+        actions += self.come_to_pass()
         self._await_routes()
         return Day(day, requests, rows, tuple(actions))
 
-    def _ask(self, request: Request) -> None:
+    def look(self) -> list[str]:
+        """Let the loop look once and say what it did."""
+        return [action.text for action in self.loop.tick(self.workspace)]
+
+    def come_to_pass(self) -> list[str]:
+        """Plant the mistake once the first incident is over; say what happened."""
+        if not self._first_incident_is_over() or self._is_planted():
+            return []
+        reference = plant(self.loop, self.workspace, self.user, self.data, self.clock.now())
+        return [f"{COLLEAGUE} submitted {reference}, which has learnt its own exam", *self.review()]
+
+    def ask(self, request: Request) -> None:
+        """Send a request and note that its answer came."""
         answer = self.client.predict(self.loop.name, request.rows, at=request.at, request_id=request.request_id)
         if self.acknowledged is not None:
             with self.acknowledged.open("a") as lines:
                 lines.write(f"{request.request_id} {' '.join(each.id for each in answer.predictions)}\n")
 
-    def _tell_outcomes(self, day: datetime, evening: datetime) -> None:
+    def tell_outcomes(self, day: datetime, evening: datetime) -> None:
         """Tell the outcomes of a day's flights, as they are known the evening after."""
-        if day < FIRST_DAY:
-            return
         self.workspace.seal()
         answered = self.workspace.log.answered(self.loop.name, since=day, until=day + timedelta(days=1))
         labels = [
@@ -101,7 +108,7 @@ class Life:
         if labels:
             self.client.feedback(self.loop.name, labels, at=evening, source="arrivals")
 
-    def _review(self) -> list[str]:
+    def review(self) -> list[str]:
         """Approve, as a person would, the newest version that passed its gates and waits for it."""
         store, said = self.workspace.store, []
         for version in list_versions(store, self.loop.name)[:1]:
@@ -169,7 +176,7 @@ def live(
     with Workspace(home / ".mainspring", clock=clock) as workspace:
         if until is None and is_closed(workspace, loop.name):
             return True
-        _first_version(loop, workspace, data, say)
+        first_version(loop, workspace, data, say)
         say("reading the year's flights as requests")
         # a sixth of the flights in as few requests: an hour would hold five rows
         traffic = read_traffic(user["flights"], data, FIRST_DAY, hours=4 if fast else 1)
@@ -190,7 +197,7 @@ def live(
                 return is_closed(workspace, loop.name)
 
 
-def _first_version(loop: Loop, workspace: Workspace, data: Path, say: Callable[[str], None]) -> None:
+def first_version(loop: Loop, workspace: Workspace, data: Path, say: Callable[[str], None]) -> None:
     """Train on what was known on the first day, unless a version serves already."""
     if find_champion(workspace.store, loop.name) is None:
         say("training on January to March")
@@ -199,6 +206,13 @@ def _first_version(loop: Loop, workspace: Workspace, data: Path, say: Callable[[
         if refused:
             raise Refused(f"The first version was refused by {refused[0].gate}: {refused[0].reason}")
         role = loop.approve.role or ""
-        approve(workspace.store, done.version, approver=REVIEWER, role=role, comment="first version", at=FIRST_DAY)
+        approve(
+            workspace.store,
+            done.version,
+            approver=REVIEWER,
+            role=role,
+            comment="first version",
+            at=workspace.clock.now(),
+        )
         loop.start_waiting(workspace)
     workspace.publish(loop.name)

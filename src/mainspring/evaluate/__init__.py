@@ -6,7 +6,7 @@ a *detector* (of a mean that rose). Start with `measure`; what it is made of is 
 Nothing here reads files or knows runs; NumPy is the only package used.
 """
 
-from mainspring.evaluate.compare import Comparison, LabelComparison, Verdict, compare, compare_labels
+from mainspring.evaluate.compare import Comparison, LabelComparison, Verdict, compare, compare_labels, compare_slices
 from mainspring.evaluate.confusion import ClassQuality, Confusion, Threshold, choose_threshold, confusion
 from mainspring.evaluate.detector import Evidence, detect, lower_bound
 from mainspring.evaluate.losses import LossKind, default_loss, error_bound, loss
@@ -30,6 +30,7 @@ __all__ = [
     "choose_threshold",
     "compare",
     "compare_labels",
+    "compare_slices",
     "confusion",
     "declared_slices",
     "default_loss",

@@ -5,7 +5,8 @@ passing for a thousand observations. For looking again and again while rows arri
 """
 
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -15,8 +16,12 @@ from mainspring.errors import Invalid
 from mainspring.evaluate.distributions import t_quantile
 from mainspring.evaluate.intervals import clustered_mean
 from mainspring.evaluate.metrics import Floats
+from mainspring.evaluate.slices import conditions_of
 
-__all__ = ["Comparison", "LabelComparison", "Verdict", "compare", "compare_labels"]
+__all__ = ["SLICE_MARGIN", "Comparison", "LabelComparison", "Verdict", "compare", "compare_labels", "compare_slices"]
+
+#: A rise of a slice's loss, in shares of the loss's whole range, that refuses nobody: the one that a canary is allowed.
+SLICE_MARGIN = 0.01
 
 Verdict = Literal["better", "worse", "undecided"]
 
@@ -91,6 +96,42 @@ def compare(
     verdict: Verdict = "better" if high < 0 else "worse" if low > 0 else "undecided"
     method = "paired t" if groups is None else f"paired t by group ({np.unique(groups).size} groups)"
     return Comparison(mean, low, high, difference.size, verdict, method, level)
+
+
+def compare_slices(
+    loss_champion: Floats,
+    loss_challenger: Floats,
+    columns: Mapping[str, NDArray[np.generic]],
+    by: Sequence[str],
+    groups: NDArray[np.generic] | None = None,
+    level: float = 0.95,
+    *,
+    min_rows: int = 100,
+) -> dict[str, Comparison]:
+    """Compare two models in each slice of at least `min_rows` rows of the columns `by`, the largest rise first.
+
+    The chance that any of them is called better or worse though both models are alike is 1 - `level` in all
+    (Bonferroni), and ``worse`` asks for a rise of at least `SLICE_MARGIN` too: in many rows a difference that nobody
+    would notice is significant. Of columns that are not there, nothing is said.
+
+    Raises:
+        Invalid: as `compare`.
+    """
+    slices = [
+        (str(condition), code == index)
+        for name in by
+        if name in columns
+        for conditions, code in [conditions_of(name, columns[name], min_rows)]
+        for index, condition in enumerate(conditions)
+    ]
+    each_level = 1 - (1 - level) / max(1, len(slices))
+    found = {}
+    for name, inside in slices:
+        of_slice = None if groups is None else groups[inside]
+        compared = compare(loss_champion[inside], loss_challenger[inside], of_slice, each_level)
+        is_slight = compared.verdict == "worse" and compared.difference < SLICE_MARGIN
+        found[name] = replace(compared, verdict="undecided") if is_slight else compared
+    return dict(sorted(found.items(), key=lambda item: -item[1].difference))
 
 
 def compare_labels(

@@ -17,7 +17,7 @@ from mainspring.domain.metric import parse_goal
 from mainspring.domain.policy import BeatsChampion, Gate, Latency, Replay, WorstSlice
 from mainspring.domain.signature import Signature
 from mainspring.domain.version import GateResult
-from mainspring.evaluate.compare import compare
+from mainspring.evaluate.compare import compare, compare_slices
 from mainspring.evaluate.losses import loss
 from mainspring.evaluate.measure import predict_labels
 from mainspring.predictions.segments import features_of
@@ -84,14 +84,32 @@ def _beats_champion(context: GateContext, gate: BeatsChampion) -> GateResult:
     test = columns_of(context.candidate.test)
     truth = target_index(test[context.signature.target], context.signature)
     task, bound = context.signature.task, context.candidate.fitted.loss_bound
-    compared = compare(
-        context.losses(context.champion, test, truth),
-        loss(task, truth, context.candidate.scores, bound=bound),
-        groups=days_within(test),
-        level=gate.level,
-    )
-    reason = f"on the hold-out {compared}"
-    return GateResult(gate.name, compared.verdict != "worse", reason, {"comparison": compared.to_json()})
+    before = context.losses(context.champion, test, truth)
+    after = loss(task, truth, context.candidate.scores, bound=bound)
+    passed, said, evidence = _paired(context, before, after, test, days_within(test), gate.level)
+    return GateResult(gate.name, passed, f"on the hold-out {said}", evidence)
+
+
+def _paired(
+    context: GateContext,
+    before: NDArray[np.float64],
+    after: NDArray[np.float64],
+    columns: Columns,
+    days: NDArray[np.int64],
+    level: float,
+) -> tuple[bool, str, dict[str, object]]:
+    """Compare losses on the same rows, in all and in each declared slice: whether none is worse, in words, evidence."""
+    compared = compare(before, after, groups=days, level=level)
+    by = dict.fromkeys(each["name"].partition("=")[0] for each in context.candidate.report.slices)
+    slices = compare_slices(before, after, columns, list(by), groups=days, level=level)
+    worse = {name: each for name, each in slices.items() if each.verdict == "worse"}
+    said = "; ".join([str(compared), *(f"in {name} {each}" for name, each in list(worse.items())[:3])])
+    evidence: dict[str, object] = {
+        "comparison": compared.to_json(),
+        "slices": len(slices),
+        "worse_slices": {name: each.to_json() for name, each in worse.items()},
+    }
+    return compared.verdict != "worse" and not worse, said, evidence
 
 
 def _worst_slice(context: GateContext, gate: WorstSlice) -> GateResult:
@@ -169,14 +187,15 @@ def _replay(context: GateContext, gate: Replay) -> GateResult:
         return GateResult(gate.name, True, said, evidence)
     truth = label_values(logged["label"][known], context.signature)
     task, bound = context.signature.task, context.candidate.fitted.loss_bound
-    compared = compare(
+    passed, told, compared = _paired(
+        context,
         loss(task, truth, before[known], bound=bound),
         loss(task, truth, scores[known], bound=bound),
-        groups=days_within({"at": logged["at"][known]}),
-        level=gate.level,
+        {name: values[known] for name, values in asked.items()},
+        days_within({"at": logged["at"][known]}),
+        gate.level,
     )
-    evidence["comparison"] = compared.to_json()
-    return GateResult(gate.name, compared.verdict != "worse", f"{said}; {compared}", evidence)
+    return GateResult(gate.name, passed, f"{said}; {told}", evidence | compared)
 
 
 def _loaded(context: GateContext) -> Predictor:
