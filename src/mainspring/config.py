@@ -44,6 +44,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "memory", "", "what the table engine may use, such as 2GB (default: most of the machine's)", "MAINSPRING_MEMORY"
     ),
+    Setting(
+        "lease",
+        "1m",
+        "how long a tick of a schedule belongs to a scheduler that died, before another takes it over",
+        "MAINSPRING_LEASE",
+    ),
     Setting("url", "", "a control server that runs are sent to (default: the workspace)", "MAINSPRING_URL"),
     Setting("token", "", "who sends, to that server", "MAINSPRING_TOKEN"),
     Setting("actor", "", "who acts, in the audit log (default: the login name)", "MAINSPRING_ACTOR"),

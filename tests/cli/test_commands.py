@@ -185,7 +185,7 @@ def test_a_bundle_folder_is_served_without_a_registry(project: Path, run: Run) -
     assert run("monitor").code == 0
 
 
-def test_up_serves_and_looks_and_stops(project: Path) -> None:
+def test_up_serves_and_looks_and_stops(project: Path, run: Run) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "mainspring", "up", "loop.py", "--port", "0", "--every", "100ms", "--looks", "2"],
         capture_output=True,
@@ -195,7 +195,13 @@ def test_up_serves_and_looks_and_stops(project: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "Serving churn at http://127.0.0.1:" in done.stdout
+    assert "Control server at http://127.0.0.1:" in done.stdout
     assert done.stdout.endswith("Stopped.\n")
+    kept = {each["name"]: each for each in json.loads(run("schedule", "list", "--json").out)}
+    assert set(kept) == {"look-churn", "retention", "drill"}
+    assert kept["look-churn"]["last"]["status"] == "finished"
+    assert kept["look-churn"]["at_work"] is None
+    assert len(json.loads(run("schedule", "list", "--ticks", "--json").out)) == 2
 
 
 def test_data_goes_in_and_comes_out_the_same(project: Path, run: Run) -> None:

@@ -12,13 +12,20 @@ from mainspring.domain.moments import SimulatedClock
 from mainspring.errors import Conflict, Invalid, NotFound
 from mainspring.pipeline.schedules import (
     Schedule,
-    Tick,
     add_schedule,
+    keep_house,
+    keep_looking,
+    list_schedules,
+    remove_schedule,
+)
+from mainspring.pipeline.ticks import (
+    Interrupted,
+    Lost,
+    Tick,
     claim_tick,
     finish_tick,
-    list_schedules,
+    list_standings,
     list_ticks,
-    remove_schedule,
     renew_lease,
     run_due,
 )
@@ -37,7 +44,7 @@ def store(store_address: str):
     made.close()
 
 
-def _run(schedule: Schedule, tick: Tick) -> str:
+def _run(schedule: Schedule, tick: Tick, lost: Lost) -> str:
     return f"run-{tick.due_at:%H%M}"
 
 
@@ -96,7 +103,7 @@ def test_a_run_that_fails_is_written_down_and_does_not_stop_the_rest(store: Stor
     add_schedule(store, "bad", "0 * * * *", "r.py", now=START)
     add_schedule(store, "good", "0 * * * *", "r.py", now=START)
 
-    def run(schedule: Schedule, tick: Tick) -> str:
+    def run(schedule: Schedule, tick: Tick, lost: Lost) -> str:
         if schedule.name == "bad":
             raise NotFound("There is no file `r.py`")
         return "fine"
@@ -125,6 +132,111 @@ def test_a_killed_scheduler_loses_its_tick_when_the_lease_ends(store: Store) -> 
     assert [(each.status, each.run_id) for each in list_ticks(store)] == [("finished", "second")]
 
 
+def test_a_tick_that_takes_its_schedulers_with_it_is_given_up(store: Store) -> None:
+    add_schedule(store, "a", "0 0 1 1 *", "r.py", now=datetime(2023, 12, 31, tzinfo=UTC))
+    for hour in range(5):
+        assert claim_tick(store, holder=f"h{hour}", now=START + hour * HOUR) is not None
+    assert claim_tick(store, holder="last", now=START + 6 * HOUR) is None
+    (tick,) = list_ticks(store)
+    assert (tick.status, tick.attempts) == ("failed", 5)
+    assert "died 5 times" in tick.error
+
+
+def test_a_scheduler_that_ends_gives_its_tick_back(store: Store) -> None:
+    add_schedule(store, "a", "0 * * * *", "r.py", now=START)
+
+    def interrupted(schedule: Schedule, tick: Tick, lost: Lost) -> str:
+        raise Interrupted
+
+    clock = SimulatedClock(START + HOUR)
+    assert run_due(store, clock, interrupted, holder="one") == []
+    (ended,) = run_due(store, clock, _run, holder="two")
+    assert (ended.holder, ended.attempts, ended.status) == ("two", 1, "finished")
+
+
+def test_whose_lease_was_lost_is_told(store: Store) -> None:
+    add_schedule(store, "a", "0 * * * *", "r.py", now=START)
+    clock = SimulatedClock(START + HOUR)
+
+    def run(schedule: Schedule, tick: Tick, lost: Lost) -> str:
+        other = claim_tick(store, holder="two", now=START + 1.5 * HOUR)
+        assert other is not None
+        assert lost.wait(30)
+        return "late"
+
+    run_due(store, clock, run, holder="one", lease=timedelta(milliseconds=60))
+    assert [(each.status, each.holder) for each in list_ticks(store)] == [("claimed", "two")]
+
+
+def test_what_only_others_can_run_is_left_to_them(store: Store) -> None:
+    add_schedule(store, "mine", "0 * * * *", "r.py", now=START)
+    add_schedule(store, "theirs", "0 * * * *", "r.py", now=START)
+    clock = SimulatedClock(START + HOUR)
+    ended = run_due(store, clock, _run, only=lambda schedule: schedule.name == "mine")
+    assert [each.schedule for each in ended] == ["mine"]
+    assert [each.schedule for each in run_due(store, clock, _run)] == ["theirs"]
+
+
+def test_a_schedule_every_so_long_catches_up_with_one_look(store: Store) -> None:
+    made = keep_looking(store, "look", "100ms", "loop.py", now=START)
+    assert made.next_at == START
+    clock = SimulatedClock(START + 48 * HOUR)
+    (ended,) = run_due(store, clock, _run)
+    assert (ended.due_at, ended.missed) == (START + 48 * HOUR, 48 * 36_000)
+    keep_looking(store, "look", "100ms", "loop.py", now=START + 49 * HOUR)
+    assert list_schedules(store)[0].next_at == START + 49 * HOUR
+    keep_looking(store, "look", "1m", "loop.py", now=START + 50 * HOUR)
+    assert [each.cron for each in list_schedules(store)] == ["every 1m"]
+    assert [each.verb for each in events(store)] == ["schedule.added"] * 2, "started again is no change"
+    with pytest.raises(Invalid, match="duration"):
+        keep_looking(store, "look", "soon", "loop.py", now=START)
+
+
+def test_the_newest_thousand_ticks_are_kept(store: Store) -> None:
+    clock = SimulatedClock(START)
+    add_schedule(store, "a", "* * * * *", "r.py", now=START - timedelta(minutes=1010), catch_up="all")
+    while run_due(store, clock, _run, most=2000):
+        pass
+    clock.advance_to(START + timedelta(minutes=1))
+    run_due(store, clock, _run)
+    assert len(list_ticks(store, "a", limit=5000)) == 1000
+
+
+def test_housekeeping_is_added_once_and_stays_removed(store: Store) -> None:
+    keep_house(store, START)
+    assert {each.name: each.duty for each in list_schedules(store)} == {"retention": "retention", "drill": "drill"}
+    remove_schedule(store, "drill")
+    keep_house(store, START)
+    assert [each.name for each in list_schedules(store)] == ["retention"]
+
+
+def test_a_standing_says_how_it_went_and_who_is_at_it(store: Store) -> None:
+    add_schedule(store, "a", "0 * * * *", "r.py", now=START)
+    (standing,) = list_standings(store)
+    assert (standing.last, standing.at_work) == (None, None)
+    run_due(store, SimulatedClock(START + HOUR), _run)
+    claim_tick(store, holder="host:1", now=START + 2 * HOUR)
+    (standing,) = list_standings(store)
+    assert standing.last is not None
+    assert standing.last.run_id == "run-0100"
+    assert standing.at_work is not None
+    assert standing.at_work.holder == "host:1"
+    assert standing.schedule.next_at == START + 3 * HOUR
+
+
+def test_that_a_schedule_begins_to_fail_is_told_once(store: Store) -> None:
+    add_schedule(store, "a", "0 * * * *", "r.py", now=START)
+
+    def fail(schedule: Schedule, tick: Tick, lost: Lost) -> str:
+        raise NotFound("gone")
+
+    for hour, run in enumerate((_run, fail, fail, _run, _run), start=1):
+        run_due(store, SimulatedClock(START + hour * HOUR), run)
+    assert [each.verb for each in events(store, verb="schedule.*")] == [
+        "schedule.added", "schedule.failed", "schedule.recovered",
+    ]  # fmt: skip
+
+
 def test_a_schedule_has_one_tick_at_work_at_a_time(store: Store) -> None:
     add_schedule(store, "a", "0 * * * *", "r.py", now=START, catch_up="all")
     add_schedule(store, "b", "30 * * * *", "r.py", now=START, catch_up="all")
@@ -146,7 +258,7 @@ def test_the_lease_is_renewed_while_a_run_lasts(store: Store) -> None:
     clock = SimulatedClock(START + HOUR)
     seen: list[bool] = []
 
-    def run(schedule: Schedule, tick: Tick) -> str:
+    def run(schedule: Schedule, tick: Tick, lost: Lost) -> str:
         clock.advance_to(START + HOUR + timedelta(milliseconds=50))
         before = tick.lease_until
         for _ in range(2000):
@@ -166,14 +278,14 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from mainspring.domain.moments import SimulatedClock
-from mainspring.pipeline.schedules import run_due
+from mainspring.pipeline.ticks import run_due
 from mainspring.store.opening import open_store
 
 store, log, name = open_store(sys.argv[1]), open(sys.argv[2], "a"), sys.argv[3]
 print("ready", flush=True)
 sys.stdin.readline()
 
-def run(schedule, tick):
+def run(schedule, tick, lost):
     log.write(f"{schedule.name} {tick.due_at.isoformat()} {name}\\n")
     log.flush()
     return name

@@ -6,12 +6,13 @@ from typing import Any
 import click
 import yaml
 
-from mainspring.cli.loading import split_target, target_in
+from mainspring.cli.loading import target_in
 from mainspring.domain.moments import to_iso
 from mainspring.errors import Invalid
 from mainspring.loop.definition import Loop
 from mainspring.pipeline.export import Placement, exporter_named, outline
 from mainspring.pipeline.parameters import parse_parameters
+from mainspring.pipeline.schedules import split_target
 from mainspring.workspace import Workspace
 
 __all__ = ["export_command"]

@@ -4,9 +4,9 @@ import click
 
 from mainspring.cli.output import json_option, print_json
 from mainspring.config import value_of
-from mainspring.domain.moments import parse_duration
-from mainspring.govern.collect import Freed, collect_garbage
-from mainspring.predictions.retention import Forgotten, forget_before
+from mainspring.govern.collect import Freed
+from mainspring.loop.housekeeping import clean
+from mainspring.predictions.retention import Forgotten
 from mainspring.workspace import Workspace
 
 __all__ = ["gc_command"]
@@ -42,25 +42,13 @@ def gc_command(dry_run: bool, grace: str, retention: str, predictions: str, as_j
       mainspring gc --predictions 365d
     """
     with Workspace() as workspace:
-        freed = collect_garbage(
-            workspace.store,
-            workspace.artifacts,
-            bundles=workspace.home / "bundles",
-            now=workspace.clock.now(),
-            grace=parse_duration(grace),
-            retention=parse_duration(retention or value_of("retention")),
-            dry_run=dry_run,
-        )
-        kept_for = predictions or value_of("prediction_retention")
-        forgotten = Forgotten(0, 0)
-        if kept_for:
-            before = workspace.clock.now() - parse_duration(kept_for)
-            forgotten = forget_before(workspace.store, workspace.segments, before, dry_run=dry_run)
+        freed, forgotten = clean(workspace, grace=grace, retention=retention, predictions=predictions, dry_run=dry_run)
     if as_json:
-        print_json({"dry_run": dry_run, **freed._asdict(), "forgotten": forgotten._asdict()})
+        print_json({"dry_run": dry_run, **freed._asdict(), "forgotten": (forgotten or Forgotten(0, 0))._asdict()})
     else:
         _print(freed, dry_run)
-        if kept_for:
+        if forgotten is not None:
+            kept_for = predictions or value_of("prediction_retention")
             would = "Would forget" if dry_run else "Forgot"
             click.echo(f"{would} {forgotten.rows:,} predictions and labels older than {kept_for}.")
 

@@ -6,18 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mainspring.errors import Invalid, MainspringError, NotFound, nearest
+from mainspring.pipeline.schedules import split_target
 
 if TYPE_CHECKING:
     from mainspring.loop.definition import Loop
     from mainspring.pipeline.step import Pipeline
 
-__all__ = ["load_file", "loop_in", "split_target", "target_in"]
-
-
-def split_target(target: str) -> tuple[Path, str]:
-    """Split ``FILE[:NAME]`` into the file and the name (empty when none is given)."""
-    file, _, name = target.partition(":")
-    return Path(file), name
+__all__ = ["load_file", "loop_in", "target_in"]
 
 
 def load_file(path: Path) -> dict[str, Any]:

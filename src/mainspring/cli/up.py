@@ -1,23 +1,35 @@
-"""`mainspring up`: keep a loop running on this machine: its prediction server and its scheduler in one go."""
+"""`mainspring up`: keep a loop running on this machine: prediction server, control server and scheduler in one go."""
 
+import contextlib
 import signal
+import socket
+import subprocess
+import sys
 import threading
-import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import click
 
 from mainspring.cli.loading import loop_in
 from mainspring.cli.progress import StepPrinter
+from mainspring.config import value_of
 from mainspring.domain.moments import parse_duration
-from mainspring.errors import MainspringError
+from mainspring.errors import MainspringError, Unavailable
 from mainspring.loop.definition import Loop
+from mainspring.pipeline.scheduler import Scheduler, holder_name
+from mainspring.pipeline.schedules import Schedule, keep_looking, split_target
+from mainspring.pipeline.ticks import Lost, Tick, run_due
 from mainspring.registry.versions import find_champion
 from mainspring.serve.process import ServerProcess
 from mainspring.workspace import Workspace
 
 __all__ = ["up_command"]
+
+_CONTROL_PORT = 5000
+_STOP_SECONDS = 30
 
 
 @click.command("up")
@@ -25,72 +37,182 @@ __all__ = ["up_command"]
 @click.option(
     "--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="Of the prediction server."
 )
+@click.option(
+    "--control-port", type=click.IntRange(0, 65535), help="Of the control server [default: 5000, else a free one]."
+)
 @click.option("--every", default="1m", show_default=True, help="How often the loop looks at production.")
 @click.option("--looks", default=0, type=click.IntRange(0), help="Stop after so many looks (0: never).")
-def up_command(file: str, port: int, every: str, looks: int) -> None:
+def up_command(file: str, port: int, control_port: int | None, every: str, looks: int) -> None:
     """Serve the champion of FILE's loop and let the loop act: watch, open incidents, retrain, canary, roll back.
 
-    Trains first when no version serves yet. Stop with Ctrl-C; started again it goes on where it stopped.
+    Trains first when no version serves yet. All schedules of the store run beside it, and a control server tells news
+    to webhooks. Stop with Ctrl-C; started again it goes on where it stopped, and catches up.
 
     \b
     Example:
       mainspring up loop.py --port 8000
     """
     loop = loop_in(file)
-    pause = parse_duration(every).total_seconds()
+    parse_duration(every)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     with Workspace() as workspace:
         workspace.progress = StepPrinter()
-        if find_champion(workspace.store, loop.name) is None:
-            click.echo(f"No version of {loop.name} serves yet; training one.")
-            done = loop.run(workspace)
-            click.echo(f"{done.version.reference}: {done.version.status}")
-        if find_champion(workspace.store, loop.name) is None:
-            loop.start_waiting(workspace)
-        if find_champion(workspace.store, loop.name) is None:
-            click.echo("It waits for its gates or approvals: see mainspring models. Approve it while this runs.")
+        _put_live(loop, workspace)
         workspace.endpoints.mkdir(parents=True, exist_ok=True)
         workspace.journals.mkdir(parents=True, exist_ok=True)
-        server = ServerProcess.start(workspace.endpoints, workspace.journals, port=port)
-        click.echo(f"Serving {loop.name} at {server.url}; looking at production every {every}. Ctrl-C stops.")
-        try:
+        with _Processes(workspace, port, control_port) as processes, _scheduled(loop, workspace, file, every) as look:
+            click.echo(f"Control server at {processes.control.url}")
+            click.echo(
+                f"Serving {loop.name} at {processes.server.url}; looking at production every {every}. Ctrl-C stops."
+            )
             count = 0
             while not stop.is_set():
-                if not server.is_alive:
-                    click.echo("The prediction server died; starting another.", err=True)
-                    server = _restarted(server, workspace)
-                _look(loop, workspace)
-                count += 1
+                processes.mend()
+                count += look()
                 if looks and count >= looks:
                     break
-                _wait(stop, pause, server)
-        finally:
-            server.stop()
+                stop.wait(min(0.5, parse_duration(every).total_seconds()))
     click.echo("Stopped.")
 
 
-def _restarted(server: ServerProcess, workspace: Workspace) -> ServerProcess:
-    """Start a server where the dead one was; one that cannot start ends the command with its reason."""
-    port = urlsplit(server.url).port or 0
-    server.stop()
-    return ServerProcess.start(workspace.endpoints, workspace.journals, port=port)
+def _put_live(loop: Loop, workspace: Workspace) -> None:
+    """See to it that a version serves, if gates and approvals let one."""
+    if find_champion(workspace.store, loop.name) is None:
+        click.echo(f"No version of {loop.name} serves yet; training one.")
+        done = loop.run(workspace)
+        click.echo(f"{done.version.reference}: {done.version.status}")
+    if find_champion(workspace.store, loop.name) is None:
+        loop.start_waiting(workspace)
+    if find_champion(workspace.store, loop.name) is None:
+        click.echo("It waits for its gates or approvals: see mainspring models. Approve it while this runs.")
 
 
-def _wait(stop: threading.Event, pause: float, server: ServerProcess) -> None:
-    """Wait for the next look, or until it is time to stop or the server has died."""
-    until = time.monotonic() + pause
-    while server.is_alive and (left := until - time.monotonic()) > 0:
-        if stop.wait(min(left, 0.5)):
-            return
-
-
-def _look(loop: Loop, workspace: Workspace) -> None:
-    now = datetime.now(UTC).strftime("%H:%M:%S")
+@contextlib.contextmanager
+def _scheduled(loop: Loop, workspace: Workspace, file: str, every: str) -> Iterator["_Looker"]:
+    """Keep the loop's looks as a schedule, and run all others beside it; yields what looks when a look is due."""
+    path, within = split_target(file)
+    target = f"{path.resolve()}:{within}" if within else str(path.resolve())
+    mine = keep_looking(workspace.store, f"look-{loop.name}", every, target, now=workspace.clock.now()).name
+    others = Scheduler(
+        workspace.store,
+        workspace.clock,
+        workspace.home,
+        lease=parse_duration(value_of("lease")),
+        only=lambda schedule: schedule.name != mine,
+    )
+    others.start()
     try:
-        for action in loop.tick(workspace):
-            click.echo(f"{now}  {action.policy}: {action.text}")
-    except MainspringError as error:
-        # one look that fails (a busy lock, a full disk) must not end the service; the next one tries again
-        click.echo(f"{now}  {error}", err=True)
+        yield _Looker(loop, workspace, mine)
+    finally:
+        others.stop()
+
+
+class _Looker:
+    """Looks when a look is due. It does so itself, in this process and its main thread: the loop is loaded already,
+    and a process of its own would import its libraries anew every minute."""
+
+    def __init__(self, loop: Loop, workspace: Workspace, schedule: str) -> None:
+        self._loop = loop
+        self._workspace = workspace
+        self._schedule = schedule
+
+    def __call__(self) -> int:
+        """Return how many looks were taken: none when it is too early, or when another process is at it."""
+        try:
+            ended = run_due(
+                self._workspace.store,
+                self._workspace.clock,
+                self._look,
+                holder=holder_name(),
+                lease=parse_duration(value_of("lease")),
+                most=1,
+                only=lambda schedule: schedule.name == self._schedule,
+            )
+        except MainspringError as error:  # a database that is busy or away must not end the service
+            _say(str(error), err=True)
+            return 0
+        return len(ended)
+
+    def _look(self, schedule: Schedule, tick: Tick, lost: Lost) -> str:
+        try:
+            for action in self._loop.tick(self._workspace):
+                _say(f"{action.policy}: {action.text}")
+        except MainspringError as error:  # a busy lock, a full disk: the tick is failed, and the next one tries again
+            _say(str(error), err=True)
+            raise
+        return ""
+
+
+def _say(text: str, *, err: bool = False) -> None:
+    click.echo(f"{datetime.now(UTC):%H:%M:%S}  {text}", err=err)
+
+
+class _Processes:
+    """The prediction server and the control server, started again when one dies."""
+
+    def __init__(self, workspace: Workspace, port: int, control_port: int | None) -> None:
+        self._workspace = workspace
+        self.server = ServerProcess.start(workspace.endpoints, workspace.journals, port=port)
+        try:
+            self.control = _Control(workspace.home, _free(_CONTROL_PORT) if control_port is None else control_port)
+        except BaseException:
+            self.server.stop()
+            raise
+
+    def mend(self) -> None:
+        """Start what has died again, where it was; what cannot start ends the command with its reason."""
+        if not self.server.is_alive:
+            click.echo("The prediction server died; starting another.", err=True)
+            port = urlsplit(self.server.url).port or 0
+            self.server.stop()
+            self.server = ServerProcess.start(self._workspace.endpoints, self._workspace.journals, port=port)
+        if not self.control.is_alive:
+            click.echo("The control server died; starting another.", err=True)
+            self.control = _Control(self._workspace.home, urlsplit(self.control.url).port or 0)
+
+    def __enter__(self) -> "_Processes":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.server.stop()
+        self.control.stop()
+
+
+class _Control:
+    """A control server as a child, which ends with its parent. It leaves the schedules to its parent."""
+
+    def __init__(self, home: Path, port: int) -> None:
+        words = ["server", "--port", str(port), "--no-scheduler", "--exit-with-parent"]
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "mainspring", *words],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._process.stdout is not None
+        said = self._process.stdout.readline()
+        if "http://" not in said:
+            self.stop()
+            raise Unavailable("The control server did not start; its reason stands above", where=f"port {port}")
+        self.url = said.split()[3].rstrip(".")
+
+    @property
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
+    def stop(self) -> None:
+        """Let it answer what is under way and end."""
+        self._process.terminate()
+        try:
+            self._process.communicate(timeout=_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.communicate()
+
+
+def _free(port: int) -> int:
+    """Return `port`, or 0, which is any, where something listens at it already."""
+    with socket.socket() as probe:
+        return 0 if probe.connect_ex(("127.0.0.1", port)) == 0 else port

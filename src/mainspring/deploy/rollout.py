@@ -25,6 +25,7 @@ from mainspring.store.protocol import Row, Store, Transaction
 __all__ = [
     "active_canary",
     "advance",
+    "champion_before",
     "end_deployments",
     "find_deployment",
     "list_deployments",
@@ -244,6 +245,12 @@ def roll_back_champion(store: Store, model: str, *, reason: str, at: datetime, a
         return Event("model.rolled_back", f"models/{model}/{now}", details, actor=actor)
 
     return store.change(event, write)
+
+
+def champion_before(store: Store, model: str) -> int | None:
+    """Return the version that `roll_back_champion` would make champion; None where there is none."""
+    now = current_aliases(store, model).get("champion")
+    return store.snapshot(lambda snapshot: _champion_before(snapshot, model, now))
 
 
 def end_deployments(transaction: Transaction, model: str, version: int | None, *, at: datetime) -> None:

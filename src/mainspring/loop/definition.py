@@ -174,7 +174,7 @@ class Loop:
 
     def start_waiting(self, workspace: "Workspace") -> list[Action]:
         """Let a version that has just got its approvals serve now, without waiting for the next tick."""
-        with _only_loop(workspace.home):
+        with _only_loop(workspace.home, waits=True):  # a look that is under way may be past this policy
             situation = Situation(self, workspace, workspace.clock.now())
             done = [Action("a version may serve", text) for text in roll_out(situation)]
             self._publish(workspace)
@@ -209,11 +209,11 @@ class Loop:
 
 
 @contextlib.contextmanager
-def _only_loop(home: Path) -> Iterator[None]:
+def _only_loop(home: Path, *, waits: bool = False) -> Iterator[None]:
     home.mkdir(parents=True, exist_ok=True)
     with (home / "loop.lock").open("w") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX if waits else fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise Conflict(
                 "Another loop is at work in this workspace", where=str(home), next_step="let it finish, or stop it"

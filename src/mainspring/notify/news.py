@@ -163,6 +163,8 @@ _TOLD: dict[str, Callable[[Store, EventRow], Iterator[News]]] = {
     "incident.acknowledged": _unless_silenced("incident.acknowledged"),
     "incident.mitigated": _unless_silenced("incident.mitigated"),
     "incident.resolved": _unless_silenced("incident.resolved"),
+    "schedule.failed": _plain("schedule.failed"),
+    "schedule.recovered": _plain("schedule.recovered"),
     "access.denied": _plain("access.denied"),
     "access.login_failed": _plain("access.login_failed"),
 }
@@ -205,6 +207,8 @@ NEWS: tuple[str, ...] = (
     "incident.acknowledged",
     "incident.mitigated",
     "incident.resolved",
+    "schedule.failed",
+    "schedule.recovered",
     "access.denied",
     "access.login_failed",
 )

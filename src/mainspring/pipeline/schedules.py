@@ -1,43 +1,40 @@
-"""Cron schedules, kept in the store and claimed by leases, so that two schedulers never run the same tick.
+"""Schedules: what runs by the clock, kept in the store. What has come due is claimed in `ticks`; owner of `schedules`.
 
-A tick is one moment a schedule names. In one transaction a scheduler turns what has come due into rows and claims one
-of them for the time of its lease; who holds a lease renews it, and when a scheduler is killed another takes the tick
-over once the lease has run out. What was missed while nobody looked is run once (`latest`) or tick by tick (`all`).
-Running is not done here: `run_due` is handed what runs a tick. SQL of `schedules` and `schedule_ticks`.
+What a schedule does is its duty. A run and a look name a user's file; the rest is housekeeping, which every store
+begins with and which a user may remove or move to another hour.
 """
 
+import contextlib
 import json
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
 from typing import Literal
-from zoneinfo import ZoneInfo
 
-from mainspring.domain.ids import new_id
-from mainspring.domain.moments import Clock, from_iso, to_iso
-from mainspring.errors import Conflict, Invalid, MainspringError, NotFound, nearest
-from mainspring.store.events import Event
-from mainspring.store.protocol import Store, Transaction, Value
+from mainspring.domain.moments import from_iso, to_iso
+from mainspring.errors import Conflict, NotFound, nearest
+from mainspring.pipeline.timetable import moments_after
+from mainspring.store.events import Event, events
+from mainspring.store.protocol import Row, Store, Transaction
 
 __all__ = [
-    "CatchUp", "Schedule", "Tick", "TickStatus", "add_schedule", "claim_tick", "finish_tick", "list_schedules",
-    "list_ticks", "remove_schedule", "renew_lease", "run_due",
+    "CatchUp", "Duty", "Schedule", "add_schedule", "find_schedule", "keep_house", "keep_looking", "list_schedules",
+    "read_schedules", "remove_schedule", "split_target",
 ]  # fmt: skip
 
 CatchUp = Literal["latest", "all"]
-TickStatus = Literal["due", "claimed", "finished", "failed"]
+#: What a tick does: run a pipeline or loop; let a loop look at production; forget what was kept for long enough; prove
+#: that what is kept could be restored.
+Duty = Literal["run", "look", "retention", "drill"]
 
-#: How long a tick belongs to a scheduler that does not renew its lease.
-LEASE = timedelta(minutes=5)
-# Ticks that one look turns into rows for one schedule; the rest comes due at the next look.
-_MOST_AT_ONCE = 1000
+#: What every store begins with, at hours when little else is done: name, which is its duty, and cron expression.
+_HOUSE: dict[Duty, str] = {"retention": "17 3 * * *", "drill": "41 4 * * 0"}
+_COLUMNS = "name, cron, timezone, target, parameters, catch_up, next_at, duty"
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """A pipeline or loop that runs by the clock. `target` is ``FILE[:NAME]``; `next_at` the next tick."""
+    """What runs by the clock. `target` is ``FILE[:NAME]``, empty for housekeeping; `next_at` the next tick."""
 
     name: str
     cron: str
@@ -46,21 +43,18 @@ class Schedule:
     parameters: tuple[str, ...]
     catch_up: CatchUp
     next_at: datetime
+    duty: Duty = "run"
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this machine has what the schedule runs: of many servers, not each has each user's files."""
+        return not self.target or split_target(self.target)[0].is_file()
 
 
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """One moment of a schedule. `missed` is how many earlier ones it stands for; `attempts` counts the claims."""
-
-    schedule: str
-    due_at: datetime
-    status: TickStatus
-    holder: str
-    lease_until: datetime | None
-    attempts: int
-    missed: int
-    run_id: str = ""
-    error: str = ""
+def split_target(target: str) -> tuple[Path, str]:
+    """Split ``FILE[:NAME]`` into the file and the name (empty when none is given)."""
+    file, _, name = target.partition(":")
+    return Path(file), name
 
 
 def add_schedule(
@@ -73,18 +67,15 @@ def add_schedule(
     parameters: tuple[str, ...] = (),
     catch_up: CatchUp = "latest",
     timezone: str = "UTC",
+    duty: Duty = "run",
 ) -> Schedule:
-    """Keep a schedule; its first tick is the first that the cron expression names after `now`.
+    """Keep a schedule; its first tick is the first behind `now` that `cron` names: five fields, or ``every 10m``.
 
     Raises:
         Invalid: the expression or the time zone cannot be read, or the expression names no moment.
         Conflict: there is a schedule of that name.
     """
-    next_at = _next(cron, timezone, now)
-    made = Schedule(name, cron, timezone, target, parameters, catch_up, next_at)
-    values = (
-        name, cron, timezone, target, json.dumps(parameters), catch_up, to_iso(now), to_iso(next_at),
-    )  # fmt: skip
+    made = Schedule(name, cron, timezone, target, parameters, catch_up, next(moments_after(cron, timezone, now)), duty)
 
     def write(transaction: Transaction) -> None:
         if transaction.execute("SELECT 1 FROM schedules WHERE name = ?", (name,)):
@@ -92,14 +83,36 @@ def add_schedule(
                 f"There is a schedule `{name}` already",
                 next_step=f"mainspring schedule remove {name}, or take another name",
             )
-        transaction.execute(
-            "INSERT INTO schedules (name, cron, timezone, target, parameters, catch_up, created_at, next_at)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            values,
-        )
+        _insert(transaction, made, now)
 
-    store.change(Event("schedule.added", name, {"cron": cron, "target": target, "timezone": timezone}), write)
+    store.change(_added(made), write)
     return made
+
+
+def keep_looking(store: Store, name: str, every: str, target: str, *, now: datetime) -> Schedule:
+    """Let the loop of `target` look at production now and then `every` so long; one that is kept already is changed."""
+    made = Schedule(name, f"every {every}", "UTC", target, (), "latest", now, "look")
+    next(moments_after(made.cron, made.timezone, now))  # raises where it cannot be read
+
+    def write(transaction: Transaction) -> None:
+        transaction.execute("DELETE FROM schedules WHERE name = ?", (name,))
+        _insert(transaction, made, now)
+
+    standing = {each.name: each for each in list_schedules(store)}.get(name)
+    if standing is not None and replace(standing, next_at=now) == made:
+        store.record(write)  # started again: nothing is new but the next look
+    else:
+        store.change(_added(made), write)
+    return made
+
+
+def keep_house(store: Store, now: datetime) -> None:
+    """Add the housekeeping that was never added; what somebody removed stays removed."""
+    known = {each.subject for each in events(store, verb="schedule.added")}
+    for duty, cron in _HOUSE.items():
+        if duty not in known:
+            with contextlib.suppress(Conflict):  # another server was first
+                add_schedule(store, duty, cron, "", now=now, duty=duty)
 
 
 def remove_schedule(store: Store, name: str) -> None:
@@ -111,8 +124,7 @@ def remove_schedule(store: Store, name: str) -> None:
 
     def write(transaction: Transaction) -> None:
         if not transaction.execute("DELETE FROM schedules WHERE name = ? RETURNING name", (name,)):
-            known = [row[0] for row in transaction.execute("SELECT name FROM schedules")]
-            raise NotFound(f"There is no schedule `{name}`", next_step=nearest(name, known))
+            raise _unknown(name, transaction.execute("SELECT name FROM schedules"))
         transaction.execute("DELETE FROM schedule_ticks WHERE name = ?", (name,))
 
     store.change(Event("schedule.removed", name), write)
@@ -120,191 +132,47 @@ def remove_schedule(store: Store, name: str) -> None:
 
 def list_schedules(store: Store) -> list[Schedule]:
     """Return every schedule, the next to run first."""
-    return [_schedule(row) for row in store.read(f"SELECT {_SCHEDULE} FROM schedules ORDER BY next_at, name")]
+    return sorted(store.snapshot(read_schedules), key=lambda each: (each.next_at, each.name))
 
 
-def list_ticks(store: Store, name: str = "", *, limit: int = 100) -> list[Tick]:
-    """Return the last ticks of one schedule, or of all, newest first."""
-    rows = store.read(
-        f"SELECT {_TICK} FROM schedule_ticks WHERE name = ? OR ? = '' ORDER BY due_at DESC, name LIMIT ?",
-        (name, name, limit),
-    )
-    return [_tick(row) for row in rows]
+def find_schedule(store: Store, name: str) -> Schedule:
+    """Return a schedule by its name.
 
-
-def claim_tick(store: Store, *, holder: str, now: datetime, lease: timedelta = LEASE) -> Tick | None:
-    """Claim the oldest tick that is due, or whose lease has run out; None where there is nothing to do.
-
-    A schedule has one tick at work at a time, so a slow run is not overtaken by the next.
+    Raises:
+        NotFound: there is no such schedule.
     """
-    at, until = to_iso(now), to_iso(now + lease)
-
-    def write(transaction: Transaction) -> Tick | None:
-        for row in transaction.execute(f"SELECT {_SCHEDULE} FROM schedules WHERE next_at <= ?", (at,)):
-            _expand(transaction, _schedule(row), now)
-        while True:
-            found = transaction.execute(
-                "SELECT name, due_at FROM schedule_ticks AS tick"
-                " WHERE (status = 'due' OR (status = 'claimed' AND lease_until <= ?)) AND NOT EXISTS"
-                " (SELECT 1 FROM schedule_ticks AS other WHERE other.name = tick.name AND other.status = 'claimed'"
-                " AND other.lease_until > ?) ORDER BY due_at, name LIMIT 1",
-                (at, at),
-            )
-            if not found:
-                return None
-            # The condition is said again, so that a backend whose reads do not lock gives it to one of two.
-            claimed = transaction.execute(
-                "UPDATE schedule_ticks SET status = 'claimed', holder = ?, lease_until = ?, attempts = attempts + 1"
-                " WHERE name = ? AND due_at = ? AND (status = 'due' OR (status = 'claimed' AND lease_until <= ?))"
-                f" RETURNING {_TICK}",
-                (holder, until, *found[0], at),
-            )
-            if claimed:
-                return _tick(claimed[0])
-
-    return store.record(write)
+    known = list_schedules(store)
+    for each in known:
+        if each.name == name:
+            return each
+    raise _unknown(name, [(each.name,) for each in known])
 
 
-def renew_lease(store: Store, tick: Tick, *, now: datetime, lease: timedelta = LEASE) -> bool:
-    """Hold on to a tick; False when it was lost to another scheduler."""
-    return _update(store, tick, "lease_until = ?", (to_iso(now + lease),))
-
-
-def finish_tick(store: Store, tick: Tick, *, now: datetime, run_id: str = "", error: str = "") -> bool:
-    """Write down how a tick ended; False when it was lost meanwhile: then the other scheduler's end is the one kept."""
-    status = "failed" if error else "finished"
-    values = (status, run_id, error[:2000], to_iso(now))
-    return _update(store, tick, "status = ?, run_id = ?, error = ?, ended_at = ?, lease_until = NULL", values)
-
-
-def run_due(
-    store: Store,
-    clock: Clock,
-    run: Callable[[Schedule, Tick], str],
-    *,
-    holder: str = "",
-    lease: timedelta = LEASE,
-    most: int = 1000,
-) -> list[Tick]:
-    """Claim and run every tick that is due, one after the other, and return them as they ended.
-
-    `run` is given the schedule and the tick and returns the id of the run; an error it raises is written down and does
-    not stop the others. `holder` names this scheduler (default: a name of its own).
-    """
-    holder = holder or new_id()
-    ended: list[Tick] = []
-    while len(ended) < most:
-        tick = claim_tick(store, holder=holder, now=clock.now(), lease=lease)
-        if tick is None:
-            break
-        schedule = next((each for each in list_schedules(store) if each.name == tick.schedule), None)
-        if schedule is None:  # removed since it was claimed
-            continue
-        run_id, error = "", ""
-        with _kept_lease(store, clock, tick, lease):
-            try:
-                run_id = run(schedule, tick)
-            except Exception as failure:  # the edge of the tick: one that fails must not stop the scheduler
-                error = failure.what if isinstance(failure, MainspringError) else f"{type(failure).__name__}: {failure}"
-        finish_tick(store, tick, now=clock.now(), run_id=run_id, error=error)
-        status: TickStatus = "failed" if error else "finished"
-        ended.append(Tick(tick.schedule, tick.due_at, status, holder, None, tick.attempts, tick.missed, run_id, error))
-    return ended
-
-
-@contextmanager
-def _kept_lease(store: Store, clock: Clock, tick: Tick, lease: timedelta) -> Iterator[None]:
-    """Renew a lease, three times in its length, for as long as the block runs."""
-    done = threading.Event()
-
-    def renew() -> None:
-        while not done.wait(lease.total_seconds() / 3):
-            if not renew_lease(store, tick, now=clock.now(), lease=lease):
-                return
-
-    thread = threading.Thread(target=renew, name="schedule-lease", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
-
-
-def _expand(transaction: Transaction, schedule: Schedule, now: datetime) -> None:
-    """Turn what has come due since the last look into ticks, and move the schedule on."""
-    moments, missed = [schedule.next_at], 0
-    while (following := _next(schedule.cron, schedule.timezone, moments[-1])) <= now:
-        if schedule.catch_up == "latest":  # a year of missed minutes is looked through, and one of them is kept
-            moments, missed = [following], missed + 1
-        elif len(moments) < _MOST_AT_ONCE:
-            moments.append(following)
-        else:
-            break
-    moved = transaction.execute(
-        "UPDATE schedules SET next_at = ? WHERE name = ? AND next_at = ? RETURNING name",
-        (to_iso(_next(schedule.cron, schedule.timezone, moments[-1])), schedule.name, to_iso(schedule.next_at)),
-    )
-    if moved:
-        transaction.execute_many(
-            "INSERT INTO schedule_ticks (name, due_at, status, holder, attempts, missed, run_id, error)"
-            " VALUES (?, ?, 'due', '', 0, ?, '', '') ON CONFLICT (name, due_at) DO NOTHING",
-            [(schedule.name, to_iso(moment), missed) for moment in moments],
+def read_schedules(transaction: Transaction) -> list[Schedule]:
+    """Return every schedule, as a transaction sees them."""
+    found = []
+    for *texts, next_at, duty in transaction.execute(f"SELECT {_COLUMNS} FROM schedules"):
+        name, cron, timezone, target, parameters, catch_up = texts
+        found.append(
+            Schedule(name, cron, timezone, target, tuple(json.loads(parameters)), catch_up, from_iso(next_at), duty)
         )
+    return found
 
 
-def _update(store: Store, tick: Tick, what: str, values: tuple[str, ...]) -> bool:
-    """Change a tick that is still held under the lease it was claimed with."""
-    sql = (
-        f"UPDATE schedule_ticks SET {what} WHERE name = ? AND due_at = ? AND holder = ? AND attempts = ?"
-        " AND status = 'claimed' RETURNING name"
-    )
-    bound: list[Value] = [*values, tick.schedule, to_iso(tick.due_at), tick.holder, tick.attempts]
-    return bool(store.record(lambda transaction: transaction.execute(sql, bound)))
+def _insert(transaction: Transaction, made: Schedule, now: datetime) -> None:
+    transaction.execute(
+        f"INSERT INTO schedules ({_COLUMNS}, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            made.name, made.cron, made.timezone, made.target, json.dumps(made.parameters), made.catch_up,
+            to_iso(made.next_at), made.duty, to_iso(now),
+        ),
+    )  # fmt: skip
 
 
-def _next(cron: str, timezone: str, after: datetime) -> datetime:
-    """Return the first moment after `after` that a cron expression names, by the clocks of `timezone`."""
-    from cronsim import CronSim, CronSimError  # needed only where something is scheduled
-
-    try:
-        zone = ZoneInfo(timezone)
-    except (KeyError, ValueError, OSError) as error:
-        raise Invalid(f"`{timezone}` is no time zone", next_step="write one such as Europe/Paris or UTC") from error
-    try:
-        return next(CronSim(cron, after.astimezone(zone))).astimezone(UTC)
-    except CronSimError as error:
-        raise Invalid(
-            f"`{cron}` is no cron expression: {error}",
-            next_step='write minute, hour, day, month and weekday, such as "0 6 * * *" for six every morning',
-        ) from error
-    except StopIteration:
-        raise Invalid(
-            f"`{cron}` names no moment in the next fifty years", next_step="mend the day or the month"
-        ) from None
+def _added(made: Schedule) -> Event:
+    details = {"cron": made.cron, "target": made.target, "timezone": made.timezone, "duty": made.duty}
+    return Event("schedule.added", made.name, details)
 
 
-_SCHEDULE = "name, cron, timezone, target, parameters, catch_up, next_at"
-_TICK = "name, due_at, status, holder, lease_until, attempts, missed, run_id, error"
-
-
-def _schedule(row: tuple[object, ...]) -> Schedule:
-    name, cron, timezone, target, parameters, catch_up, next_at = (str(each) for each in row)
-    kept: CatchUp = "all" if catch_up == "all" else "latest"
-    return Schedule(name, cron, timezone, target, tuple(json.loads(parameters)), kept, from_iso(next_at))
-
-
-def _tick(row: tuple[object, ...]) -> Tick:
-    columns: Mapping[str, object] = dict(zip(_TICK.split(", "), row, strict=True))
-    until = columns["lease_until"]
-    return Tick(
-        str(columns["name"]),
-        from_iso(str(columns["due_at"])),
-        columns["status"],  # type: ignore[arg-type]  # only ever written as one of its words
-        str(columns["holder"]),
-        None if until is None else from_iso(str(until)),
-        int(str(columns["attempts"])),
-        int(str(columns["missed"])),
-        str(columns["run_id"]),
-        str(columns["error"]),
-    )
+def _unknown(name: str, known: list[Row]) -> NotFound:
+    return NotFound(f"There is no schedule `{name}`", next_step=nearest(name, [str(row[0]) for row in known]))

@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -12,8 +13,10 @@ from mainspring.access.login import Login
 from mainspring.access.oidc import Issuer
 from mainspring.access.users import list_users
 from mainspring.config import value_of
+from mainspring.domain.moments import parse_duration
 from mainspring.errors import Invalid, MainspringError
 from mainspring.notify.courier import Courier
+from mainspring.pipeline.scheduler import Scheduler
 from mainspring.recording.run import send_left_behind
 from mainspring.serve.listening import listening_sockets
 from mainspring.server.app import ControlApp
@@ -35,9 +38,11 @@ def run_server(
     ready: Callable[[str], None],
     needs_login: bool = False,
     artifact_root: str = "",
+    runs_schedules: bool = True,
 ) -> None:
     """Serve until SIGTERM or SIGINT; requests under way are answered. `ready` is told the URL once it listens.
 
+    What is due of the store's schedules is run beside it, each tick in a process of its own, if it `runs_schedules`.
     New experiments keep their files below `artifact_root`, an address that clients reach; empty: in the server's tree.
 
     Raises:
@@ -66,16 +71,22 @@ def run_server(
     server = uvicorn.Server(config)
     address, number = listener.getsockname()[:2]
     courier = Courier(workspace.store, workspace.clock, allow_private=value_of("webhooks_private") == "on")
+    scheduler = Scheduler(workspace.store, workspace.clock, workspace.home, lease=parse_duration(value_of("lease")))
     courier.start()
+    if runs_schedules:
+        scheduler.start()
     # what is here now stays: the collector need not look through it again and again while requests come and go
     gc.collect()
     gc.freeze()
     # the store's writer gives up its turn at every statement, and would wait Python's 5 ms for the loop to give it back
     sys.setswitchinterval(0.001)
+    # uvicorn ends on SIGTERM in order, and then raises it once more: what stands behind it here would not be done
+    signal.signal(signal.SIGTERM, lambda *_: None)
     ready(f"http://[{address}]:{number}" if ":" in address else f"http://{address}:{number}")
     try:
         server.run(sockets=[listener])
     finally:
+        scheduler.stop()
         courier.stop()
         app.close()
         listener.close()

@@ -16,7 +16,7 @@ from mainspring.store.events import verify_chain
 from mainspring.store.protocol import Store
 from mainspring.store.sqlite import SqliteStore
 
-__all__ = ["back_up", "check"]
+__all__ = ["back_up", "check", "is_copied_here"]
 
 
 def back_up(store: Store, target: Path) -> int:
@@ -49,6 +49,11 @@ def back_up(store: Store, target: Path) -> int:
         raise Unavailable(f"The copy cannot be written: {error}", where=str(target)) from error
     finally:
         draft.unlink(missing_ok=True)
+
+
+def is_copied_here(store: Store) -> bool:
+    """Whether `back_up` can copy this store."""
+    return isinstance(store, SqliteStore)
 
 
 def check(store: Store) -> int:

@@ -267,6 +267,11 @@ def m0021_add_silences(transaction: Transaction) -> None:
     )
 
 
+def m0022_add_duties(transaction: Transaction) -> None:
+    """What a schedule does: run a target, look at production, or keep house; owned by `pipeline.schedules`."""
+    transaction.execute("ALTER TABLE schedules ADD COLUMN duty TEXT NOT NULL DEFAULT 'run'")
+
+
 #: Append only. A released migration is never edited: add another.
 FROM_0014 = (
     m0014_reshape_tracking,
@@ -277,4 +282,5 @@ FROM_0014 = (
     m0019_add_logged_models,
     m0020_add_segment_counts,
     m0021_add_silences,
+    m0022_add_duties,
 )
