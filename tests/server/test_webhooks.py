@@ -40,8 +40,8 @@ def test_the_server_tells_what_happened_also_after_it_was_killed(tmp_path: Path,
     server.stop()
     with Workspace(tmp_path / "home") as workspace:
         verbs = [event.verb for event in events(workspace.store) if event.verb != "schedule.added"]
-            assert verbs == ["webhook.created", "model.created"]
-        assert verify_chain(workspace.store) == 2
+        assert verbs == ["webhook.created", "model.created"]
+        assert verify_chain(workspace.store) == 4
 
 
 def test_webhooks_are_kept_as_mlflow_keeps_them(server: Server) -> None:
