@@ -68,7 +68,7 @@ def _spread(rule: Rule, value: str, kind: str) -> Probe:
 
     def at_most(counts: list[int]) -> list[float]:
         *below, total, _ = counts
-        return [count / total for count in below] if total else [share for _, share in points]
+        return [(count or 0) / total for count in below] if total else [share for _, share in points]
 
     def judge(counts: Any) -> tuple[int, str] | None:  # the engine's list of counts
         if counts[-1] and not counts[-2]:

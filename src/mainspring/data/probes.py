@@ -184,7 +184,8 @@ def _count(said: str) -> Callable[[Any], tuple[int, str] | None]:
 
 def _more_than(most: float, said: str) -> Callable[[Any], tuple[int, str] | None]:
     told = said + (f" where at most {most:.2%} of the rows may be" if most else "")
-    return lambda figure: (figure[0], f"{figure[0]:,} x {told}") if figure[0] > most * figure[1] else None
+    # the engine counts no row as NULL where the condition is NULL for all of them
+    return lambda figure: (figure[0], f"{figure[0]:,} x {told}") if (figure[0] or 0) > most * figure[1] else None
 
 
 def _all_or(said: str) -> Callable[[Any], tuple[int, str] | None]:

@@ -46,7 +46,7 @@ def set_scene(folder: Path, *, fast: bool, fresh: bool) -> None:
     template = Path(__file__).parents[1] / "templates" / "flights"
     for name in ("loop.py", "flights.schema.yaml"):
         shutil.copyfile(template / name, folder / name)
-    _write_tables(folder / "data", fast)
+    write_tables(folder / "data", fast)
     (folder / ".gitignore").write_text("data/\n.mainspring/\n__pycache__/\n.mainspring-demo*\n")
     _commit(folder)
     # the mark comes last: a scene that was cut short is made again
@@ -55,7 +55,7 @@ def set_scene(folder: Path, *, fast: bool, fresh: bool) -> None:
     hidden.replace(mark)
 
 
-def _write_tables(folder: Path, fast: bool) -> None:
+def write_tables(folder: Path, fast: bool) -> None:
     folder.mkdir(exist_ok=True)
     for table in _TABLES:
         hidden = folder / f".{table}.part"
