@@ -3,10 +3,10 @@
 
     .venv/bin/python benchmarks/data_faults.py [--seed N] [--only WORD] [--json]
 
-The schemas below `faults/` were drafted from January to June of 2013 and reviewed. Each fault stands there beside the
+The schemas below `dirty/` were drafted from January to June of 2013 and reviewed. Each fault stands there beside the
 rule that must find it; it counts as found only when that rule names it. Of the rows that the rule tells, `right` is the
-share of them that were planted, `all` the share of the planted ones that were told. The good batches of July to December
-must pass without an alarm. The exit code is 1 when a fault is not found or a good batch is not let through.
+share of them that were planted, `all` the share of the planted ones that were told. The good batches of July to
+December must pass without an alarm. The exit code is 1 when a fault is not found or a good batch raises one.
 """
 
 import argparse
@@ -23,21 +23,28 @@ import duckdb
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
-import faults.cells
-import faults.files
-import faults.weather
-import faults.whole_rows
-from faults.joins import build
-from faults.planted import FAULTS, Fault, Rows, Table
+import dirty.cells
+import dirty.files
+import dirty.joins
+import dirty.weather
+import dirty.whole_rows
+from dirty.planted import FAULTS, Fault, Rows, Table
 
 from mainspring.data import Columns, future_leaks, leakage_suspects, read_columns, read_schema
 from mainspring.data.checks import Scan
 from mainspring.demo.scene import write_tables
 from mainspring.errors import MainspringError
 
-SCHEMAS = Path(__file__).parent / "faults"
+SCHEMAS = Path(__file__).parent / "dirty"
 MONTH = 9
 LATER = range(7, 13)
+#: What the source itself has wrong, by table and month: a wind of 1,048 miles an hour, a night of 13 degrees in May
+#: between 57 before and after, and no weather after 30 December, which flights of the 31st are joined with.
+KNOWN_FAULTS = {
+    ("weather", 2): ("wind_speed max",),
+    ("weather", 5): ("like_its_neighbours", "no_jump"),
+    ("joined", 12): ("fresh_weather",),
+}
 KNOWN = {"weather": ("time_hour", "1h")}
 
 
@@ -154,16 +161,16 @@ class Bench:
             said = f"{leaks[0].column} differs in {leaks[0].n_rows:,} rows before {leaks[0].cut}" if leaks else ""
             return None, Verdict(("future_leaks",) if leaks else (), told, said)
         if fault.where == "leak":
-            table_with = build(sources)
+            table_with = dirty.joins.build(sources)
             column = fault.plant(table_with, rng)
             return column, self.leaks(table_with, fault.rule)
         try:
             if fault.where == "joined":
-                joined = build(sources)
+                joined = dirty.joins.build(sources)
                 rows = fault.plant(joined, rng)
             else:
                 rows = fault.plant(sources, rng)
-                joined = sources.pop("table", None) or build(sources)
+                joined = sources["table"] if "table" in sources else dirty.joins.build(sources)
         except MainspringError as error:
             return None, Verdict(("joining",), frozenset(), str(error).splitlines()[0])
         return rows, self.check("joined", joined, fault.rule, MONTH)
@@ -175,12 +182,14 @@ class Bench:
         table.earlier = Table.read(self.month(name, MONTH - 1))
         return table
 
-    def false_alarms(self) -> tuple[int, list[str]]:
-        """Check every good batch after June; return how many there were, and what was said of any."""
-        checked, alarms = 0, []
-        for month in LATER:
+    def good(self, months: range) -> tuple[int, list[str], list[str]]:
+        """Check every batch as it came; return how many, the alarms, and the known faults that it found."""
+        checked = 0
+        alarms: list[str] = []
+        known: list[str] = []
+        for month in months:
             sources = self.sources(month)
-            joined = build(sources)
+            joined = dirty.joins.build(sources)
             batches: list[tuple[str, Columns | Path]] = [("joined", joined)]
             for name in ("flights", "weather"):
                 path = self.month(name, month)
@@ -188,11 +197,14 @@ class Bench:
             said = [(name, self.check(name, table, "", month)) for name, table in batches]
             said.append(("leaks", self.leaks(joined, "")))
             checked += len(said)
-            alarms += [f"{name} of month {month}: {', '.join(each.fired)}" for name, each in said if each.fired]
+            for name, each in said:
+                expected = KNOWN_FAULTS.get((name, month), ())
+                for rule in each.fired:
+                    (known if rule in expected else alarms).append(f"{name} of month {month}: {rule}")
         planes = self.check("planes", self.planes, "", MONTH)
-        ahead = future_leaks(build, self.sources(MONTH), KNOWN, time="departs_at")
+        ahead = future_leaks(dirty.joins.build, self.sources(MONTH), KNOWN, time="departs_at")
         alarms += [f"planes: {rule}" for rule in planes.fired] + [f"future: {each}" for each in ahead]
-        return checked + 2, alarms
+        return checked + 2, alarms, list(dict.fromkeys(known))
 
 
 def outcome(fault: Fault, planted: Rows | str, verdict: Verdict) -> Outcome:
@@ -237,7 +249,8 @@ def main() -> int:
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as scratch:
         bench = Bench(Path(scratch))
-        checked, alarms = bench.false_alarms()
+        checked, alarms, known = bench.good(LATER)
+        _, earlier, known_earlier = bench.good(range(2, 7))
         outcomes = []
         for number, fault in enumerate(FAULTS):
             if given.only in fault.name:
@@ -245,13 +258,15 @@ def main() -> int:
                 outcomes.append(outcome(fault, planted, verdict))
     found = sum(each.found for each in outcomes)
     if given.json:
-        print(json.dumps({"good_batches": checked, "alarms": alarms, "faults": [asdict(each) for each in outcomes]}))
+        told = {"good_batches": checked, "alarms": alarms, "of_the_source": known_earlier + known}
+        print(json.dumps({**told, "faults": [asdict(each) for each in outcomes]}))
     else:
         print_outcomes(outcomes)
         print(f"{found} of {len(outcomes)} faults found by the rule that must; {time.perf_counter() - started:.0f} s")
         print(f"{checked} good batches checked, {len(alarms)} false alarms")
-        for alarm in alarms:
+        for alarm in alarms + earlier:
             print(f"  {alarm}")
+        print(f"faults of the source itself that were found: {'; '.join(known_earlier + known)}")
     return 0 if found == len(outcomes) and not alarms else 1
 
 

@@ -265,3 +265,67 @@ def test_a_share_of_the_rows_may_be_allowed_to_break_a_rule(tmp_path: Path) -> N
     (tmp_path / "s.yaml").write_text("columns: {}\nrules: {low: {row: x < 5, most: 0.1, severity: quarantine}}\n")
     with pytest.raises(Invalid, match="Rows that may be there are not set aside"):
         read_schema(tmp_path / "s.yaml")
+
+
+TYPED = Schema(
+    {
+        "gone": ColumnRule("number"),
+        "landed": ColumnRule("number", nullable=True),
+        "at": ColumnRule("timestamp", nullable=True),
+        "code": ColumnRule("string", nullable=True),
+    },
+    rules=(
+        Rule("lands_later", "row", expression="landed > gone"),
+        Rule("early", "table", expression="avg(gone) < 100"),
+        Rule("hour", "row", expression="hour(\"at\") < 12 AND code <> 'x'"),
+        Rule("known", "found_in", columns=("gone",), other="known", there=("n",)),
+        Rule("once", "unique", columns=("code", "gone")),
+        Rule("spread", "spread", columns=("gone",), shares={"15": 0.5}, most=0.4),
+    ),
+)
+KNOWN = {"known": columns_of({"n": [10, 20]})}
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet", ""])
+def test_a_value_of_another_type_is_told_by_its_column_and_missing_to_every_rule(tmp_path: Path, ending: str) -> None:
+    table = columns_of(
+        {
+            "gone": ["10", "20", "n/a", "30"],
+            "landed": ["15", "18", "40", "soon"],
+            "at": ["2020-01-01 06:00:00", "never", "2020-01-01 13:00:00", None],
+            "code": [1, 2, 3, 4],
+        }
+    )
+    path = tmp_path / f"t.{ending}"
+    if ending:
+        with connect() as connection:
+            connection.register("t", table)
+            connection.execute(f"COPY (FROM t) TO '{path}' (FORMAT {ending})")
+    told = {
+        (each.column, each.rule): [row for row, _ in each.examples]
+        for each in violations(path if ending else table, TYPED, tables=KNOWN)
+    }
+    assert told == {
+        ("gone", "type"): [2],
+        ("landed", "type"): [3],
+        ("at", "type"): [1],
+        ("code", "type"): [0, 1, 2],
+        ("", "lands_later"): [1],
+        ("", "hour"): [2],
+        ("", "known"): [3],
+    }
+
+
+def test_a_rule_about_a_column_that_the_schema_wants_and_the_table_has_not_is_not_asked() -> None:
+    table = columns_of({"landed": [15.0], "at": np.array(["2020-01-01"], dtype="datetime64[us]"), "code": ["a"]})
+    assert [str(each) for each in violations(table, TYPED, tables=KNOWN)] == [
+        "gone: the column is missing. Known: `at`, `code`, `landed`"
+    ]
+    with pytest.raises(Invalid, match="no column `gone`"):
+        violations(table, Schema(rules=TYPED.rules), tables=KNOWN)
+
+
+def test_a_rule_that_is_unknown_in_every_row_is_not_broken() -> None:
+    table = columns_of({"a": [1.0, 2.0], "b": np.array([np.nan, np.nan])})
+    rules = (Rule("r", "row", expression="a < b"), Rule("s", "spread", columns=("a",), shares={"0.5": 0.0}, most=0.1))
+    assert violations(table, Schema(rules=rules)) == []

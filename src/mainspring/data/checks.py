@@ -12,8 +12,9 @@ from typing import Any
 
 import duckdb
 
+from mainspring.data.expressions import Shape, looks_around, rule_columns, rule_value
 from mainspring.data.probe import Probe
-from mainspring.data.probes import Shape, expression_columns, looks_around, other_join, probes_of
+from mainspring.data.probes import other_join, probes_of
 from mainspring.data.schema import Rule, Schema, Violation
 from mainspring.data.table import (
     Columns,
@@ -80,12 +81,18 @@ class Scan:
         try:
             self.source, self.shape = _source(self._connection, table, "checked")
             self.probes = tuple(probes_of(schema, self.shape, self._connection))
+            asked = [
+                (number, rule, names)
+                for number, rule in enumerate(schema.rules)
+                if (names := rule_columns(rule, self.shape, schema, self._connection)) is not None
+            ]
+            self._named = sorted({name for _, rule, names in asked if not rule.columns for name in names})
             self._around = [
                 f'({rule.expression}) IS FALSE AS "#w{number}"'
-                for number, rule in enumerate(schema.rules)
+                for number, rule, _ in asked
                 if looks_around(rule, self._connection)
             ]
-            self._joins = "".join(self._join(number, rule, tables) for number, rule in enumerate(schema.rules))
+            self._joins = "".join(self._join(number, rule, tables) for number, rule, _ in asked)
         except BaseException:
             self._connection.close()
             raise
@@ -196,16 +203,12 @@ class Scan:
         if rows:
             listed.append(f'{self.source.row} AS "#at"')
         base = f"(SELECT {', '.join(listed)} FROM {self.source.numbered if rows else self.source.sql}) AS base"
-        named = [f'"#{self.shape[name][0]}" AS {quoted_name(name)}' for name in self._named()]
+        named = [f"{rule_value(name, self.shape, self.schema)[0]} AS {quoted_name(name)}" for name in self._named]
         if named:
             base = f"(SELECT *, {', '.join(named)} FROM {base}) AS base"
         if self._around:
             base = f"(SELECT *, {', '.join(self._around)} FROM {base}) AS base"
         return base + self._joins
-
-    def _named(self) -> list[str]:
-        rules = [rule for rule in self.schema.rules if rule.kind in ("row", "table")]
-        return sorted({name for rule in rules for name in expression_columns(rule, self.shape, self._connection)})
 
     def _join(self, number: int, rule: Rule, tables: Mapping[str, "Columns | Path"]) -> str:
         if rule.kind not in ("found_in", "absent_from", "agrees_with"):
@@ -213,15 +216,16 @@ class Scan:
         where = f"rules.{rule.name}"
         other = tables[rule.other] if rule.other in tables else _beside(rule, self.schema.folder, where)
         source, shape = _source(self._connection, other, f"other{number}")
-        for here, there in zip(rule.columns, rule.there, strict=True):
+        seen = [rule_value(name, self.shape, self.schema) for name in rule.columns]
+        for (here, there), (_, one) in zip(zip(rule.columns, rule.there, strict=True), seen, strict=True):
             if there not in shape:
                 raise Invalid(f"`{rule.other}` has no column `{there}`", where=where, next_step=nearest(there, shape))
-            one, two = (kind.replace("written", "string") for kind in (self.shape[here][1], shape[there][1]))
+            two = shape[there][1].replace("written", "string")
             if one != two:
                 said = f"`{here}` is a {one} and `{there}` of `{rule.other}` a {two}"
                 raise Invalid(said, where=where, next_step="give both the same type")
         listed = ", ".join(f"{source.expressions[place]} AS {quoted_name(name)}" for name, (place, _) in shape.items())
-        return other_join(number, f"(SELECT {listed} FROM {source.sql})", rule, self.shape)
+        return other_join(number, f"(SELECT {listed} FROM {source.sql})", rule, [value for value, _ in seen])
 
     def ask(self, query: str) -> list[Any]:
         """Run a query on `base` and return its rows; what the engine says about it becomes an error of ours."""

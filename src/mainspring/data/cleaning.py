@@ -12,7 +12,7 @@ import duckdb
 
 from mainspring.data.checks import Scan
 from mainspring.data.clean_rules import CleanRule
-from mainspring.data.probes import Shape, expression_columns
+from mainspring.data.expressions import expression_columns
 from mainspring.data.schema import Rule, Schema, Violation
 from mainspring.data.table import cast_sql, connect, quoted_name, quoted_text, scan_sql, unreadable
 from mainspring.errors import Invalid, nearest
@@ -202,10 +202,9 @@ def _changes(
     for name in rule.columns:
         if name not in kinds:
             raise Invalid(f"The table has no column `{name}`", where=where, next_step=nearest(name, kinds))
-    shape: Shape = {name: (number, kind) for number, (name, kind) in enumerate(kinds.items())}
     for word in ("never", "where"):
         if word in rule.words:
-            expression_columns(Rule(where, "row", expression=rule.text(word)), shape, connection)
+            expression_columns(Rule(where, "row", expression=rule.text(word)), kinds, connection)
     if rule.kind == "never":
         yield _Change(rule, "", aside=f"coalesce(({rule.text('never')}), false)")
     elif rule.kind == "once":

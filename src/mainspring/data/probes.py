@@ -4,24 +4,18 @@ The table stands under the name `base`; column number N is `"#N"` there, in the 
 missing. Columns that expressions name stand there under their own names too.
 """
 
-import json
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import duckdb
 
 from mainspring.data.distributions import distribution_probe
+from mainspring.data.expressions import Shape, looks_around, rule_columns, rule_value
 from mainspring.data.probe import Probe, number_sql
 from mainspring.data.schema import ColumnRule, Rule, Schema, Severity
 from mainspring.data.table import quoted_name, quoted_text
-from mainspring.errors import Invalid, nearest
 
-__all__ = ["Shape", "expression_columns", "looks_around", "other_join", "probes_of"]
-
-#: Of each column of the table its number and its kind: `number`, `timestamp`, `string`, or `written`, which is a text
-#: of a file that knows no types, so that a text of a number or of a truth value is one.
-Shape = Mapping[str, tuple[int, str]]
+__all__ = ["other_join", "probes_of"]
 
 
 def probes_of(schema: Schema, shape: Shape, connection: "duckdb.DuckDBPyConnection") -> Iterator[Probe]:
@@ -31,7 +25,10 @@ def probes_of(schema: Schema, shape: Shape, connection: "duckdb.DuckDBPyConnecti
             number, kind = shape[name]
             yield from _column_probes(name, f'"#{number}"', kind, rule)
     for number, each in enumerate(schema.rules):
-        yield _rule_probe(each, number, shape, connection)
+        names = rule_columns(each, shape, schema, connection)
+        if names is not None:
+            around = looks_around(each, connection)
+            yield _rule_probe(each, number, names, [rule_value(name, shape, schema) for name in names], around)
 
 
 def _column_probes(name: str, value: str, kind: str, rule: ColumnRule) -> Iterator[Probe]:
@@ -49,8 +46,9 @@ def _column_probes(name: str, value: str, kind: str, rule: ColumnRule) -> Iterat
     wanted = {"integer": "number", "boolean": "number"}.get(rule.type, rule.type)
     texts = kind in ("string", "written")
     said = f"{'string' if texts else kind} where {rule.type} is wanted"
-    if wanted == "number" and texts:  # the values that are to blame, when there are any
-        yield rows("type", f"{value} IS NOT NULL AND {as_number} IS NULL", said)
+    if wanted != "string" and texts:  # the values that are to blame, when there are any
+        typed = as_number if wanted == "number" else f"TRY_CAST({value} AS TIMESTAMP)"
+        yield rows("type", f"{value} IS NOT NULL AND {typed} IS NULL", said)
     if not (kind == wanted or (kind == "written" and wanted != "timestamp")):
         yield rows("type", f"{value} IS NOT NULL", said)
     if rule.type == "integer" and kind != "timestamp":
@@ -75,19 +73,14 @@ def _column_probes(name: str, value: str, kind: str, rule: ColumnRule) -> Iterat
         yield _unique(name, "unique", rule.severity, [value], (name,))
 
 
-def _rule_probe(rule: Rule, number: int, shape: Shape, connection: "duckdb.DuckDBPyConnection") -> Probe:
-    where = f"rules.{rule.name}"
-    if rule.kind in ("row", "table"):
-        names = expression_columns(rule, shape, connection)
-        if rule.kind == "table":
-            figure = f"CASE WHEN ({rule.expression}) IS FALSE THEN 1 ELSE 0 END"
-            return Probe("", rule.name, rule.severity, figure, _all_or(f"`{rule.expression}` does not hold"))
-        broken = f'"#w{number}"' if looks_around(rule, connection) else f"({rule.expression}) IS FALSE"
+def _rule_probe(rule: Rule, number: int, names: tuple[str, ...], seen: list[tuple[str, str]], around: bool) -> Probe:
+    values = [value for value, _ in seen]
+    if rule.kind == "table":
+        figure = f"CASE WHEN ({rule.expression}) IS FALSE THEN 1 ELSE 0 END"
+        return Probe("", rule.name, rule.severity, figure, _all_or(f"`{rule.expression}` does not hold"))
+    if rule.kind == "row":
+        broken = f'"#w{number}"' if around else f"({rule.expression}) IS FALSE"
         return _rows_probe(rule, broken, f"`{rule.expression}` does not hold", names)
-    for name in rule.columns:
-        if name not in shape:
-            raise Invalid(f"The table has no column `{name}`", where=where, next_step=nearest(name, shape))
-    values = [f'"#{shape[name][0]}"' for name in rule.columns]
     if rule.kind == "unique":
         return _unique("", rule.name, rule.severity, values, rule.columns, rule.most)
     if rule.kind in ("found_in", "absent_from"):
@@ -100,71 +93,12 @@ def _rule_probe(rule: Rule, number: int, shape: Shape, connection: "duckdb.DuckD
             low, high = f"{low} - {_number(rule.within)}", f"{high} + {_number(rule.within)}"
         said = f"another {rule.columns[-1]} than in {rule.other}"
         return _rows_probe(rule, f"{values[-1]} NOT BETWEEN {low} AND {high}", said, rule.columns)
-    return distribution_probe(rule, values[0], shape[rule.columns[0]][1])
+    return distribution_probe(rule, *seen[0])
 
 
 def _rows_probe(rule: Rule, broken: str, said: str, shown: tuple[str, ...]) -> Probe:
     figure = f"[count_if({broken}), count(*)]"
     return Probe("", rule.name, rule.severity, figure, _more_than(rule.most, said), broken, shown)
-
-
-def expression_columns(rule: Rule, shape: Shape, connection: "duckdb.DuckDBPyConnection") -> tuple[str, ...]:
-    """Return the columns that an SQL expression names.
-
-    Raises:
-        Invalid: it is no single expression, it reads another table, or it names a column that the table has not.
-    """
-    where = f"rules.{rule.name}"
-    nodes = _expression(rule, connection)
-    if any(node.get("class") in ("SUBQUERY", "STAR") for node in nodes):
-        raise Invalid(f"`{rule.expression}` reads a table", where=where, next_step="name columns, or use found_in")
-    folded: dict[str, list[str]] = {}
-    for name in shape:
-        folded.setdefault(name.lower(), []).append(name)
-    found: dict[str, None] = {}
-    for name in (node["column_names"][0] for node in nodes if node.get("class") == "COLUMN_REF"):
-        meant = folded.get(name.lower(), [])
-        if len(meant) != 1:
-            said = "The table has no column" if not meant else "More than one column could be"
-            raise Invalid(f"{said} `{name}`", where=where, next_step=nearest(name, meant or shape))
-        if re.fullmatch(r"#(w?\d+|at)", name):  # a name of our own in `base`: it would mean another column there
-            raise Invalid(f"An expression cannot name `{name}`", where=where, next_step="rename the column")
-        found[meant[0]] = None
-    return tuple(found)
-
-
-def looks_around(rule: Rule, connection: "duckdb.DuckDBPyConnection") -> bool:
-    """Whether a rule about rows looks at other rows as well, by OVER; such a condition becomes a column of `base`."""
-    return rule.kind == "row" and any(node.get("class") == "WINDOW" for node in _expression(rule, connection))
-
-
-def _expression(rule: Rule, connection: "duckdb.DuckDBPyConnection") -> list[dict[str, Any]]:
-    """Return the nodes of an expression's syntax tree, as the engine gives them in JSON."""
-    where = f"rules.{rule.name}"
-    quoted = quoted_text(f"SELECT ({rule.expression})")
-    answer = connection.execute(f"SELECT json_serialize_sql({quoted})").fetchall()
-    parsed = json.loads(answer[0][0])
-    if parsed.get("error"):
-        raise Invalid(
-            f"`{rule.expression}` is no expression: {parsed['error_message']}",
-            where=where,
-            next_step="mend it; a name that is a word of SQL goes in double quotes",
-        )
-    select = parsed["statements"][0]["node"]
-    alone = len(parsed["statements"]) == 1 and select.get("type") == "SELECT_NODE"
-    if not alone or len(select["select_list"]) != 1 or select["from_table"]["type"] != "EMPTY":
-        raise Invalid(f"`{rule.expression}` is more than an expression", where=where, next_step="write a condition")
-    return list(_nodes(select["select_list"]))
-
-
-def _nodes(tree: object) -> Iterator[dict[str, Any]]:
-    if isinstance(tree, dict):
-        yield tree
-        for each in tree.values():
-            yield from _nodes(each)
-    elif isinstance(tree, list):
-        for each in tree:
-            yield from _nodes(each)
 
 
 def _unique(
@@ -204,11 +138,11 @@ def _figure(value: float) -> str:
     return str(int(value)) if float(value).is_integer() else repr(value)
 
 
-def other_join(number: int, source: str, rule: Rule, shape: Shape) -> str:
+def other_join(number: int, source: str, rule: Rule, values: Sequence[str]) -> str:
     """Return the join by which rule `number` finds its rows in another table, each of them once at most."""
     n_keys = len(rule.columns) - (rule.kind == "agrees_with")
     columns = [f"{quoted_name(name)} AS k{place}" for place, name in enumerate(rule.there[:n_keys])]
-    equal = [f'base."#{shape[name][0]}" = other{number}.k{place}' for place, name in enumerate(rule.columns[:n_keys])]
+    equal = [f"{value} = other{number}.k{place}" for place, value in enumerate(values[:n_keys])]
     ends = [f"{end}({quoted_name(name)}) AS {word}" for name in rule.there[n_keys:] for end, word in _ENDS.items()]
     selected = f"SELECT {', '.join(columns + (ends or ['1 AS found']))} FROM {source} GROUP BY ALL"
     return f" LEFT JOIN ({selected}) AS other{number} ON {' AND '.join(equal)}"

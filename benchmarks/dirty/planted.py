@@ -9,11 +9,12 @@ import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 __all__ = ["FAULTS", "Fault", "Rows", "Table", "fault"]
 
 Rows = set[int] | None
-Plant = Callable[..., Rows]
+Plant = Callable[..., Any]  # what it is given differs by where the fault is planted
 
 
 @dataclass(slots=True)

@@ -2,7 +2,7 @@
 
 import random
 
-from faults.planted import Rows, Table, fault
+from dirty.planted import Rows, Table, fault
 
 __all__: list[str] = []
 
@@ -75,7 +75,8 @@ def sensor_stuck(table: Table, _: random.Random) -> Rows:
     """At one airport the sensor gives the same reading for two days."""
     rows = [number for number in table.where(origin="EWR") if table.rows[number][table.at["day"]] in ("11", "12")]
     for name in ("temp", "dewp"):
-        table.change(name, lambda _, kept=table.rows[rows[0]][table.at[name]]: kept, rows)
+        for number in rows:
+            table.rows[number][table.at[name]] = table.rows[rows[0]][table.at[name]]
     return set(rows)
 
 

@@ -3,7 +3,7 @@
 import random
 from datetime import datetime, timedelta
 
-from faults.planted import Rows, Table, fault
+from dirty.planted import Rows, Table, fault
 
 __all__: list[str] = []
 
@@ -333,7 +333,7 @@ def delays_swapped(table: Table, _: random.Random) -> Rows:
 @fault("flights", "schedule")
 def hours_and_minutes_swapped(table: Table, rng: random.Random) -> Rows:
     """In some rows hour and minute are swapped."""
-    hour, minute = table.at["hour"], table.at["minute"]
+    minute = table.at["minute"]
     rows = [number for number in table.some(rng, 600) if int(table.rows[number][minute]) < 24]
     return _swapped(table, "hour", "minute", rows)
 

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
-
-from faults.planted import Rows, fault
+from dirty.planted import Rows, fault
 
 __all__: list[str] = []
 

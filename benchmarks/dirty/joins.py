@@ -4,8 +4,8 @@ import random
 from typing import Any
 
 import numpy as np
+from dirty.planted import Rows, fault
 
-from faults.planted import Rows, fault
 from mainspring.data import Columns, join_asof, join_lookup
 
 __all__ = ["FEATURES", "build"]
@@ -16,7 +16,7 @@ FEATURES += [*WEATHER, "seats", "built", "late"]
 
 
 def build(sources: dict[str, Columns], *, delay: str = "1h") -> Columns:
-    """Put plane and weather beside the flights that landed, as the demo's first step does, and say what was observed."""
+    """Put plane and weather beside the flights that landed, as the demo's first step does."""
     flown = dict(sources["flights"])
     flown["departs_at"] = flown["time_hour"] + flown["minute"].astype("timedelta64[m]")
     flown["weekday"] = (flown["departs_at"].astype("datetime64[D]").astype(int) + 3.0) % 7
