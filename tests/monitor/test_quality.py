@@ -20,7 +20,14 @@ from mainspring.domain.version import ModelVersion
 from mainspring.errors import Invalid
 from mainspring.monitor.canary import judge_canary
 from mainspring.monitor.decay import diagnose_decay
-from mainspring.monitor.quality import backtest_quality, baseline_of, quality_of, tell_verdict, watch_quality
+from mainspring.monitor.quality import (
+    backtest_quality,
+    baseline_of,
+    block_name,
+    quality_of,
+    tell_verdict,
+    watch_quality,
+)
 from mainspring.predictions.journal import JournalWriter
 from mainspring.predictions.log import PredictionLog
 from mainspring.predictions.records import LabelRecord, PredictionRecord, RouteRole, encode_record
@@ -244,3 +251,11 @@ def test_a_replay_may_use_other_blocks_and_writes_nothing(ground: Ground) -> Non
     assert ground.store.read("SELECT * FROM monitors") == []
     nothing = backtest_quality(ground.log, ground.versions[1], SIGNATURE, RULE, now=START + DAY)
     assert nothing.windows == 0
+
+
+@pytest.mark.parametrize("every", [timedelta(milliseconds=1), timedelta(seconds=1.5), timedelta(hours=36)])
+def test_no_two_blocks_have_one_name(every: timedelta) -> None:
+    starts = np.datetime64("2026-01-01", "us") + np.arange(20) * np.timedelta64(every)
+    names = block_name(starts, every)
+    assert len(set(names)) == 20
+    assert sorted(names) == list(names)

@@ -175,7 +175,8 @@ def block_now(now: datetime, every: timedelta) -> Any:  # datetime64[us]
 
 def block_name(start: Any, every: timedelta) -> Any:  # datetime64, one or an array -> text that sorts by time
     """Return the name of the block that begins at `start`."""
-    return np.datetime_as_string(start, unit="D" if every >= timedelta(days=1) else "s")
+    whole_seconds = every % timedelta(seconds=1) == timedelta(0)
+    return np.datetime_as_string(start, unit="D" if every >= timedelta(days=1) else "s" if whole_seconds else "us")
 
 
 def _loss(version: ModelVersion) -> Mapping[str, Any]:
