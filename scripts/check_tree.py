@@ -308,22 +308,22 @@ def commands_block() -> str:
     """A section for each command with its help, as the command line prints it."""
     import click
 
-    from mainspring.cli.main import COMMANDS, mainspring
+    from mainspring.cli.main import mainspring
 
     root = click.Context(mainspring, info_name="mainspring", terminal_width=100, **mainspring.context_settings)
 
     def section(marks: str, command: click.Command, name: str, parent: click.Context) -> Iterator[str]:
         context = click.Context(command, info_name=name, parent=parent, terminal_width=100)
         yield from (f"{marks} {context.command_path}", "", "```text", command.get_help(context), "```", "")
-        for inner, each in sorted(getattr(command, "commands", {}).items()):
-            yield from section(marks + "#", each, inner, context)
+        yield from sections(marks + "#", command, context)
 
-    parts = [""]
-    for name in sorted(COMMANDS):
-        command = mainspring.get_command(root, name)
-        assert command is not None
-        parts += section("##", command, name, root)
-    return "\n".join([*parts, ""])
+    def sections(marks: str, group: click.Command, context: click.Context) -> Iterator[str]:
+        for name in group.list_commands(context) if isinstance(group, click.Group) else ():
+            command = group.get_command(context, name)
+            assert command is not None
+            yield from section(marks, command, name, context)
+
+    return "\n".join(["", *sections("##", mainspring, root), ""])
 
 
 def policies_block() -> str:

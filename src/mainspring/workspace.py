@@ -5,6 +5,7 @@ the settings name. Nothing here decides anything.
 
     store.sqlite   facts          artifacts/   bytes by hash        bundles/    bundles laid out for serving
     endpoints/     route files    journals/    prediction log, live  segments/  prediction log, sealed
+    indexes/       files as they were last seen
 """
 
 import dataclasses
@@ -93,6 +94,11 @@ class Workspace:
     def journals(self) -> Path:
         """Where prediction servers write what they answered."""
         return self.home / "journals"
+
+    @property
+    def indexes(self) -> Path:
+        """Where it is remembered what was seen of files that were added or checked out; a cache."""
+        return self.home / "indexes"
 
     @property
     def segments(self) -> Path:

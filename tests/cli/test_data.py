@@ -87,8 +87,42 @@ def test_columns_that_know_the_target_fail_the_look_at_leaks(run) -> None:
         ("data release d 1 --reason x", 3, "Nothing was ingested as `d`"),
         ("data diff f.csv nothing", 3, "no dataset `nothing`"),
         ("data check f.csv s.yaml --with letters", 2, "not NAME=FILE"),
+        ("data checkout none.pin", 3, "no pin `none.pin`"),
+        ("data checkout d/1", 2, "not said where to"),
+        ("data checkout none.pin --to x", 2, "says itself where"),
+        ("data status none.pin", 3, "no pin `none.pin`"),
+        ("data tag d/1 a/b", 2, "not a tag"),
+        ("data tag d/1 gold", 3, "no dataset `d`"),
+        ("data add none", 3, "no file"),
+        ("data chekout x", 2, "Did you mean `checkout`"),
     ],
 )
 def test_wrong_words_are_told_and_nothing_is_written(run, words: str, code: int, said: str) -> None:
     found = run(*words.split())
     assert (found[0], said in found[2]) == (code, True), found
+
+
+def test_a_folder_is_added_pinned_changed_tagged_and_checked_out(run) -> None:
+    folder = Path("images")
+    folder.mkdir()
+    (folder / "a.bin").write_bytes(b"1")
+    assert run("data", "status")[:2] == (0, "No pins here. Make one with `mainspring data add PATH --pin`.\n")
+    assert json.loads(run("data", "add", "images", "--pin", "--json")[1])["version"] == 1
+    assert run("data", "status")[:2] == (0, "images.pin: unchanged (images/1)\n")
+    (folder / "a.bin").write_bytes(b"2")
+    (folder / "b.bin").write_bytes(b"3")
+    assert run("data", "status")[:2] == (1, "images.pin: changed (images/1)\n  + b.bin\n  ~ a.bin\n")
+    assert json.loads(run("data", "status", "--json")[1])[0]["changed"] == ["a.bin"]
+    assert run("data", "checkout", "images.pin")[0] == 1
+    assert run("data", "add", "images")[0] == 0  # its pin is there, and follows
+    assert run("data", "status", "images.pin")[:2] == (0, "images.pin: unchanged (images/2)\n")
+    assert run("data", "tag", "images/1", "gold")[:2] == (0, "images@gold is images/1\n")
+    assert run("data", "tag", "images/2", "gold")[0] == 1
+    assert run("data", "pin", "images@gold", "--to", "images")[:2] == (0, "images.pin: images/1\n")
+    assert run("data", "checkout", "images.pin")[0] == 0
+    assert {each.name: each.read_bytes() for each in folder.iterdir()} == {"a.bin": b"1"}
+    log = json.loads(run("data", "log", "images.pin", "--json")[1])
+    assert [(each["version"]["version"], each["tags"]) for each in log] == [(2, []), (1, ["gold"])]
+    assert run("data", "tag", "images/2", "gold", "--move")[0] == 0
+    assert run("data", "checkout", "images@gold", "--to", "out")[0] == 0
+    assert Path("out/b.bin").read_bytes() == b"3"

@@ -6,12 +6,12 @@ unreachable.
 
 import os
 import sys
-from importlib import import_module
 
 import click
 
+from mainspring.cli.lazy import LazyGroup
 from mainspring.config import value_of
-from mainspring.errors import MainspringError, nearest, outcome_of
+from mainspring.errors import MainspringError, outcome_of
 
 __all__ = ["COMMANDS", "entry", "main", "mainspring"]
 
@@ -23,7 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "bench": ("bench", "load a model's prediction server and print how fast it answers"),
     "cache": ("cache", "audit, list and clear the kept results of steps"),
     "comment": ("models", "say something of a model version"),
-    "data": ("data", "add, list, check out, describe and check datasets"),
+    "data": ("data", "version, pin, compare, describe and check datasets"),
     "demo": ("demo", "live one model's year on real flights: decay, retraining, canary, rollback"),
     "doctor": ("doctor", "say what is ready, what is missing, and the command that mends it"),
     "export": ("export", "print the manifests that run a pipeline on Kubernetes or Argo"),
@@ -61,31 +61,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 
-class _LazyGroup(click.Group):
-    """Imports a command's module when the command is called, not when its name is listed."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        module = import_module(f"mainspring.cli.{COMMANDS[cmd_name][0]}")
-        command: click.Command = getattr(module, f"{cmd_name}_command")
-        return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            raise click.UsageError(f"There is no command `{args[0]}`. {nearest(args[0], COMMANDS)}", ctx)
-        return super().resolve_command(ctx, args)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in sorted(COMMANDS.items())])
-
-
 def _version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted and not context.resilient_parsing:
         from mainspring import __version__
@@ -94,7 +69,9 @@ def _version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
         context.exit()
 
 
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=LazyGroup, table=COMMANDS, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.option(
     "--version", is_flag=True, expose_value=False, is_eager=True, callback=_version, help="Print the version."
 )

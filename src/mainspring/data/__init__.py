@@ -1,7 +1,8 @@
 """Data: reading files into typed columns, checking them against a schema, joining without peeking, versions, profiles.
 
 Nouns: `Columns` (named arrays), `Schema` (what a table must look like), `Violation` (where it does not),
-`DatasetVersion` (bytes with a number), `Profile` (a table reduced to counts). Start reading in `table.py`.
+`DatasetVersion` (bytes with a number), `Pin` (a text file that says which version belongs beside it), `Profile` (a
+table reduced to counts). Start reading in `table.py`; for versions in `pinned.py`.
 """
 
 from importlib import import_module

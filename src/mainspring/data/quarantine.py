@@ -17,9 +17,10 @@ from pathlib import Path
 
 from mainspring.artifacts.protocol import ArtifactStore
 from mainspring.data.cleaning import ORIGINAL, REASONS, ROW, Effect, clean
+from mainspring.data.pins import check_name
 from mainspring.data.schema import Schema, Violation
 from mainspring.data.table import connect, quoted_files, quoted_name, quoted_text
-from mainspring.data.versions import check_name, find_dataset, record_version, version_entry
+from mainspring.data.versions import find_dataset, record_version, version_entry
 from mainspring.domain.ids import Digest
 from mainspring.domain.moments import to_iso
 from mainspring.errors import CheckFailed, Conflict, Invalid, NotFound, nearest

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Literal
 
 from mainspring.artifacts.protocol import ArtifactStore
+from mainspring.data.pins import check_name
 from mainspring.data.table import columns_of, connect, fetch_columns, quoted_files, quoted_name, quoted_text
 from mainspring.data.versions import (
     DatasetVersion,
-    check_name,
     find_dataset,
     list_datasets,
     record_version,

@@ -5,7 +5,6 @@ Adding bytes that are already the newest version makes no new one, so re-adding 
 
 import json
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -13,10 +12,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-import duckdb
-
 from mainspring.artifacts.protocol import ArtifactStore
-from mainspring.data.table import connect, scan_sql, unreadable
+from mainspring.artifacts.trees import parse_tree
+from mainspring.data.file_index import (
+    NOTHING_SEEN,
+    FileIndex,
+    SeenFile,
+    look,
+    read_index,
+    root_digest,
+    tree_of,
+    write_index,
+)
+from mainspring.data.pins import Pin, check_name
 from mainspring.domain.ids import Digest
 from mainspring.domain.moments import to_iso
 from mainspring.errors import Conflict, Invalid, NotFound, nearest
@@ -27,10 +35,11 @@ __all__ = [
     "DatasetVersion",
     "add_dataset",
     "artifact_roots",
-    "check_name",
     "checkout_dataset",
+    "count_files",
     "find_dataset",
     "list_datasets",
+    "pin_for",
     "record_version",
     "version_entry",
     "version_event",
@@ -67,32 +76,59 @@ def artifact_roots(snapshot: Transaction) -> Iterator[Digest]:
 
 
 def add_dataset(
-    store: Store, artifacts: ArtifactStore, path: Path, *, name: str, at: datetime, source: str = ""
+    store: Store,
+    artifacts: ArtifactStore,
+    path: Path,
+    *,
+    name: str,
+    at: datetime,
+    source: str = "",
+    indexes: Path | None = None,
 ) -> DatasetVersion:
     """Keep a file or folder as the next version of the dataset `name`, or return the newest if it is the same.
 
+    With `indexes`, the folder of what was seen before, files that have not changed since are not read again.
+
     Raises:
-        Invalid: the name is not usable, or the file is empty or cannot be read as the table its ending promises.
+        Invalid: the name is not usable, the folder is empty, or the file is empty or cannot be read as the table its
+            ending promises.
         NotFound: there is no such file.
     """
     check_name(name)
-    if path.is_dir() and not any(each.is_file() for each in path.rglob("*")):
+    path = Path(os.path.abspath(path))
+    index = NOTHING_SEEN if indexes is None else read_index(indexes, path)
+    seen = FileIndex("", _keep_files(store, artifacts, path, index))
+    if not seen.files:
         raise Invalid(f"The folder `{path.name}` holds no files", where=str(path), next_step="put files into it first")
-    entry = version_entry(artifacts, path, source or _name_of(path))
+    unchanged = {key: each.digest for key, each in seen.files.items()} == {
+        key: each.digest for key, each in index.files.items()
+    }
+    seen = seen._replace(digest=index.digest if unchanged else root_digest(seen.files))
+    version = _newest_with(store, name, seen.digest) if unchanged else None
+    if version is None or not artifacts.exists(Digest(seen.digest)):
+        entry = _entry(artifacts, path, source or path.name, seen)
 
-    def write(transaction: Transaction) -> tuple[int, bool]:
-        return record_version(transaction, name, entry, at)
+        def write(transaction: Transaction) -> tuple[int, bool]:
+            return record_version(transaction, name, entry, at)
 
-    version, _ = store.change(version_event("data.added", name, entry), write)
-    return find_dataset(store, f"{name}/{version}")
+        number, _ = store.change(version_event("data.added", name, entry), write)
+        version = find_dataset(store, f"{name}/{number}")
+    if indexes is not None and seen != index:
+        write_index(indexes, path, seen)  # behind the version: what an index names is kept
+    return version
 
 
-def check_name(name: str) -> None:
-    """Raise `Invalid` unless a dataset can be called `name`."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
-        raise Invalid(
-            f"`{name}` is not a dataset name", where="--name", next_step="use letters, digits, dots and dashes"
-        )
+def _keep_files(store: Store, artifacts: ArtifactStore, path: Path, index: FileIndex) -> dict[str, SeenFile]:
+    """Put the files that changed; those of a version that is written down are there, and no collection takes them."""
+    written_down = store.read("SELECT 1 FROM dataset_versions WHERE digest = ? LIMIT 1", (index.digest,))
+    if written_down and artifacts.exists(Digest(index.digest)):
+        return look(path, index.files, artifacts.put_file)
+    return look(path, index.files, artifacts.put_file, trusted=artifacts.claim)
+
+
+def _newest_with(store: Store, name: str, digest: str) -> DatasetVersion | None:
+    newest = _rows(store, "WHERE name = ? ORDER BY version DESC LIMIT 1", name)
+    return newest[0] if newest and newest[0].digest == digest else None
 
 
 def version_entry(artifacts: ArtifactStore, path: Path, source: str) -> tuple[Value, ...]:
@@ -101,10 +137,39 @@ def version_entry(artifacts: ArtifactStore, path: Path, source: str) -> tuple[Va
     Raises:
         Invalid: the file is empty or cannot be read as the table its ending promises.
     """
-    n_rows, columns = (None, None) if path.is_dir() else _describe(path)
-    digest = artifacts.put_tree(path) if path.is_dir() else artifacts.put_file(path)
-    file_name = _name_of(path) + ("/" if path.is_dir() else "")
-    return (digest, file_name, _size_bytes(path), n_rows, None if columns is None else json.dumps(columns), source)
+    path = Path(os.path.abspath(path))
+    files = look(path, {}, artifacts.put_file)
+    return _entry(artifacts, path, source, FileIndex(root_digest(files), files))
+
+
+def _entry(artifacts: ArtifactStore, path: Path, source: str, seen: FileIndex) -> tuple[Value, ...]:
+    """Return what is written down of files that are kept."""
+    folder = path.is_dir()
+    n_rows: int | None = None
+    columns: dict[str, str] | None = None
+    if folder:
+        artifacts.put_bytes(tree_of(seen.files))
+    else:
+        # DuckDB is not free to import, and most of what is versioned is no table
+        from mainspring.data.described import describe
+
+        n_rows, columns = describe(path)
+    size = sum(each.size_bytes for each in seen.files.values())
+    listed = None if columns is None else json.dumps(columns)
+    return (seen.digest, path.name + ("/" if folder else ""), size, n_rows, listed, source)
+
+
+def count_files(artifacts: ArtifactStore, version: DatasetVersion) -> int:
+    """Return how many files a version is."""
+    if not version.file_name.endswith("/"):
+        return 1
+    return len(parse_tree(artifacts.read_bytes(version.digest), version.digest))
+
+
+def pin_for(version: DatasetVersion, path: str, files: int) -> Pin:
+    """Return the pin of a version that lies under the name `path` and is so many files."""
+    folder = version.file_name.endswith("/")
+    return Pin(version.name, version.version, version.digest, path, folder, files, version.size_bytes)
 
 
 def version_event(verb: str, name: str, entry: tuple[Value, ...]) -> EventOf[tuple[int, bool]]:
@@ -133,47 +198,30 @@ def record_version(transaction: Transaction, name: str, entry: tuple[Value, ...]
     return version, True
 
 
-def _size_bytes(path: Path) -> int:
-    if not path.is_dir():
-        return path.stat().st_size
-    return sum(each.stat().st_size for each in path.rglob("*") if each.is_file())
-
-
-def _describe(path: Path) -> tuple[int | None, dict[str, str] | None]:
-    try:
-        source = scan_sql(path)
-    except Invalid:
-        if path.stat().st_size == 0:
-            raise
-        return None, None  # bytes that are no table are versioned all the same
-    with connect() as connection:
-        try:
-            described = connection.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()
-            counted = connection.execute(f"SELECT count(*) FROM {source}").fetchone()
-        except duckdb.Error as error:
-            raise unreadable(path, error) from error
-    return (counted[0] if counted else 0), {name: kind for name, kind, *_ in described}
-
-
 def find_dataset(store: Store, reference: str) -> DatasetVersion:
-    """Return the version named ``flights/3``, or for ``flights`` the newest.
+    """Return the version named ``flights/3`` or, by its tag, ``flights@gold``; for ``flights`` the newest.
 
     Raises:
-        NotFound: there is no such dataset or version.
+        NotFound: there is no such dataset, version or tag.
     """
-    name, _, number = reference.partition("/")
-    if number and not (number.isascii() and number.isdigit()):
-        raise Invalid(f"`{reference}` is not a dataset version", next_step="write it as flights/3")
+    name, mark, wanted = reference.partition("@" if "@" in reference else "/")
+    if mark == "/" and wanted and not (wanted.isascii() and wanted.isdigit()):
+        raise Invalid(f"`{reference}` is not a dataset version", next_step="write it as flights/3 or flights@tag")
     found = _rows(store, "WHERE name = ? ORDER BY version DESC", name)
     if not found:
         known = [row[0] for row in store.read("SELECT DISTINCT name FROM dataset_versions")]
         raise NotFound(f"There is no dataset `{name}`", next_step=nearest(name, known))
-    if not number:
+    if mark == "@":
+        tags: dict[str, int] = dict(store.read("SELECT tag, version FROM dataset_tags WHERE name = ?", (name,)))
+        if wanted not in tags:
+            raise NotFound(f"No version of `{name}` has the tag `{wanted}`", next_step=nearest(wanted, tags))
+        wanted = str(tags[wanted])
+    if not wanted:
         return found[0]
     for each in found:
-        if each.version == int(number):
+        if each.version == int(wanted):
             return each
-    raise NotFound(f"The dataset `{name}` has no version {number}", next_step=f"its newest is {found[0].version}")
+    raise NotFound(f"The dataset `{name}` has no version {wanted}", next_step=f"its newest is {found[0].version}")
 
 
 def list_datasets(store: Store, name: str | None = None) -> list[DatasetVersion]:
@@ -227,8 +275,3 @@ def _from_row(row: Row) -> DatasetVersion:
     name, version, digest, file_name, size_bytes, n_rows, columns, source, created_at = row
     parsed = None if columns is None else json.loads(columns)
     return DatasetVersion(name, version, digest, file_name, size_bytes, n_rows, parsed, source, created_at)
-
-
-def _name_of(path: Path) -> str:
-    """Return the last part of a path, of ``.`` too; links are not followed, some of which lead nowhere."""
-    return Path(os.path.abspath(path)).name

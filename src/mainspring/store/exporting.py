@@ -14,6 +14,7 @@ EXPORTED: dict[str, tuple[str, ...]] = {
     "alias_moves": ("number",),
     "alias_rules": ("model", "alias", "origin"),
     "approvals": ("model", "version", "approver"),
+    "dataset_tags": ("name", "tag"),
     "dataset_versions": ("name", "version"),
     "deployments": ("deployment_id",),
     "events": ("number",),

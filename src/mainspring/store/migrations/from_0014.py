@@ -272,6 +272,15 @@ def m0022_add_duties(transaction: Transaction) -> None:
     transaction.execute("ALTER TABLE schedules ADD COLUMN duty TEXT NOT NULL DEFAULT 'run'")
 
 
+def m0023_add_dataset_tags(transaction: Transaction) -> None:
+    """Names of single dataset versions; owned by `data.version_tags`."""
+    transaction.execute(
+        """CREATE TABLE dataset_tags (
+            name TEXT NOT NULL, tag TEXT NOT NULL, version INTEGER NOT NULL, tagged_at TEXT NOT NULL,
+            PRIMARY KEY (name, tag)) WITHOUT ROWID"""
+    )
+
+
 #: Append only. A released migration is never edited: add another.
 FROM_0014 = (
     m0014_reshape_tracking,
@@ -283,4 +292,5 @@ FROM_0014 = (
     m0020_add_segment_counts,
     m0021_add_silences,
     m0022_add_duties,
+    m0023_add_dataset_tags,
 )
