@@ -54,6 +54,7 @@ def test_a_bad_row_of_a_late_part_is_named_and_nothing_is_written(rows: Path, ru
     assert done.code == 2
     assert "rows[1300].spend" in done.err
     assert (rows / "out.csv").read_text() == "what was there"
+    assert not list(rows.glob(".*.parts"))  # the input has to change, so no part of it will be of use
 
 
 @pytest.mark.parametrize(
@@ -63,10 +64,12 @@ def test_a_bad_row_of_a_late_part_is_named_and_nothing_is_written(rows: Path, ru
         (("gone.csv", "out.csv"), "There is no file `gone.csv`"),
         (("in.csv", "nowhere/out.csv", "--executor", "abacus"), "There is no executor `abacus`"),
         (("short.csv", "out.csv"), "spend"),
+        (("numbered.csv", "out.csv"), "A column is called `file_row_number`"),
     ],
 )
 def test_what_cannot_be_begun_leaves_nothing(rows: Path, run: Run, words: tuple[str, ...], said: str) -> None:
     (rows / "short.csv").write_text("age,plan\n40,basic\n")
+    (rows / "numbered.csv").write_text("age,plan,spend,file_row_number\n40,basic,10,7\n")
     done = run("predict", "churn", *words, *PART)
     assert done.code != 0
     assert said in done.err
@@ -74,7 +77,10 @@ def test_what_cannot_be_begun_leaves_nothing(rows: Path, run: Run, words: tuple[
 
 
 def test_a_killed_call_goes_on_from_the_parts_that_are_there(rows: Path, run: Run) -> None:
-    (rows / "in.csv").write_text(customers(20_000))
+    """And tells the warnings of all parts, and shares its target with nobody meanwhile."""
+    lines = customers(20_000).splitlines()
+    lines[1] = lines[1].replace(lines[1].split(",")[1], "unheard-of")
+    (rows / "in.csv").write_text("\n".join([*lines, ""]))
     words = ["predict", "churn", "in.csv", "out.csv", "--part-rows", "100"]
     killed = subprocess.Popen(
         [sys.executable, "-m", "mainspring", *words], stderr=subprocess.DEVNULL, start_new_session=True
@@ -84,6 +90,9 @@ def test_a_killed_call_goes_on_from_the_parts_that_are_there(rows: Path, run: Ru
         assert killed.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.01)
+    second = run(*words)
+    assert second.code != 0
+    assert "Another call is scoring into `out.csv`" in second.err
     os.killpg(killed.pid, signal.SIGKILL)
     killed.wait()
     assert not (rows / "out.csv").exists()
@@ -92,6 +101,7 @@ def test_a_killed_call_goes_on_from_the_parts_that_are_there(rows: Path, run: Ru
     done = run(*words)
     assert done.code == 0, done.err
     assert f"({there} parts were there already)" in done.err
+    assert "unheard-of" in done.err
     assert run("predict", "churn", "in.csv", "once.csv").code == 0
     assert (rows / "out.csv").read_bytes() == (rows / "once.csv").read_bytes()
 

@@ -3,6 +3,7 @@
 import pytest
 from tests.deploy.test_rollout import Ground, ground
 
+from mainspring.deploy import by_hand
 from mainspring.deploy.by_hand import active_shadows, set_share, start_shadow, stop_rollouts
 from mainspring.deploy.rollout import active_canary
 from mainspring.errors import Conflict, NotFound
@@ -81,3 +82,17 @@ def test_a_share_is_given_to_a_canary_only(ground: Ground) -> None:
     with pytest.raises(NotFound, match="No canary of `m` is under way"):
         set_share(ground.store, "m", 5, reason="", at=ground.now(), actor="eve")
     assert active_canary(ground.store, "m") is None
+
+
+def test_a_share_that_comes_after_the_end_changes_nothing_and_is_told(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ground.live(1)
+    ground.canary(2)
+    seen = active_canary(ground.store, "m")
+    stop(ground)
+    monkeypatch.setattr(by_hand, "active_canary", lambda store, model: seen)  # as it was a moment ago
+    told = len(events(ground.store))
+    with pytest.raises(Conflict, match="has moved on"):
+        set_share(ground.store, "m", 40, reason="more", at=ground.now(), actor="eve")
+    assert len(events(ground.store)) == told

@@ -166,6 +166,14 @@ def client(server: ServerProcess) -> Iterator[PredictionClient]:
         yield one
 
 
+@pytest.fixture(scope="session")
+def without_httptools(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder; with it first on its path, Python finds no httptools."""
+    folder = tmp_path_factory.mktemp("path")
+    (folder / "httptools.py").write_text("raise ImportError('httptools is not installed')\n")
+    return folder
+
+
 def free_port() -> int:
     """Return a port that was free a moment ago."""
     with socket.socket() as one:

@@ -5,6 +5,7 @@ import json
 import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,10 +18,15 @@ PATH = "/models/late-flights/predict"
 HEAD = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n".encode()
 
 
-@pytest.fixture(scope="module")
-def hasty(shared_site: Any) -> Iterator[ServerProcess]:
+@pytest.fixture(scope="module", params=["httptools", "h11"])
+def hasty(request: pytest.FixtureRequest, shared_site: Any, without_httptools: Path) -> Iterator[ServerProcess]:
     """A server that waits one second for a request to arrive whole."""
-    with shared_site.start("--request-seconds", "1") as server:
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "h11":
+            patch.setenv("PYTHONPATH", str(without_httptools))
+        server = shared_site.start("--request-seconds", "1")
+    with server:
+        assert ("without the fast lane" in server.log.read_text()) == (request.param == "h11")
         yield server
 
 

@@ -5,10 +5,13 @@ row that does not fit ends the whole call, and nothing is written. Each part goe
 the bundle's predictor in its certified form.
 """
 
+import contextlib
+import fcntl
 import functools
 import json
+import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,7 +34,7 @@ from mainspring.data.table import (
 )
 from mainspring.domain.ids import new_id
 from mainspring.domain.signature import Signature
-from mainspring.errors import Invalid, MainspringError
+from mainspring.errors import Conflict, Invalid, MainspringError
 from mainspring.evaluate.measure import predict_labels
 from mainspring.pipeline.context import PipelineContext
 from mainspring.pipeline.outcome import RunFailed
@@ -85,14 +88,12 @@ def answers_of(predictor: Predictor, features: Columns) -> Columns:
     """Return the columns that scoring adds: `score`, for a classifier `label`, with more classes a score for each."""
     scores = predictor.predict(features)
     signature = predictor.signature
-    if signature.task == "regression":
-        return {"score": scores}
-    threshold = predictor.manifest.threshold
-    numbers = predict_labels(scores, 0.5 if threshold is None else threshold)
-    labels = np.array([signature.classes[number] for number in numbers], dtype=object)
-    if scores.ndim == 1:
-        return {"score": scores, "label": labels}
-    return {**{f"score_{name}": scores[:, i] for i, name in enumerate(signature.classes)}, "label": labels}
+    answers = list(scores.T) if scores.ndim > 1 else [scores]
+    if signature.task != "regression":
+        threshold = predictor.manifest.threshold
+        numbers = predict_labels(scores, 0.5 if threshold is None else threshold)
+        answers.append(np.array([signature.classes[number] for number in numbers], dtype=object))
+    return dict(zip(_answer_names(signature), answers, strict=True))
 
 
 def score_file(
@@ -110,6 +111,7 @@ def score_file(
     the bundle's folder have to lie at the same paths. Needs the space of the target twice.
 
     Raises:
+        Conflict: another call is scoring into the same target.
         Invalid: a row does not fit the model (the message names it), or the source cannot be read.
         Unavailable: the target cannot be written.
     """
@@ -117,7 +119,48 @@ def score_file(
     stat = source.stat()
     plan = _Plan(str(source.resolve()), stat.st_size, stat.st_mtime_ns, digest, part_rows, ending)
     folder = target.with_name(f".{target.name}.parts")
-    _begin(folder, plan)
+    with _alone(folder, target):
+        _begin(folder, plan)
+        try:
+            done = _score_rows(bundle, digest, source, target, folder, ending, context, part_rows)
+        except Invalid:  # the source has to change first, and then nothing here is of use
+            shutil.rmtree(folder)
+            raise
+        shutil.rmtree(folder)
+    return done
+
+
+@contextlib.contextmanager
+def _alone(folder: Path, target: Path) -> Iterator[None]:
+    """Hold the folder of the parts; the lock ends with the process, however it ends.
+
+    Raises:
+        Conflict: another call scores into the same target.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise Conflict(
+            f"Another call is scoring into `{target}`", where="OUT", next_step="wait for it, or name another file"
+        ) from error
+    else:
+        yield
+    finally:
+        os.close(handle)
+
+
+def _score_rows(
+    bundle: Path,
+    digest: str,
+    source: Path,
+    target: Path,
+    folder: Path,
+    ending: str,
+    context: PipelineContext,
+    part_rows: int,
+) -> Scored:
     signature = load_bundle(bundle).signature
     typed, given, names = _row_files(source, folder, signature, ending)
     with connect() as connection:
@@ -131,20 +174,20 @@ def score_file(
         for number, first in enumerate(range(0, rows, part_rows))
     ]
     missing = [part for part in parts if not Path(part.target).exists()]
-    warnings = _score(missing, bundle, digest, context)
+    _score(missing, bundle, digest, context)
+    warnings = [line for part in parts for line in json.loads(_told(part).read_text(encoding="utf-8"))]
     _join([Path(part.target) for part in parts], target, ending)
-    shutil.rmtree(folder)
     replaced = [name for name in _answer_names(signature) if name in names]
     return Scored(rows, warnings[:_MOST_WARNINGS], len(parts) - len(missing), replaced)
 
 
 def _begin(folder: Path, plan: _Plan) -> None:
-    """Make the folder of the parts, or keep the one that an earlier call with the same plan left."""
+    """Keep the parts that an earlier call with the same plan left; others go."""
     wanted = json.dumps(asdict(plan))
     file = folder / "plan.json"
     if not file.is_file() or file.read_text(encoding="utf-8") != wanted:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+        for stale in folder.iterdir():
+            stale.unlink()
         file.write_text(wanted, encoding="utf-8")
 
 
@@ -158,6 +201,12 @@ def _row_files(source: Path, folder: Path, signature: Signature, ending: str) ->
         names = [name for name, _ in described]
         # whatever is wrong with the columns themselves is told before a row is read
         conform({name: np.zeros(0, dtype=object) for name in names}, signature)
+        if _READING_ROW in names:
+            raise Invalid(
+                f"A column is called `{_READING_ROW}`, as the table engine calls the numbers it reads parts by",
+                where=str(source),
+                next_step="give the column another name",
+            )
         if source.suffix == ".parquet":
             return source, source, names
         typed = _copied(connection, scan, folder / "typed.parquet", source)
@@ -179,19 +228,23 @@ def _copied(connection: duckdb.DuckDBPyConnection, scan: str, file: Path, source
     return file
 
 
-def _score(parts: Sequence[_Part], bundle: Path, digest: str, context: PipelineContext) -> list[str]:
+def _score(parts: Sequence[_Part], bundle: Path, digest: str, context: PipelineContext) -> None:
     try:
         # The parts are there or not, whatever is remembered of an earlier call: a new word makes every call a new one.
-        outcome = score_parts.run(context, [asdict(part) for part in parts], str(bundle), digest, new_id())
+        score_parts.run(context, [asdict(part) for part in parts], str(bundle), digest, new_id())
     except RunFailed as error:
         cause = error.__cause__
         raise (cause if isinstance(cause, MainspringError) else error) from error
-    return [warning for each in outcome.value or () for warning in each]
+
+
+def _told(part: _Part) -> Path:
+    """Return the file of a part's warnings, which is there before the part is."""
+    return Path(part.target).with_suffix(".json")
 
 
 @step(name="score part")
-def score_part(part: dict[str, Any], bundle: str, digest: str, call: str) -> list[str]:
-    """Score the rows of one part into its file, and return warnings. The file is there whole or not at all."""
+def score_part(part: dict[str, Any], bundle: str, digest: str, call: str) -> str:
+    """Score the rows of one part into its file and return its path. The file is there whole or not at all."""
     mine = _Part(**part)
     predictor = _loaded(bundle, digest)
     signature = predictor.signature
@@ -213,12 +266,13 @@ def score_part(part: dict[str, Any], bundle: str, digest: str, call: str) -> lis
         query = f"SELECT * FROM {given} POSITIONAL JOIN answers"
         form = FORMATS[mine.ending] if mine.first == 0 else FORMATS[mine.ending].replace("HEADER", "HEADER false")
         connection.execute(f"COPY ({query}) TO {quoted_text(hidden)} {form}").fetchall()
+    _told(mine).write_text(json.dumps(warnings), encoding="utf-8")
     Path(hidden).rename(mine.target)
-    return warnings
+    return mine.target
 
 
 @pipeline(name="predict")
-def score_parts(parts: list[dict[str, Any]], bundle: str, digest: str, call: str) -> list[list[str]]:
+def score_parts(parts: list[dict[str, Any]], bundle: str, digest: str, call: str) -> list[str]:
     """Score each part; they do not need each other."""
     return [score_part(part, bundle, digest, call) for part in parts]
 

@@ -5,7 +5,7 @@ The same table and the same canary as the loop's: a loop that watches the model 
 
 from datetime import datetime
 
-from mainspring.deploy.rollout import active_canary, find_deployment, read_deployments, roll_back
+from mainspring.deploy.rollout import active_canary, find_deployment, read_deployments, roll_back, still_canary
 from mainspring.domain.deployment import Deployment
 from mainspring.domain.ids import new_id
 from mainspring.domain.moments import to_iso
@@ -28,14 +28,16 @@ def set_share(store: Store, model: str, percent: float, *, reason: str, at: date
 
     Raises:
         NotFound: no canary is under way.
+        Conflict: it ended meanwhile.
     """
     canary = active_canary(store, model)
     if canary is None:
         raise NotFound(f"No canary of `{model}` is under way", next_step=f"mainspring rollout start {model}/VERSION")
 
     def write(transaction: Transaction) -> None:
+        still_canary(transaction, canary)
         transaction.execute(
-            "UPDATE deployments SET weight = ?, stage_at = ? WHERE deployment_id = ? AND status = 'canary'",
+            "UPDATE deployments SET weight = ?, stage_at = ? WHERE deployment_id = ?",
             (percent, to_iso(at), canary.deployment_id),
         )
 

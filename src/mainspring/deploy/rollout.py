@@ -157,7 +157,7 @@ def advance(store: Store, deployment: Deployment, policy: Canary, *, reason: str
     if weight >= 100:
 
         def promote(transaction: Transaction) -> None:
-            _still_canary(transaction, deployment)
+            still_canary(transaction, deployment)
             transaction.execute(
                 "UPDATE deployments SET status = 'superseded', ended_at = ? WHERE model = ? AND status = 'live'",
                 (moment, deployment.model),
@@ -177,7 +177,7 @@ def advance(store: Store, deployment: Deployment, policy: Canary, *, reason: str
         return find_deployment(store, deployment.deployment_id)
 
     def widen(transaction: Transaction) -> None:
-        _still_canary(transaction, deployment)
+        still_canary(transaction, deployment)
         transaction.execute(
             "UPDATE deployments SET stage = ?, weight = ?, stage_at = ? WHERE deployment_id = ?",
             (stage, weight, moment, deployment.deployment_id),
@@ -200,7 +200,7 @@ def roll_back(
     moment = to_iso(at)
 
     def write(transaction: Transaction) -> None:
-        _still_canary(transaction, deployment)
+        still_canary(transaction, deployment)
         transaction.execute(
             "UPDATE deployments SET status = 'rolled_back', weight = 0, ended_at = ?, reason = ?"
             " WHERE deployment_id = ?",
@@ -362,7 +362,7 @@ def _no_challenger(transaction: Transaction, model: str, *, at: str, actor: str,
         write_move(transaction, model, "challenger", None, at=at, actor=actor, reason=reason)
 
 
-def _still_canary(transaction: Transaction, deployment: Deployment) -> None:
+def still_canary(transaction: Transaction, deployment: Deployment) -> None:
     rows = transaction.execute(
         "SELECT status, stage FROM deployments WHERE deployment_id = ?", (deployment.deployment_id,)
     )

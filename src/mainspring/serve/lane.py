@@ -1,15 +1,11 @@
 """The fast lane: prediction paths are answered from the HTTP parser's own callbacks, all others by the application.
 
 It is uvicorn's httptools protocol with one fork in it. A POST on a prediction path becomes no ASGI scope, task and
-messages, but one call of the service and one write of head and body: most of what a request costs is saved. Where
-httptools is not installed, uvicorn falls back to h11 and the application answers these paths too, by the same service.
-
-The protocol also keeps slow clients in bounds: one sweep a second, instead of timers for each request, closes
-connections that idle, and those that send their request a byte at a time.
+messages, but one call of the service and one write of head and body: most of what a request costs is saved.
+`connections` says what happens where httptools is not installed.
 """
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable
 from typing import Any
@@ -25,36 +21,11 @@ from mainspring.serve.reply import Reply
 from mainspring.serve.service import PredictionService
 from mainspring.serve.streaming import STREAM
 
-__all__ = ["Lane", "lane_protocol", "sweep"]
+__all__ = ["lane_protocol"]
 
-_log = logging.getLogger(__name__)
 _POST = b"POST"
 #: A head that does not end in the piece where it has grown beyond this is refused.
 _MOST_HEAD_BYTES = 64 << 10
-
-
-class Lane:
-    """What the connections of one server share."""
-
-    def __init__(
-        self,
-        service: PredictionService,
-        find: Callable[[bytes], Target | None],
-        *,
-        body_limit: int,
-        request_seconds: float,
-        idle_seconds: float,
-    ) -> None:
-        """`find` gives what a raw path and query asks for, or None where the application is to answer.
-
-        A request must be here `request_seconds` after its first byte, a stream's next piece after the one before, and
-        an open connection must have sent a byte.
-        """
-        self.service = service
-        self.find = find
-        self.body_limit = body_limit
-        self.request_seconds = request_seconds
-        self.idle_seconds = idle_seconds
 
 
 class _Cycle:
@@ -89,7 +60,7 @@ class _Cycle:
         """Hand the request, which is all here, to the service."""
         dialect, model, version, query = self._target
         received = Received(model, version, dict(self._headers), self.started, query)
-        self._protocol.lane.service.submit(received, dialect, self.body, self.tell)
+        self._protocol.service.submit(received, dialect, self.body, self.tell)
 
     async def run_asgi(self, app: object) -> None:
         """Begin behind another request of the same connection; uvicorn calls it as it would its own cycle."""
@@ -113,7 +84,9 @@ class _Cycle:
 class LaneProtocol(HttpToolsProtocol):
     """A connection: uvicorn's, with the lane in front."""
 
-    lane: Lane
+    service: PredictionService
+    find: Callable[[bytes], Target | None]
+    body_limit: int
 
     def __init__(
         self,
@@ -156,7 +129,7 @@ class LaneProtocol(HttpToolsProtocol):
         """Fork: the lane, or the application."""
         self._head_bytes = -1
         if self.parser.get_method() == _POST:
-            target = self.lane.find(self.url)
+            target = self.find(self.url)
             if target is not None and self._fits():
                 self._begin_on_lane(target)
                 return
@@ -224,7 +197,7 @@ class LaneProtocol(HttpToolsProtocol):
                 name == b"content-type" and value.startswith(STREAM)
             ):
                 return False
-        return 0 < size <= self.lane.body_limit
+        return 0 < size <= self.body_limit
 
     def _begin_on_lane(self, target: Target) -> None:
         keep_alive = self.parser.should_keep_alive() and self.parser.get_http_version() != "1.0"
@@ -238,16 +211,9 @@ class LaneProtocol(HttpToolsProtocol):
             self.pipeline.appendleft((cycle, self.app))
 
 
-def lane_protocol(lane: Lane) -> type[asyncio.Protocol]:
-    """Return the protocol class for one server."""
-    return type("LaneProtocol", (LaneProtocol,), {"lane": lane})
-
-
-def sweep(state: ServerState, lane: Lane) -> None:
-    """Close the connections that are too slow, or have been idle for too long."""
-    now = time.monotonic()
-    connections: list[Any] = list(state.connections)  # Any: uvicorn knows of its own protocols only
-    for connection in connections:
-        reading, idle = connection.reading_since, connection.idle_since
-        if (reading and now - reading > lane.request_seconds) or (idle and now - idle > lane.idle_seconds):
-            connection.transport.close()
+def lane_protocol(
+    service: PredictionService, find: Callable[[bytes], Target | None], body_limit: int
+) -> type[asyncio.Protocol]:
+    """Return the protocol class for one server; see `connections.protocol_for`."""
+    shared = {"service": service, "find": staticmethod(find), "body_limit": body_limit}
+    return type("LaneProtocol", (LaneProtocol,), shared)

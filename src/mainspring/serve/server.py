@@ -24,10 +24,10 @@ from mainspring.predictions.journal import JournalWriter
 from mainspring.serve.access_log import AccessLog
 from mainspring.serve.app import PredictionApp
 from mainspring.serve.budget import Budget
+from mainspring.serve.connections import protocol_for, sweep
 from mainspring.serve.endpoint import Endpoints
 from mainspring.serve.guard import Guard
 from mainspring.serve.keeping import Keeping
-from mainspring.serve.lane import Lane, lane_protocol, sweep
 from mainspring.serve.listening import listening_sockets, url_of
 from mainspring.serve.metrics import ServerMetrics
 from mainspring.serve.numbers import Numbers
@@ -93,16 +93,9 @@ async def _serve(options: Options) -> int:
             spans=None if options.traces is None else _spans(options.traces, options.trace_share, version),
         )
         app = PredictionApp(service, endpoints, metrics, version=version, body_limit=options.body_limit, guard=guard)
-        lane = Lane(
-            service,
-            app.prediction_paths.find,
-            body_limit=options.body_limit,
-            request_seconds=options.request_seconds,
-            idle_seconds=_KEEP_ALIVE_SECONDS,
-        )
         config = uvicorn.Config(
             app,
-            http=lane_protocol(lane),
+            http=protocol_for(service, app.prediction_paths.find, options.body_limit),
             lifespan="off",
             ws="none",
             log_config=None,
@@ -125,7 +118,7 @@ async def _serve(options: Options) -> int:
         if options.grpc_port is not None:
             calls = await _start_grpc(options, service, endpoints, guard, version)
         following = asyncio.create_task(_follow(endpoints, keeping, server, url, options.ready_file))
-        sweeping = asyncio.create_task(_sweep(server, lane, service, numbers, guard, access_log))
+        sweeping = asyncio.create_task(_sweep(server, options.request_seconds, service, numbers, guard, access_log))
         try:
             await server.serve([listener])
         finally:
@@ -193,7 +186,7 @@ async def _follow(
 
 async def _sweep(
     server: uvicorn.Server,
-    lane: Lane,
+    request_seconds: float,
     service: PredictionService,
     numbers: Numbers,
     guard: Guard | None,
@@ -203,7 +196,7 @@ async def _sweep(
     while True:
         numbers.beat(service.running_seconds())
         await asyncio.sleep(_SWEEP_SECONDS)
-        sweep(server.server_state, lane)
+        sweep(server.server_state, request_seconds, _KEEP_ALIVE_SECONDS)
         if guard is not None:
             guard.look()
         if access_log is not None:
