@@ -6,10 +6,12 @@ them, and is read again at the next look. Neighbours: `pinned` compares what is 
 """
 
 import contextlib
+import errno
 import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from stat import S_ISREG
 from typing import NamedTuple
 
 from mainspring.artifacts.digests import digest_of_bytes
@@ -150,7 +152,10 @@ def _stats(path: Path) -> Iterator[tuple[str, str, Stat]]:
     """Yield (relative name, path, stat) of every file; `os.scandir` is what makes 10,000 files cheap."""
     try:
         if not path.is_dir():
-            yield "", str(path), _stat_of(path.stat())
+            found = path.stat()
+            if not S_ISREG(found.st_mode):  # a pipe would be waited for, and a device has no end
+                raise _no_file(path.name, path.parent)
+            yield "", str(path), _stat_of(found)
             return
         waiting = [("", str(path))]
         while waiting:
@@ -163,11 +168,18 @@ def _stats(path: Path) -> Iterator[tuple[str, str, Stat]]:
                     elif entry.is_file():
                         yield name, entry.path, _stat_of(entry.stat())
                     else:
-                        raise Invalid(
-                            f"`{name}` is neither a file nor a folder",
-                            where=str(path),
-                            next_step="replace a link to a folder by the folder itself, and remove sockets and broken"
-                            " links",
-                        )
+                        raise _no_file(name, path)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise NotFound(f"There is no file `{path}`", next_step="check the path") from error
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise Invalid(f"`{path.name}` is a link that leads back to itself", where=str(path.parent)) from error
+
+
+def _no_file(name: str, folder: Path) -> Invalid:
+    return Invalid(
+        f"`{name}` is neither a file nor a folder",
+        where=str(folder),
+        next_step="replace a link to a folder by the folder itself, and remove pipes, sockets and broken links",
+    )
