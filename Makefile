@@ -15,7 +15,7 @@ demo:  ## live one model's year: train, serve, decay, retrain, canary, roll back
 
 test:  ## run all tests
 	@scripts/setup dev
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --max-worker-restart 2
 
 check:  ## format, lint, strict types, floors, file sizes, docs
 	@scripts/setup dev
