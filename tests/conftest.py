@@ -12,6 +12,9 @@ import pytest
 from hypothesis import settings
 
 from mainspring.workspace import Workspace
+from tests.artifacts.s3_server import s3, s3_server
+
+__all__ = ["s3", "s3_server"]
 
 # Every run tries the same examples, so that what passed here passes elsewhere; to look for new ones:
 # pytest --hypothesis-profile=explore

@@ -30,7 +30,12 @@ SETTINGS: tuple[Setting, ...] = (
         "metadata database, sqlite:///PATH or postgresql://USER@HOST/DATABASE (default: in the workspace)",
         "MAINSPRING_STORE",
     ),
-    Setting("artifacts", "", "folder for content-addressed bytes (default: in the workspace)", "MAINSPRING_ARTIFACTS"),
+    Setting(
+        "artifacts",
+        "",
+        "folder, s3://, gs:// or az:// address for content-addressed bytes (default: in the workspace)",
+        "MAINSPRING_ARTIFACTS",
+    ),
     Setting("retention", "30d", "how long deleted runs can be restored, before gc erases them", "MAINSPRING_RETENTION"),
     Setting(
         "prediction_retention",

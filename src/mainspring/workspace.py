@@ -22,7 +22,7 @@ from mainspring.domain.ids import Digest
 from mainspring.domain.moments import Clock, SystemClock
 from mainspring.domain.signature import Signature
 from mainspring.domain.version import ModelVersion
-from mainspring.errors import Conflict, Invalid, MainspringError, NotFound, Refused
+from mainspring.errors import Conflict, MainspringError, NotFound, Refused
 
 if TYPE_CHECKING:
     from mainspring.artifacts.protocol import ArtifactStore
@@ -67,15 +67,13 @@ class Workspace:
     @cached_property
     def artifacts(self) -> "ArtifactStore":
         """The content-addressed bytes."""
-        from mainspring.artifacts.local import LocalArtifactStore
-
         address = config.value_of("artifacts")
         if "://" in address:
-            raise Invalid(
-                f"Mainspring cannot use the artifact store `{address.partition(':')[0]}`",
-                where="MAINSPRING_ARTIFACTS",
-                next_step="name a folder, or unset it",
-            )
+            from mainspring.artifacts.remote import RemoteArtifactStore
+
+            return RemoteArtifactStore(address, self.home / "artifact-cache")
+        from mainspring.artifacts.local import LocalArtifactStore
+
         return LocalArtifactStore(Path(address).expanduser() if address else self.home / "artifacts")
 
     @cached_property

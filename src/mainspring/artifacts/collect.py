@@ -89,7 +89,7 @@ def collect(
 
 
 def _named_by(artifacts: ArtifactStore, digest: Digest) -> Iterator[Digest]:
-    with artifacts.path_of(digest).open("rb") as stream:
+    with artifacts.open(digest) as stream:
         piece = stream.read(CHUNK_BYTES)
         if piece[:1] not in (b"{", b"["):
             return

@@ -28,10 +28,10 @@ from mainspring.errors import Conflict, Corrupt, NotFound, Unavailable
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["LocalArtifactStore"]
+__all__ = ["SMALL_BYTES", "LocalArtifactStore"]
 
-# Objects up to this size are verified whenever they are opened: 8 MiB take a few milliseconds.
-_SMALL_BYTES = 8 << 20
+#: Objects up to this size are verified whenever they are opened: 8 MiB take a few milliseconds.
+SMALL_BYTES = 8 << 20
 
 # Signs of a disk that is full, read-only, failing or out of bounds; anything else is a fault of ours.
 _OUTAGES = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.EFBIG})
@@ -97,7 +97,7 @@ class LocalArtifactStore:
     def open(self, digest: Digest) -> BinaryIO:
         """Open an object for reading; one of at most 8 MiB is verified first."""
         path = self.path_of(digest)
-        if path.stat().st_size <= _SMALL_BYTES:
+        if path.stat().st_size <= SMALL_BYTES:
             return io.BytesIO(self.read_bytes(digest))
         return path.open("rb")
 

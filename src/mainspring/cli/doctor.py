@@ -89,6 +89,8 @@ def checks(home: Path) -> Iterator[Check]:
     yield _writable(home)
     yield _space(home)
     yield _registry(home)
+    if "://" in config.value_of("artifacts"):
+        yield _bucket(config.value_of("artifacts"))
     yield from (_base(stage, packages) for stage, packages in _STAGES.items() if stage in ("serve", "monitor"))
     yield _compiled()
     yield _extra("demo data")
@@ -203,6 +205,19 @@ def _registry(home: Path) -> Check:
     except sqlite3.DatabaseError as error:
         return Check("registry", "missing", f"{path}: {error}", "restore the store from a backup", needed=True)
     return Check("registry", "ready", f"the store opens and its audit chain holds: {count} entries", needed=True)
+
+
+def _bucket(address: str) -> Check:
+    """Try what the artifact store needs of a bucket, with an object that is taken away again."""
+    from mainspring.artifacts.bucket import Bucket
+
+    try:
+        apart = Bucket(address).probe()
+    except MainspringError as error:
+        return Check("artifacts", "missing", error.what, error.next_step, needed=True)
+    return Check(
+        "artifacts", "ready", f"{address} shows what was put; its clock is {apart:.0f} s from ours", needed=True
+    )
 
 
 def _compiled() -> Check:

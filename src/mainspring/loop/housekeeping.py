@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from mainspring.artifacts.remote import RemoteArtifactStore
 from mainspring.config import value_of
 from mainspring.deploy.rollout import champion_before
 from mainspring.domain.moments import parse_duration
@@ -39,7 +40,7 @@ def clean(
 ) -> tuple[Freed, Forgotten | None]:
     """Erase what was deleted `retention` ago, free what nothing names, forget old `predictions`; settings are defaults.
 
-    Objects that were put within `grace` stay. None of the prediction log is forgotten where nothing says for how long
+    Objects that were put within `grace` stay; of a bucket's objects, copies here that were not used for that long go. None of the prediction log is forgotten where nothing says for how long
     it is kept.
     """
     now = workspace.clock.now()
@@ -52,6 +53,8 @@ def clean(
         retention=parse_duration(retention or value_of("retention")),
         dry_run=dry_run,
     )
+    if isinstance(workspace.artifacts, RemoteArtifactStore) and not dry_run:
+        workspace.artifacts.trim(now - parse_duration(grace))
     kept_for = predictions or value_of("prediction_retention")
     if not kept_for:
         return freed, None
