@@ -2,8 +2,8 @@
 
 Nouns: `ArtifactStore` (what a backend must do), object (immutable bytes under their digest), tree (a folder as a list
 of relative paths and objects, itself an object), `TreeFile` (one line of it). Facts about objects live in `store`.
-Start reading in `protocol.py`; `local.py` is the backend on a disk, `remote.py` the one in a `bucket.py` with a local one in
-front; `trees.py` keeps folders inside their walls, `collect.py` removes what nothing names.
+Start reading in `protocol.py`; `local.py` is the backend on a disk, `remote.py` the one in a `bucket.py` with a local
+one in front; `trees.py` keeps folders inside their walls, `collect.py` removes what nothing names.
 """
 
 from importlib import import_module
