@@ -10,7 +10,6 @@ import pytest
 
 from mainspring.artifacts import digests
 from mainspring.data import file_index, pinned
-from mainspring.data import file_index
 from mainspring.data.file_index import read_index
 from mainspring.data.pinned import checkout_pin, status_of
 from mainspring.data.pins import pin_of, write_pin
