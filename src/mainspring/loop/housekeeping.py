@@ -40,8 +40,8 @@ def clean(
 ) -> tuple[Freed, Forgotten | None]:
     """Erase what was deleted `retention` ago, free what nothing names, forget old `predictions`; settings are defaults.
 
-    Objects that were put within `grace` stay; of a bucket's objects, copies here that were not used for that long go. None of the prediction log is forgotten where nothing says for how long
-    it is kept.
+    Objects that were put within `grace` stay; copies here of a bucket's objects go when they were not used for as long.
+    None of the prediction log is forgotten where nothing says for how long it is kept.
     """
     now = workspace.clock.now()
     freed = collect_garbage(
