@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         monitor,
         replay,
         retrain,
+        soak,
         worst_slice,
     )
     from mainspring.loop.definition import Loop
@@ -52,6 +53,7 @@ __all__ = [
     "pipeline",
     "replay",
     "retrain",
+    "soak",
     "split",
     "start_run",
     "step",
@@ -70,6 +72,7 @@ _HOMES = {
         "monitor",
         "replay",
         "retrain",
+        "soak",
         "worst_slice",
     ),
     "mainspring.loop.definition": ("Loop",),

@@ -42,6 +42,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "prometheus": ("prometheus", "write alert rules with their tests for a Prometheus"),
     "promote": ("models", "make a model version champion"),
     "reproduce": ("reproduce", "make a run or a model version again and say how far it is the same"),
+    "review": ("review", "answer what came true of doubtful and sampled predictions"),
     "roles": ("access", "list roles, and keep roles of your own"),
     "rollback": ("models", "make the champion before this one champion again"),
     "rollout": ("rollout", "give a version a share of the traffic, and see what comes of it"),

@@ -22,6 +22,7 @@ __all__ = [
     "Monitor",
     "Replay",
     "Retrain",
+    "Soak",
     "WorstSlice",
     "automatic",
     "beats_champion",
@@ -31,6 +32,7 @@ __all__ = [
     "monitor",
     "replay",
     "retrain",
+    "soak",
     "worst_slice",
 ]
 
@@ -88,6 +90,14 @@ class Canary:
     stages: tuple[float, ...]
     bake: timedelta
     min_rows: int = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Soak:
+    """A canary keeps its share until people have reviewed so many of its answers, or for `period` at most."""
+
+    reviews: int
+    period: timedelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +168,11 @@ def canary(*stages: float, bake: str = "10m", min_rows: int = 200) -> Canary:
     if not stages or list(stages) != sorted(set(stages)) or stages[0] <= 0 or stages[-1] != 100:
         raise Invalid(f"The stages {stages} do not rise to 100", where="canary(...)", next_step="canary(5, 25, 100)")
     return Canary(tuple(stages), parse_duration(bake), _at_least(min_rows, 1, "min_rows"))
+
+
+def soak(reviews: int = 50, *, period: str = "7d") -> Soak:
+    """Let a canary wait until people have reviewed `reviews` of its answers (also as a shadow), or `period` is over."""
+    return Soak(_at_least(reviews, 1, "reviews"), parse_duration(period))
 
 
 def monitor(*, every: str = "1d", tolerance: float = 0.10, alpha: float = 0.002) -> Monitor:

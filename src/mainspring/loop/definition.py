@@ -19,6 +19,7 @@ from mainspring.domain.policy import (
     Gate,
     Monitor,
     Retrain,
+    Soak,
     automatic,
     beats_champion,
     canary,
@@ -76,6 +77,7 @@ class Loop:
     gates: Sequence[Gate | Callable[..., GateResult]] = field(default=(beats_champion(), replay()))
     approve: Approval = automatic
     rollout: Canary = field(default=canary(5, 25, 100))
+    soak: Soak | None = None
     monitor: Monitor = field(default=monitor())
     retrain: Retrain = field(default=retrain())
 

@@ -16,6 +16,7 @@ from mainspring.domain.moments import from_iso
 from mainspring.domain.version import ModelVersion
 from mainspring.errors import Invalid
 from mainspring.loop.retraining import held_back, retrain_for
+from mainspring.loop.review import answers_reviewed
 from mainspring.monitor.canary import judge_canary
 from mainspring.monitor.decay import diagnose_decay
 from mainspring.monitor.estimate import PATIENCE, outlook
@@ -76,7 +77,7 @@ class Policy(NamedTuple):
 
 
 def _judge_canary(situation: Situation) -> Iterator[str]:
-    """Roll a canary back when it is surely worse; widen it when it has held its stage."""
+    """Roll a canary back when it is surely worse; widen it when it has held its stage, and been reviewed if it must."""
     deployment = situation.canary
     if deployment is None:
         return
@@ -105,11 +106,21 @@ def _judge_canary(situation: Situation) -> Iterator[str]:
     held = situation.now - from_iso(deployment.stage_at)
     if held < loop.rollout.bake or verdict.rows < loop.rollout.min_rows * (deployment.stage + 1):
         return
+    if _soaks(situation, deployment, candidate):
+        return
     moved = advance(workspace.store, deployment, loop.rollout, reason=str(verdict), at=situation.now)
     if moved.status == "live":
         yield f"promoted {candidate.reference}: {verdict}"
     else:
         yield f"gave {candidate.reference} {moved.weight:g} % of the traffic: {verdict}"
+
+
+def _soaks(situation: Situation, deployment: Deployment, candidate: ModelVersion) -> bool:
+    """Whether a canary has to wait for people's reviews of its answers."""
+    soak = situation.loop.soak
+    if soak is None or situation.now - from_iso(deployment.started_at) >= soak.period:
+        return False
+    return answers_reviewed(situation.workspace, candidate) < soak.reviews
 
 
 def _report_rollbacks(situation: Situation) -> Iterator[str]:

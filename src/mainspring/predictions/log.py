@@ -32,7 +32,10 @@ T = TypeVar("T")
 #: How often a question is put anew because its segments were merged meanwhile; merging twice within one is rare.
 _TRIES = 4
 #: No labels, as a table.
-_NONE = "(SELECT '' AS id, '' AS label, '' AS \"at\", '' AS sealed WHERE false)"
+_NONE = "(SELECT '' AS id, '' AS label, '' AS \"at\", '' AS sealed, '' AS source WHERE false)"
+#: Labels that say something of all predictions. Those of a review say it where the prediction was in its sample; where
+#: it was chosen for its doubt they would make every estimate worse than the truth.
+_FAIR = "(source IS NULL OR NOT starts_with(source, 'review:') OR starts_with(source, 'review:sampled:'))"
 #: Of several labels of one prediction the newest counts; of the same moment, the one that was sealed last.
 _LAST_LABEL = 'max_by(label, {"at": "at", sealed: sealed}) AS label'
 
@@ -95,8 +98,12 @@ class PredictionLog:
         labelled_until: datetime,
         version: int | None = None,
         route: str | None = None,
+        chosen: bool = False,
     ) -> Columns:
         """Return the predictions whose first label arrived in [labelled_from, labelled_until), oldest first.
+
+        Labels of predictions that people chose for their doubt are left out, unless the `chosen` are wanted too: to
+        train on, never to measure by.
 
         Columns: id, at, labelled_at (moments), label (text), version, route, request_id, score or score_0...,
         and the features under their ``x_`` names. `label` is the newest that came before `labelled_until`, and
@@ -118,8 +125,8 @@ class PredictionLog:
             query = f"""
                 SELECT p.* EXCLUDE ("at", received_at), CAST(p."at" AS TIMESTAMPTZ) AS "at", l.label,
                        CAST(l."at" AS TIMESTAMPTZ) AS labelled_at
-                FROM (SELECT id, {_LAST_LABEL}, min("at") AS "at" FROM {self._scan(labels)} WHERE "at" < ?
-                      GROUP BY id HAVING min("at") >= ?) l
+                FROM (SELECT id, {_LAST_LABEL}, min("at") AS "at" FROM {self._scan(labels)}
+                      WHERE "at" < ? AND {"true" if chosen else _FAIR} GROUP BY id HAVING min("at") >= ?) l
                 JOIN {self._scan(asked)} p USING (id)
                 WHERE {where} ORDER BY labelled_at, "at", id"""
             return self._query(query, [until, since, *bound])
@@ -146,7 +153,7 @@ class PredictionLog:
                 SELECT p.* EXCLUDE ("at", received_at), CAST(p."at" AS TIMESTAMPTZ) AS "at", l.label,
                        CAST(l."at" AS TIMESTAMPTZ) AS labelled_at, l.sealed
                 FROM (SELECT id, {_LAST_LABEL}, min("at") AS "at", min(sealed) AS sealed FROM {self._scan(labels)}
-                      GROUP BY id HAVING min(sealed) > ?) l
+                      WHERE {_FAIR} GROUP BY id HAVING min(sealed) > ?) l
                 JOIN {self._scan(asked)} p USING (id)
                 WHERE {where} ORDER BY l.sealed, id"""
             return self._query(query, [after, *bound])
@@ -255,6 +262,18 @@ class PredictionLog:
 
         return {(int(row["version"]), str(row["route"])): int(row["n_rows"]) for row in self._steady(look)}
 
+    def answered_among(self, model: str, version: int, ids: Sequence[str]) -> int:
+        """Return how many of these predictions a version answered, or computed as a shadow."""
+        if not ids:
+            return 0
+
+        def look() -> list[dict[str, Any]]:
+            asked = segments(self._store, model, "predictions", ids=(min(ids), max(ids)), version=version)
+            clause = "WHERE version = ? AND id IN (SELECT unnest(?))"
+            return self._rows(asked, clause, [version, list(ids)], shown="count(DISTINCT id) AS answered")
+
+        return sum(int(row["answered"]) for row in self._steady(look))
+
     def labels_since(self, model: str, moment: datetime) -> int:
         """Return for how many predictions a label has come at or after `moment`."""
         found = segments(self._store, model, "labels", since=to_iso(moment))
@@ -290,7 +309,7 @@ class PredictionLog:
                 SELECT p.* EXCLUDE ("at", received_at), CAST(p."at" AS TIMESTAMPTZ) AS "at", l.label
                 FROM (SELECT {shown} FROM {self._scan(asked)}) p
                 LEFT JOIN (SELECT id, {_LAST_LABEL} FROM {self._scan(labels) if labels else _NONE}
-                           WHERE "at" < ? GROUP BY id) l USING (id)
+                           WHERE "at" < ? AND {_FAIR} GROUP BY id) l USING (id)
                 WHERE p."at" < ? AND p."at" >= ? AND p.route != 'shadow' ORDER BY "at" DESC, id DESC LIMIT {int(most)})
             ORDER BY "at", id"""
         return self._query(query, [limit, limit, earliest])

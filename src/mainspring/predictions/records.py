@@ -20,6 +20,7 @@ __all__ = [
     "RouteRole",
     "decode_record",
     "encode_record",
+    "source_of_review",
 ]
 
 RouteRole = Literal["champion", "canary", "shadow"]
@@ -97,6 +98,11 @@ class LabelRecord(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", t
     ids: list[str]
     labels: list[str | float]
     source: str | None
+
+
+def source_of_review(kind: str, reviewer: str) -> str:
+    """Return the `source` of a label that a person gave, and why that prediction was asked: ``sampled`` or not."""
+    return f"review:{kind}:{reviewer}"
 
 
 Record = BatchRecord | PredictionRecord | LabelRecord

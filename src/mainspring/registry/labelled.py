@@ -19,7 +19,7 @@ def export_labelled(
     The target column has the model's own name for it and the class labels as text (a regression's as numbers); `time`
     names a column to hold when each row happened.
     """
-    rows = log.labelled(model, labelled_from=datetime(1970, 1, 1, tzinfo=UTC), labelled_until=now)
+    rows = log.labelled(model, labelled_from=datetime(1970, 1, 1, tzinfo=UTC), labelled_until=now, chosen=True)
     if not n_rows(rows):
         return None
     labels = rows["label"].astype(float) if signature.task == "regression" else rows["label"]

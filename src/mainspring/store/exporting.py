@@ -40,6 +40,7 @@ EXPORTED: dict[str, tuple[str, ...]] = {
     "monitors": ("model", "version", "rule"),
     "partition_runs": ("pipeline", "parameters", "partition"),
     "quarantine_releases": ("name", "number", "place"),
+    "reviews": ("prediction_id",),
     "roles": ("name",),
     "run_inputs": ("run", "dataset"),
     "run_models": ("run", "role", "model_id"),

@@ -4,7 +4,7 @@ Nouns: `Route` (of one endpoint), table (the routes of one group of endpoints, o
 """
 
 from mainspring.server.call import Route
-from mainspring.server.native import access, audit, incidents, registry, runs, search
+from mainspring.server.native import access, audit, incidents, registry, review, runs, search
 
 __all__ = ["NATIVE_ROUTES"]
 
@@ -15,4 +15,5 @@ NATIVE_ROUTES: tuple[Route, ...] = (
     *audit.ROUTES,
     *search.ROUTES,
     *incidents.ROUTES,
+    *review.ROUTES,
 )

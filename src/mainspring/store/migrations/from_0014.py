@@ -281,6 +281,16 @@ def m0023_add_dataset_tags(transaction: Transaction) -> None:
     )
 
 
+def m0024_add_reviews(transaction: Transaction) -> None:
+    """What people said came true of predictions they were asked about; owned by `loop.review`."""
+    transaction.execute(
+        """CREATE TABLE reviews (
+            prediction_id TEXT PRIMARY KEY, model TEXT NOT NULL, version INTEGER NOT NULL, kind TEXT NOT NULL,
+            label TEXT NOT NULL, reviewer TEXT NOT NULL, comment TEXT NOT NULL, answered_at TEXT NOT NULL)"""
+    )
+    transaction.execute("CREATE INDEX reviews_by_model ON reviews (model, answered_at)")
+
+
 #: Append only. A released migration is never edited: add another.
 FROM_0014 = (
     m0014_reshape_tracking,
@@ -293,4 +303,5 @@ FROM_0014 = (
     m0021_add_silences,
     m0022_add_duties,
     m0023_add_dataset_tags,
+    m0024_add_reviews,
 )
