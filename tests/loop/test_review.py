@@ -35,9 +35,12 @@ def test_a_sample_and_the_most_doubtful_are_asked_and_everybody_sees_the_same(as
     every = questions(asked, "hits", most=1000)
     assert len(every) == 120
     doubt = {each.prediction_id: each.margin for each in every}
-    sampled = {each.prediction_id for each in found[:10]}
-    least = sorted((margin, name) for name, margin in doubt.items() if name not in sampled)[:10]
-    assert [each.prediction_id for each in found[10:]] == [name for _, name in least]
+    half = {each.prediction_id for each in every if each.kind == "uncertain"}
+    assert 30 < len(half) < 90
+    least = sorted((doubt[name], name) for name in half)[:10]
+    assert {each.prediction_id for each in found[10:]} == {name for _, name in least}
+    margins = [each.margin for each in found[10:]]
+    assert margins == sorted(margins)
     assert {*found[0].features} == {"pull", "size", "kind"}
     assert found[0].choices == ("0", "1")
     with Workspace(asked.home, clock=asked.clock, actor="bob") as other:

@@ -1,8 +1,9 @@
 """The review queue: predictions that a person should look at, and the labels that come of it. Owner of `reviews`.
 
-Two kinds are asked. A sample, chosen by a hash of the prediction's id: as good as any other, so its labels count in
-every estimate. And the most doubtful, whose labels teach a model most and say nothing of the others: monitors leave
-them out (`predictions.log`). The choice depends on the log alone, so two people see the same queue.
+A hash of its id deals each prediction to one of two halves. Of the first a sample is asked, in the hash's order: as good
+as any other, so its labels count in every estimate. Of the second the most doubtful are asked, whose labels teach most and
+say nothing of the others: monitors leave them out (`predictions.log`). What is answered in one half moves nothing in the
+other, and the choice depends on the log alone, so two people see the same queue.
 """
 
 import hashlib
@@ -34,6 +35,8 @@ __all__ = ["Question", "Review", "answer_question", "answers_reviewed", "list_re
 Kind = Literal["sampled", "uncertain", "asked"]
 #: The newest predictions that the queue is chosen of.
 _LOOKED_AT = 10_000
+#: What is further down the queue than this was picked by somebody, who may have had a reason.
+_MOST = 1000
 _COLUMNS = "prediction_id, model, version, kind, label, reviewer, comment, answered_at"
 
 
@@ -83,12 +86,20 @@ def questions(workspace: "Workspace", model: str, *, most: int = 20) -> list[Que
         [label is None and each not in done for label, each in zip(rows["label"], rows["id"], strict=True)], dtype=bool
     )
     rows = {name: values[waiting] for name, values in rows.items()}
-    margins = _margins(scores_of(rows), signature, threshold) if n_rows(rows) else None
-    chosen: dict[int, Kind] = dict.fromkeys(_by_hash(rows["id"])[: (most + 1) // 2], "sampled")
-    for place in _by_doubt(rows["id"], margins):
-        if len(chosen) == most:
-            break
-        chosen.setdefault(place, "uncertain")
+    if not n_rows(rows):
+        return []
+    margins = _margins(scores_of(rows), signature, threshold)
+    hashes = [hashlib.blake2b(str(each).encode(), digest_size=8).digest() for each in rows["id"]]
+    halves: tuple[list[int], list[int]] = [], []
+    for place, each in enumerate(hashes):
+        halves[each[-1] & 1].append(place)
+    chosen: dict[int, Kind] = {}
+    if margins is None:
+        chosen |= dict.fromkeys(sorted(halves[0], key=hashes.__getitem__)[:most], "sampled")
+    else:
+        chosen |= dict.fromkeys(sorted(halves[0], key=hashes.__getitem__)[: (most + 1) // 2], "sampled")
+        doubtful = sorted(halves[1], key=lambda place: (margins[place], hashes[place]))
+        chosen |= dict.fromkeys(doubtful[: most // 2], "uncertain")
     return [_question(champion.model, rows, place, kind, margins, signature) for place, kind in chosen.items()]
 
 
@@ -109,7 +120,7 @@ def answer_question(
         raise Invalid(f"The prediction is one of `{found.model}`", where="prediction_id", next_step="name that model")
     version = find_version(workspace.store, f"{model}/{found.version}")
     meant = _meant(label, _asked_of(workspace, version)[0])
-    kinds = {each.prediction_id: each.kind for each in questions(workspace, model)}
+    kinds = {each.prediction_id: each.kind for each in questions(workspace, model, most=_MOST)}
     before = workspace.store.read("SELECT kind FROM reviews WHERE prediction_id = ?", (prediction_id,))
     kind: Kind = before[0][0] if before else kinds.get(prediction_id, "asked")
     review = Review(
@@ -167,17 +178,6 @@ def _margins(scores: NDArray[np.float64], signature: Signature, threshold: float
         return margins
     best = np.sort(scores, axis=1)[:, -2:]
     return best[:, 1] - best[:, 0]
-
-
-def _by_hash(ids: NDArray[np.object_]) -> list[int]:
-    hashes = [hashlib.blake2b(str(each).encode(), digest_size=8).digest() for each in ids]
-    return sorted(range(len(hashes)), key=hashes.__getitem__)
-
-
-def _by_doubt(ids: NDArray[np.object_], margins: NDArray[np.float64] | None) -> list[int]:
-    if margins is None:
-        return []
-    return sorted(range(len(ids)), key=lambda place: (margins[place], ids[place]))
 
 
 def _question(
