@@ -1,9 +1,9 @@
 """The review queue: predictions that a person should look at, and the labels that come of it. Owner of `reviews`.
 
-A hash of its id deals each prediction to one of two halves. Of the first a sample is asked, in the hash's order: as good
-as any other, so its labels count in every estimate. Of the second the most doubtful are asked, whose labels teach most and
-say nothing of the others: monitors leave them out (`predictions.log`). What is answered in one half moves nothing in the
-other, and the choice depends on the log alone, so two people see the same queue.
+A hash of its id deals each prediction to one of two halves. Of the first a sample is asked, in the hash's order: as
+good as any other, so its labels count in every estimate. Of the second the most doubtful are asked, whose labels
+teach most and say nothing of the others: monitors leave them out (`predictions.log`). What is answered in one half
+moves nothing in the other, and the choice depends on the log alone, so two people see the same queue.
 """
 
 import hashlib
