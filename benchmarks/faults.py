@@ -21,6 +21,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from planted.disk import SmallDisk
 from planted.faults import FAULTS
 from planted.told import judge, quiet_weeks
 from planted.year import Year
@@ -70,10 +71,14 @@ def run(asked, home):
         first_version(user["loop"], workspace, Path("data"), say)
         traffic = read_traffic(user["flights"], Path("data"), first, hours=4 if asked.fast else 1)
         with (
+            SmallDisk(workspace.journals) as disk,
             ServerProcess.start(workspace.endpoints, workspace.journals) as server,
             PredictionClient(server.url) as client,
         ):
-            year = Year(user["loop"], user, workspace, clock, Path("data"), traffic, client, faults=faults)
+            year = Year(
+                user["loop"], user, workspace, clock, Path("data"), traffic, client,
+                faults=faults, full_disk=lambda: disk.full(server.pid),
+            )  # fmt: skip
             for day in traffic.days:
                 if day > last:
                     break

@@ -1,13 +1,25 @@
 """The faults that are planted, each with the hand that plants it and the people who answer what the product says."""
 
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
-from planted.year import Fault
+from planted.candidates import spoilt_candidate
+from planted.year import Asked, Fault, Found
 
 from mainspring.demo.plant import plant
 from mainspring.deploy.rollout import list_deployments
-from mainspring.monitor.incidents import list_incidents
+from mainspring.domain.moments import from_iso
+from mainspring.errors import Unavailable
+from mainspring.loop.inputs import keep_inputs
+from mainspring.monitor.incidents import find_incident, list_incidents
+from mainspring.registry.evidence import gate_results
 from mainspring.registry.versions import find_version
+from mainspring.tracking.runs import list_runs
 
 __all__ = ["FAULTS"]
 
@@ -103,16 +115,17 @@ class _Candidate(Fault):
         return self.reference.endswith(f"/{answer.version}")
 
     def evening(self, year):
+        done = []
         if not self.reference:
-            self.reference = self.submit(year)
-            return [f"a colleague submitted {self.reference}", *year.review()]
+            self.reference, self.submitted_at = self.submit(year), year.clock.now()
+            done = [f"a colleague submitted {self.reference}", *year.review()]
         version = find_version(year.workspace.store, self.reference)
         ended = [
             each for each in list_deployments(year.workspace.store, year.loop.name) if each.version == version.version
         ]
         if version.status == "refused" or (ended and ended[0].status not in ("canary", "live")):
             self.over_at = year.clock.now()
-        return []
+        return done
 
 
 class BadOnline(_Candidate):
@@ -124,4 +137,91 @@ class BadOnline(_Candidate):
         return plant(year.loop, year.workspace, year.user, year.data, year.clock.now())
 
 
-FAULTS = (Duplicates, Labels, BadOnline, Units, Renamed)
+class BadSlice(_Candidate):
+    begins = _day(8, 26)
+    name, clue = "bad slice", "carrier=VX"
+    what = "a candidate as good as the champion, but on the flights of VX: it was taught that most of them are late"
+
+    def submit(self, year):
+        kept = keep_inputs(year.workspace, year.loop.name, {"folder": year.data})
+        candidate = spoilt_candidate(year, "VX")
+        return year.loop.submit(year.workspace, candidate, author="careless-colleague", data=kept)[0].reference
+
+    def found(self, year):
+        results = gate_results(year.workspace.store, find_version(year.workspace.store, self.reference))
+        refused = [each for each in results if not each.passed]
+        if not refused:
+            return super().found(year)
+        reason = "; ".join(f"{each.gate}: {each.reason}" for each in refused)
+        title = f"{self.reference} was refused by {' and '.join(each.gate for each in refused)}"
+        return Found(self.submitted_at, title, self.truth, reason, "refused; it never answered a request")
+
+
+class KilledRetraining(Fault):
+    """The looks of the loop are a process of their own, which is killed when it retrains for the first time."""
+
+    begins = _day(6, 26)
+    name, truth, clue = "killed", "infrastructure", "cut short"
+    what = "the process of the loop is killed with SIGKILL in the midst of its first retraining"
+    lead_days, lasts_days = 86, 30
+
+    def look(self, year):
+        script = Path(__file__).with_name("look.py")
+        words = [sys.executable, str(script), str(year.workspace.home.parent), year.clock.now().isoformat()]
+        process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+        try:
+            while process.poll() is None:
+                if any(each.status == "running" for each in list_runs(year.workspace.store, limit=1)):
+                    time.sleep(1.0)  # in the midst: the run has begun, and a step of it is under way
+                    process.send_signal(signal.SIGKILL)
+                    process.wait()
+                    self.over_at = year.clock.now()
+                    self.asked.append(Asked(year.clock.now(), 0))
+                    return ["the loop's process was killed while it retrained"]
+                time.sleep(0.02)
+            return process.communicate()[0].splitlines()
+        finally:
+            process.kill()
+            process.wait()
+
+    def found(self, year):
+        for each in list_incidents(year.workspace.store, model=year.loop.name):
+            timeline = find_incident(year.workspace.store, each.incident_id).timeline
+            for place, entry in enumerate(timeline):
+                if self.clue in entry.what:
+                    done = next((after for after in timeline[place:] if after.what == "retrained"), None)
+                    told = "not tried again" if done is None else f"{done.at[5:10]} {done.what}: {done.text[:40]} ..."
+                    reason = f"{entry.what}: {entry.text}"
+                    return Found(from_iso(entry.at), each.title, entry.evidence["suspect"], reason, told)
+        return None
+
+
+class DiskFull(Fault):
+    """The journals lie on a small file system of their own, which is filled to its last byte for a while."""
+
+    begins = _day(6, 5)
+    name, truth, clue = "disk full", "infrastructure", "No space left"
+    what = "the disk of the prediction log is full for a minute: requests are tried five times, then space is made"
+    lasts_days = 5
+
+    def send(self, year, request, rows):
+        if request.at < self.begins + timedelta(hours=15) or self.touched:
+            return year.send(request, rows)
+        with year.full_disk():
+            for _ in range(5):
+                with suppress(Unavailable):
+                    year.send(request, rows)
+                    raise AssertionError("a request was answered though the disk was full")
+                self.asked.append(Asked(request.at, 0, refused=len(rows)))
+        return year.send(request, rows)
+
+    def touches(self, row, sent, answer):
+        return False
+
+    def evening(self, year):
+        if self.touched:
+            self.over_at = self.touched[0].at + timedelta(minutes=1)
+        return []
+
+
+FAULTS = (Duplicates, Labels, DiskFull, KilledRetraining, BadOnline, BadSlice, Units, Renamed)

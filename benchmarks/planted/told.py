@@ -3,44 +3,34 @@
 from datetime import timedelta
 
 from mainspring.domain.moments import from_iso
-from mainspring.monitor.incidents import find_incident, list_incidents
+from mainspring.monitor.incidents import list_incidents
 
 __all__ = ["judge", "quiet_weeks"]
-
-#: What opens so long after a fault was over is still its doing: what it left behind is seen by the looks that follow.
-_AFTER = timedelta(days=4)
 
 
 def judge(year, fault):
     """Return the facts of one fault: when it was seen, as what, what was done, and what it cost until then."""
-    over = fault.over_at or year.clock.now()
-    incidents = [each for each in _incidents(year) if fault.begins <= from_iso(each.opened_at) <= over + _AFTER]
-    found = incidents[0] if incidents else None
+    found = fault.found(year)
     first = fault.touched[0].at if fault.touched else None
     lines = {"first bad request": _moment(first)}
-    cause, is_found, is_right = "nothing", False, False
     if found is not None:
-        opened = from_iso(found.opened_at)
-        cause, is_found = f"{found.diagnosis.get('suspect')}: {found.diagnosis.get('reason')}", True
-        lines |= {
-            "incident": f"{found.title} (rule {found.rule}, {found.severity})",
-            "opened": f"{_moment(opened)}, {_after(first, opened)}; {_cost(fault, opened)}",
-        }
-        is_right = found.diagnosis.get("suspect") == fault.truth and fault.clue in cause
+        lines |= {"found as": found.title, "found": f"{_moment(found.at)}, {_after(first, found.at)}"}
+        lines |= {"until then": _cost(fault, found.at), "cause told": f"{found.suspect}: {found.reason}"}
+        lines |= {"done": found.done}
+    is_right = found is not None and found.suspect == fault.truth and fault.clue in found.reason
     lines |= {
-        "cause told": cause,
         "true cause": f"{fault.truth} ({fault.clue})",
-        "done": "; ".join(f"{each.at[5:10]} {each.what}" for each in found.timeline[1:]) if found else "",
-        "over": f"{_moment(fault.over_at)}, {_after(first, fault.over_at)}; {_cost(fault, over)}",
-        "verdict": "found, and told rightly" if is_right else "found, but told wrongly" if is_found else "NOT FOUND",
+        "over": f"{_moment(fault.over_at)}, {_after(first, fault.over_at)}",
+        "in all": _cost(fault, None),
+        "verdict": "found, and told rightly" if is_right else "found, but told WRONGLY" if found else "NOT FOUND",
     }
     return {
         "fault": fault.name,
         "planted": fault.what,
-        "is_found": is_found,
+        "is_found": found is not None,
         "is_right": is_right,
-        "span": [fault.begins, over + _AFTER],
-        "incidents": [each.incident_id for each in incidents],
+        "span": fault.span(year),
+        "incidents": [] if fault.name == "killed" else [each.incident_id for each in fault.incidents(year)],
         "lines": lines,
     }
 
@@ -53,7 +43,8 @@ def quiet_weeks(year, told):
         if any(f"{day:%G-W%V}" == week for each in told for day in _days(*each["span"])):
             continue
         (quiet if total / rows <= limit else harmed).append(week)
-    others = [each for each in _incidents(year) if each.incident_id not in planted]
+    others = list(reversed(list_incidents(year.workspace.store, model=year.loop.name)))
+    others = [each for each in others if each.incident_id not in planted]
     for each in others:
         if f"{from_iso(each.opened_at) - timedelta(days=1):%G-W%V}" in quiet:
             alarms.append(f"{each.opened_at[:10]} {each.title}")
@@ -67,19 +58,13 @@ def quiet_weeks(year, told):
     return {"quiet": len(quiet), "alarms": alarms, "told": said}
 
 
-def _incidents(year):
-    store = year.workspace.store
-    found = list_incidents(store, model=year.loop.name)
-    return [find_incident(store, each.incident_id) for each in reversed(found)]
-
-
 def _days(first, last):
     return [first + timedelta(days=number) for number in range((last - first).days + 1)]
 
 
 def _cost(fault, until):
-    """Say how much the fault had touched by a moment."""
-    before = [each for each in fault.touched if each.at < until]
+    """Say how much the fault had touched by a moment, or in all."""
+    before = [each for each in fault.touched if until is None or each.at < until]
     rows, wrong, refused = (sum(getattr(each, name) for each in before) for name in ("touched", "wrong", "refused"))
     return f"{rows:,} rows touched, {wrong:,} answers wrong by it" + (f", {refused:,} rows refused" if refused else "")
 

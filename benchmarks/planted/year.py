@@ -4,20 +4,23 @@ What is answered wrongly because of a fault is known exactly: the champion of th
 should have been sent, and a row counts as wrong when its answer is and the champion's own would have been right.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import numpy as np
 
 from mainspring.demo.life import Life
+from mainspring.domain.moments import from_iso
 from mainspring.errors import MainspringError
 from mainspring.evaluate.measure import predict_labels
+from mainspring.monitor.incidents import find_incident, list_incidents
 from mainspring.monitor.quality import baseline_of
 from mainspring.monitor.risk import limit_of
 from mainspring.registry.versions import find_champion
 
-__all__ = ["Asked", "Fault", "Year"]
+__all__ = ["Asked", "Fault", "Found", "Year"]
 
 #: Labels that a server takes at once.
 MOST_LABELS = 10_000
@@ -31,6 +34,17 @@ class Asked:
     touched: int
     wrong: int = 0
     refused: int = 0
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the product made of a fault: when, under which title, the cause it told, and what it did."""
+
+    at: datetime
+    title: str
+    suspect: str
+    reason: str
+    done: str
 
 
 class Fault:
@@ -52,6 +66,31 @@ class Fault:
     def touched(self) -> list[Asked]:
         """The requests that the fault touched."""
         return [each for each in self.asked if each.touched or each.refused]
+
+    def found(self, year: "Year") -> Found | None:
+        """Return what the product made of this fault: the first incident that was opened while it lasted."""
+        incidents = self.incidents(year)
+        if not incidents:
+            return None
+        first = incidents[0]
+        done = "; ".join(f"{each.at[5:10]} {each.what}" for each in first.timeline[1:])
+        title = f"{first.title} (rule {first.rule}, {first.severity})"
+        suspect, reason = (str(first.diagnosis.get(name)) for name in ("suspect", "reason"))
+        return Found(from_iso(first.opened_at), title, suspect, reason, done)
+
+    def incidents(self, year: "Year") -> list:
+        """Return the incidents that were opened while it lasted, and shortly after, with their timelines."""
+        store, (first, last) = year.workspace.store, self.span(year)
+        found = list_incidents(store, model=year.loop.name)
+        return [
+            find_incident(store, each.incident_id)
+            for each in reversed(found)
+            if first <= from_iso(each.opened_at) <= last
+        ]
+
+    def span(self, year: "Year") -> tuple[datetime, datetime]:
+        """Return from when to when what happens may be this fault's doing: what it leaves is seen by later looks."""
+        return self.begins, (self.over_at or year.clock.now()) + timedelta(days=4)
 
     def is_under_way(self, at: datetime) -> bool:
         """Whether the fault is there at a moment."""
@@ -87,6 +126,7 @@ class Year(Life):
     """The demo's life with `faults`, one at a time."""
 
     faults: Sequence[Fault] = ()
+    full_disk: Callable[[], AbstractContextManager[None]] = nullcontext
     losses: dict[str, list[float]] = field(default_factory=dict)
     _held: list[tuple[str, str]] = field(default_factory=list)
 

@@ -65,23 +65,33 @@ class Production:
         flipped: bool = False,
         broken: bool = False,
         labelled: bool = True,
+        units: float = 1.0,
+        copies: int = 1,
     ) -> list[str]:
         """Live some days: traffic, labels, one tick each; return what the loop did."""
         done: list[str] = []
         for _ in range(days):
-            self.traffic(loop, rows=rows, flipped=flipped, broken=broken, labelled=labelled)
+            self.traffic(loop, rows=rows, flipped=flipped, broken=broken, labelled=labelled, units=units, copies=copies)
             self.day += timedelta(days=1)
             self.clock.advance_to(self.day)
             done += [action.text for action in loop.tick(self.workspace)]
         return done
 
     def traffic(
-        self, loop: Loop, *, rows: int, flipped: bool = False, broken: bool = False, labelled: bool = True
+        self,
+        loop: Loop,
+        *,
+        rows: int,
+        flipped: bool = False,
+        broken: bool = False,
+        labelled: bool = True,
+        units: float = 1.0,
+        copies: int = 1,
     ) -> None:
         """Write one day of answers and their labels into a journal, split between champion and canary as routed.
 
-        `broken` loses the values of `pull` on the way, as a failed sensor does. Without `labelled` the labels of the
-        day are kept back until `tell`.
+        `broken` loses the values of `pull` on the way, as a failed sensor does, and `size` comes in other `units`. Each
+        request is sent in so many `copies`. Without `labelled` the labels of the day are kept back until `tell`.
         """
         store = self.workspace.store
         champion = find_champion(store, loop.name)
@@ -91,6 +101,7 @@ class Production:
         columns = table(rows, self._seed, flipped=flipped)
         if broken:
             columns["pull"] = np.full(rows, np.nan)
+        columns["size"] = columns["size"] * units
         share = 0 if canary is None else max(1, round(rows * canary.weight / 100))
         with JournalWriter(self.workspace.journals, name="predictions") as journal:
             for version, route, part in (
@@ -102,32 +113,34 @@ class Production:
                     continue
                 model = find_version(store, f"{loop.name}/{version}")
                 scores = self.workspace.predictor(model).predict(asked).tolist()
-                ids = [new_id() for _ in scores]
-                at = to_iso(self.day + timedelta(hours=12))
-                journal.append(
-                    encode_record(
-                        PredictionRecord(
-                            model=loop.name,
-                            version=version,
-                            route=route,
-                            at=at,
-                            received_at=at,
-                            request_id=None,
-                            ids=ids,
-                            columns={name: _json(values) for name, values in asked.items()},
-                            scores=scores,
-                            latency_ms=1.0,
-                            warnings=0,
+                request_id = None if copies == 1 else new_id()
+                for _ in range(copies):
+                    ids = [new_id() for _ in scores]
+                    at = to_iso(self.day + timedelta(hours=12))
+                    journal.append(
+                        encode_record(
+                            PredictionRecord(
+                                model=loop.name,
+                                version=version,
+                                route=route,
+                                at=at,
+                                received_at=at,
+                                request_id=request_id,
+                                ids=ids,
+                                columns={name: _json(values) for name, values in asked.items()},
+                                scores=scores,
+                                latency_ms=1.0,
+                                warnings=0,
+                            )
                         )
                     )
-                )
-                labels = [str(int(value)) for value in columns["hit"][part]]
-                told = to_iso(self.day + timedelta(hours=20))
-                record = LabelRecord(model=loop.name, at=told, ids=ids, labels=labels, source="t")
-                if labelled:
-                    journal.append(encode_record(record))
-                else:
-                    self._kept_back.append(record)
+                    labels = [str(int(value)) for value in columns["hit"][part]]
+                    told = to_iso(self.day + timedelta(hours=20))
+                    record = LabelRecord(model=loop.name, at=told, ids=ids, labels=labels, source="t")
+                    if labelled:
+                        journal.append(encode_record(record))
+                    else:
+                        self._kept_back.append(record)
 
     def tell(self) -> None:
         """Tell the labels that were kept back."""

@@ -13,10 +13,13 @@ from mainspring.domain.incident import Incident
 from mainspring.domain.policy import Canary
 from mainspring.domain.version import GateResult
 from mainspring.errors import Conflict, Invalid
-from mainspring.monitor.incidents import find_incident, list_incidents, open_incident
+from mainspring.monitor.incidents import find_incident, list_incidents, move_incident, open_incident
+from mainspring.monitor.quality import quality_of
+from mainspring.monitor.risk import RiskVerdict
 from mainspring.registry.approvals import approve
 from mainspring.registry.versions import find_champion, find_version, list_versions
 from mainspring.store.events import events, verify_chain
+from mainspring.tracking.runs import find_run, start_run
 
 
 def _incidents(production: Production) -> list[Incident]:
@@ -258,3 +261,101 @@ def test_a_canary_that_cannot_be_compared_is_rolled_back_with_the_reason(product
     done = production.live(loop, 2)
     assert any("rolled back hits/2" in each and "not asked for `size`" in each for each in done), done
     assert _champion(production) == good.version
+
+
+def test_inputs_in_other_units_open_a_ticket_that_holds_retraining_back(production: Production) -> None:
+    loop = production.loop(retrain=ms.retrain("canary", min_new_labels=100))
+    loop.run(production.workspace)
+    assert production.live(loop, 16) == []
+    assert production.live(loop, 1, units=25.4) == []  # a day may be odd
+    done = production.live(loop, 1, units=25.4)
+    assert len(done) == 1
+    assert "`size` looks as if it came in millimetres instead of inches" in done[0]
+    (incident,) = _incidents(production)
+    assert (incident.rule, incident.severity, incident.diagnosis["suspect"]) == ("inputs", "ticket", "data")
+    for day in production.live(loop, 30, units=25.4, flipped=True):
+        assert "retrained" not in day
+    quality = next(each for each in _incidents(production) if each.rule == "quality")
+    assert quality.diagnosis["suspect"] == "data"
+    assert "`size` looks as if" in str(quality.diagnosis["reason"])
+    assert "the data is under an incident" in quality.timeline[-1].text
+    assert "closed the incident: hits is asked with broken inputs: `size`" in production.live(loop, 1)
+
+
+def test_a_change_of_inputs_that_is_meant_is_learnt_when_its_ticket_is_resolved(production: Production) -> None:
+    loop = production.loop()
+    loop.run(production.workspace)
+    production.live(loop, 18)
+    production.live(loop, 2, units=25.4)
+    (incident,) = _incidents(production)
+    move_incident(
+        production.workspace.store, incident, "resolved", text="it is meant", at=production.clock.now(), actor="ada"
+    )
+    production.live(loop, 20, units=25.4)
+    assert [each.rule for each in _incidents(production) if each.rule == "inputs"] == ["inputs"]
+
+
+def test_requests_that_come_again_are_told_and_counted_once(production: Production) -> None:
+    loop = production.loop()
+    loop.run(production.workspace)
+    production.live(loop, 1, copies=3)
+    (incident,) = _incidents(production)
+    assert (incident.rule, incident.diagnosis["suspect"]) == ("repeats", "infrastructure")
+    assert "240 of the 360 rows" in incident.timeline[0].text
+    found = watched(production, loop)
+    assert found.rows == 120
+    assert "closed the incident: Requests to hits come more than once" in production.live(loop, 1)
+
+
+def test_labels_that_stay_away_open_a_ticket_until_they_come(production: Production) -> None:
+    loop = production.loop()
+    loop.run(production.workspace)
+    production.live(loop, 10)
+    done = production.live(loop, 5, labelled=False)
+    assert [each.partition(":")[0] for each in done] == ["opened an incident"]
+    assert "no label has come for" in done[0]
+    production.tell()
+    assert "closed the incident: hits gets no labels" in production.live(loop, 1)
+
+
+def test_a_retraining_whose_process_died_is_told_and_done_again(production: Production) -> None:
+    loop = production.loop(retrain=ms.retrain("canary", cooldown="30d", min_new_labels=100))
+    loop.run(production.workspace)
+    with pytest.raises(_Killed):
+        production.live(replace(loop, gates=[_dies]), 40, flipped=True)
+    (incident,) = _incidents(production)
+    assert incident.timeline[-1].what == "retraining"
+    run_id = start_run(
+        production.workspace.store,
+        experiment="train",
+        name="train",
+        parameters={},
+        at=production.clock.now(),
+        tags={"mainspring.incident": incident.incident_id},
+    )
+    loop.tick(production.workspace)
+    what = [entry.what for entry in _incidents(production)[0].timeline]
+    assert what[what.index("retraining") :][:4] == [
+        "retraining",
+        "retraining was cut short",
+        "retraining",
+        "retrained",
+    ]
+    assert find_run(production.workspace.store, run_id).status == "killed"
+
+
+class _Killed(BaseException):
+    """Ends a process at once, as far as a test can."""
+
+
+def _dies(context: object) -> GateResult:
+    raise _Killed
+
+
+def watched(production: Production, loop: ms.Loop) -> RiskVerdict:
+    """Return what the monitor of quality has counted."""
+    champion = find_champion(production.workspace.store, loop.name)
+    assert champion is not None
+    found = quality_of(production.workspace.store, champion, loop.monitor, now=production.clock.now())
+    assert found is not None
+    return found

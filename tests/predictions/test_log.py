@@ -11,7 +11,9 @@ from mainspring.data.table import n_rows
 from mainspring.domain.ids import new_id
 from mainspring.domain.moments import to_iso
 from mainspring.errors import Corrupt, NotFound
+from mainspring.predictions.gaps import gaps
 from mainspring.predictions.log import scores_of
+from mainspring.predictions.records import LostRecord
 from mainspring.predictions.segments import features_of
 
 START = datetime(2013, 4, 1, tzinfo=UTC)
@@ -275,3 +277,46 @@ def test_years_of_daily_sealing_stay_fast(ground) -> None:
         taken[name] = time.perf_counter() - started
         assert found
     assert max(taken.values()) < 0.3, taken
+
+
+def test_a_request_that_came_again_counts_once_with_its_oldest_answer(ground) -> None:
+    sent = [ground.asked(3, request_id="r", scores=[0.1, 0.2, 0.3]) for _ in range(3)]
+    other = ground.asked(1, request_id="s", at=START + DAY)
+    ground.write(*sent, other)
+    ground.seal()
+    ids = [each for record in (*sent, other) for each in record.ids]
+    ground.write(ground.labels(ids, ["yes"] * len(ids), at=START + DAY))
+    ground.seal()
+    assert set(ground.log.labelled("m", **FOREVER)["id"]) == {*sent[0].ids, *other.ids}
+    assert set(ground.log.recent("m", until=START + 2 * DAY, most=100)["id"]) == {*sent[0].ids, *other.ids}
+    assert ground.log.repeats("m", since=START, until=START + DAY) == (9, 6)
+    assert ground.log.repeats("m", since=START + DAY, until=START + 2 * DAY) == (1, 0)
+    assert n_rows(ground.log.window("m", since=START, until=START + DAY)) == 9
+
+
+def test_an_id_that_names_different_requests_names_none(ground) -> None:
+    ground.write(*(ground.asked(2, request_id="fixed", scores=[0.1, score]) for score in (0.2, 0.3, 0.2)))
+    ground.write(*(ground.asked(1, scores=[0.5]) for _ in range(2)))
+    ground.seal()
+    assert ground.log.repeats("m", since=START, until=START + DAY) == (8, 0)
+
+
+def test_an_answer_of_another_version_does_not_make_an_id_ambiguous(ground) -> None:
+    first, again = (ground.asked(1, request_id="r", version=v, scores=[v / 10]) for v in (1, 2))
+    ground.write(first, again)
+    ground.seal()
+    assert ground.log.repeats("m", since=START, until=START + DAY) == (2, 1)
+    assert ground.log.recent("m", until=START + DAY, most=10)["id"].tolist() == first.ids
+
+
+def test_requests_that_were_refused_are_told_with_when_and_why(ground) -> None:
+    lost = LostRecord(
+        model="m", first_at=to_iso(START), last_at=to_iso(START + DAY / 2), requests=3, rows=30, reason="no space"
+    )
+    ground.write(ground.asked(), lost, ground.asked())
+    assert ground.seal() == 2
+    assert gaps(ground.store, "m", since=START, until=START + DAY) == [lost]
+    assert gaps(ground.store, "m", since=START + DAY, until=START + 2 * DAY) == []
+    assert gaps(ground.store, "other", since=START, until=START + DAY) == []
+    assert ground.seal() == 0
+    assert len(gaps(ground.store, "m", since=START, until=START + DAY)) == 1

@@ -15,8 +15,9 @@ from mainspring.domain.incident import Incident
 from mainspring.domain.moments import from_iso
 from mainspring.domain.version import ModelVersion
 from mainspring.errors import Invalid
-from mainspring.loop.retraining import held_back, retrain_for
+from mainspring.loop.retraining import held_back, note_cut_short, retrain_for
 from mainspring.loop.review import answers_reviewed
+from mainspring.loop.watching import watch_inputs_of, watch_labels, watch_losses, watch_repeats
 from mainspring.monitor.canary import judge_canary
 from mainspring.monitor.decay import diagnose_decay
 from mainspring.monitor.estimate import PATIENCE, outlook
@@ -238,6 +239,8 @@ def _answer_decay(situation: Situation) -> Iterator[str]:
                 add_entry(store, incident, what="suggested", text=text, at=situation.now)
                 yield f"suggested retraining for {incident.title}"
             continue
+        yield from note_cut_short(situation, incident)
+        incident = find_incident(store, incident.incident_id)
         waits = held_back(situation, incident)
         if waits:
             if not incident.timeline or incident.timeline[-1].text != waits:
@@ -298,6 +301,10 @@ POLICIES: tuple[Policy, ...] = (
     Policy("a canary is judged by its own traffic", _judge_canary),
     Policy("a rollback is reported", _report_rollbacks),
     Policy("a new champion ends the harm", _note_new_champion),
+    Policy("a broken source of inputs is told", watch_inputs_of),
+    Policy("requests that could not be answered are told", watch_losses),
+    Policy("labels that stay away are told", watch_labels),
+    Policy("requests that come again are told", watch_repeats),
     Policy("live quality is watched", _watch_quality),
     Policy("quality is estimated where labels are outstanding", _watch_estimate),
     Policy("decay is answered", _answer_decay),

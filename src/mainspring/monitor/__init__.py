@@ -1,8 +1,8 @@
 """Watching production: live quality, drift of the inputs, canaries, and the incidents that follow.
 
 It decides and never acts. Nouns: `Baseline` (what was promised), `RiskVerdict` (what is proven of live quality),
-`ColumnDrift` (how an input moved), `Diagnosis` (the likely cause), `Incident`. Start reading in `quality.py`; the
-statistics are in `risk.py` and `drift.py`.
+`ColumnDrift` (how an input moved), `Finding` (what a watcher saw: broken inputs, labels that stay away), `Diagnosis`
+(the likely cause), `Incident`. Start reading in `quality.py`; the statistics are in `risk.py` and `drift.py`.
 """
 
 from mainspring.domain.incident import Incident, IncidentEntry

@@ -14,6 +14,9 @@ from mainspring.domain.version import ModelVersion
 from mainspring.evaluate.losses import loss
 from mainspring.monitor.diagnosis import Change, Diagnosis, Facts, SliceChange, diagnose
 from mainspring.monitor.drift import drift
+from mainspring.monitor.incidents import list_incidents
+from mainspring.monitor.input_quality import DATA_RULE
+from mainspring.monitor.inputs import INPUT_RULE
 from mainspring.monitor.risk import RiskVerdict
 from mainspring.predictions.log import PredictionLog, scores_of
 from mainspring.predictions.segments import features_of
@@ -54,12 +57,21 @@ def diagnose_decay(
     return diagnose(
         Facts(
             drift=shifted,
+            failed_checks=_broken(store, version.model),
             importances={name: max(0.0, value) for name, value in evidence.get("importances", {}).items()},
             changes=_changes(store, version, since),
             slices=_slices(evidence, labelled, signature),
             first_bad_window=found.since,
         )
     )
+
+
+def _broken(store: Store, model: str) -> list[str]:
+    """Return what the open incidents of the model's data say."""
+    standing = list_incidents(store, model=model, only_open=True)
+    return [
+        str(each.diagnosis.get("reason") or each.title) for each in standing if each.rule in (DATA_RULE, INPUT_RULE)
+    ]
 
 
 def _start(block: str, now: datetime) -> datetime:

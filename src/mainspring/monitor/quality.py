@@ -1,10 +1,9 @@
 """Live quality: losses of labelled predictions, day by day, against what was promised at registration.
 
-Owner of the table `monitors`, which keeps for each version how far it has looked and what it has counted, so that
-each label is counted once however often and by whom the monitor is run.
+What was counted, and how far, is kept for each version (`standing`), so that each label is counted once however often
+and by whom the monitor is run.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -13,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from mainspring.data.table import Columns, n_rows
-from mainspring.domain.moments import to_iso
 from mainspring.domain.policy import Monitor
 from mainspring.domain.signature import Signature
 from mainspring.domain.version import ModelVersion
@@ -31,7 +29,8 @@ from mainspring.monitor.risk import (
     observe,
     verdict,
 )
-from mainspring.predictions.log import PredictionLog, scores_of
+from mainspring.monitor.standing import keep_standing, read_standing
+from mainspring.predictions.log import PredictionLog, once, scores_of
 from mainspring.store.protocol import Store
 from mainspring.train.features import label_values
 
@@ -64,7 +63,8 @@ def watch_quality(
     rows = log.newly_labelled(version.model, version=version.version, after=after)
     if n_rows(rows):
         state = _counted(state, rows, version, signature, rule)
-        _keep(store, version, state, str(rows["sealed"][-1]), now)
+        kept = {**state.to_json(), "after": str(rows["sealed"][-1])}
+        keep_standing(store, version.model, version.version, _RULE, kept, now=now)
     return _judged(state, version, rule, now)
 
 
@@ -96,6 +96,7 @@ def _judged(state: RiskState, version: ModelVersion, rule: Monitor, now: datetim
 
 
 def _counted(state: RiskState, rows: Columns, version: ModelVersion, signature: Signature, rule: Monitor) -> RiskState:
+    rows = once(rows)
     losses = loss(
         signature.task, label_values(rows["label"], signature), scores_of(rows), bound=_loss(version)["bound"]
     )
@@ -140,26 +141,8 @@ def tell_verdict(found: RiskVerdict, base: Baseline, tolerance: float) -> str:
 
 def _standing(store: Store, version: ModelVersion) -> tuple[RiskState, str]:
     """Return what was counted so far, and the place in the order of sealing up to which it was."""
-    rows = store.read(
-        "SELECT state FROM monitors WHERE model = ? AND version = ? AND rule = ?",
-        (version.model, version.version, _RULE),
-    )
-    if not rows:
-        return RiskState(), ""
-    kept = json.loads(rows[0][0])
-    return RiskState.from_json(kept), kept["after"]
-
-
-def _keep(store: Store, version: ModelVersion, state: RiskState, after: str, now: datetime) -> None:
-    # counts and place are one document: whoever writes last has counted all that its place says
-    document = json.dumps({**state.to_json(), "after": after}, allow_nan=False)
-    store.record(
-        lambda transaction: transaction.execute(
-            "INSERT INTO monitors (model, version, rule, state, cursor_at) VALUES (?, ?, ?, ?, ?)"
-            " ON CONFLICT (model, version, rule) DO UPDATE SET state = excluded.state, cursor_at = excluded.cursor_at",
-            (version.model, version.version, _RULE, document, to_iso(now)),
-        )
-    )
+    kept = read_standing(store, version.model, version.version, _RULE)
+    return (RiskState.from_json(kept), kept["after"]) if kept else (RiskState(), "")
 
 
 def block_starts(moments: Any, every: timedelta) -> Any:  # datetime64 array -> datetime64[us] array

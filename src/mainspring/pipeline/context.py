@@ -20,7 +20,8 @@ class PipelineContext:
 
     `experiment` groups the runs (default: the pipeline's name). `sleep` is what waits between two tries of a step.
     `seeds` replaces the seeds of calls, by their number: a reproduction takes those of the run it makes again.
-    With `only`, the number of a call, just that call is made, of what others have kept (`apart`).
+    With `only`, the number of a call, just that call is made, of what others have kept (`apart`). `tags` are kept with
+    the run.
     """
 
     store: Store
@@ -32,3 +33,4 @@ class PipelineContext:
     sleep: Callable[[float], None] = time.sleep
     seeds: Mapping[int, int] = field(default_factory=dict)
     only: int | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)

@@ -61,7 +61,7 @@ def run_pipeline(
         experiment=context.experiment or pipeline.name,
         name=pipeline.name,
         parameters={name: str(value)[:500] for name, value in bound.arguments.items()},
-        tags={"pipeline": pipeline.name, **surroundings(Path.cwd())},
+        tags={"pipeline": pipeline.name, **surroundings(Path.cwd()), **context.tags},
         at=context.clock.now(),
     )
     run = _Run(run_id, context)

@@ -26,7 +26,7 @@ from mainspring.predictions.counts import HOUR, count_hours, hourly_of, merge_ho
 from mainspring.predictions.segments import FEATURE, Segment, features_of, segments
 from mainspring.store.protocol import Store
 
-__all__ = ["LoggedPrediction", "PredictionLog", "features_of", "scores_of"]
+__all__ = ["LoggedPrediction", "PredictionLog", "features_of", "once", "scores_of"]
 
 T = TypeVar("T")
 #: How often a question is put anew because its segments were merged meanwhile; merging twice within one is rare.
@@ -131,7 +131,7 @@ class PredictionLog:
                 WHERE {where} ORDER BY labelled_at, "at", id"""
             return self._query(query, [until, since, *bound])
 
-        return self._steady(look)
+        return once(self._steady(look))
 
     def newly_labelled(self, model: str, *, version: int, after: str) -> Columns:
         """Return the predictions of a version whose first label was sealed behind `after`, in the order of sealing.
@@ -177,7 +177,7 @@ class PredictionLog:
                 return self._recent(model, every, most, limit, earliest, with_features)
             return found
 
-        return self._steady(look)
+        return once(self._steady(look))
 
     def window(self, model: str, *, since: datetime, until: datetime, version: int | None = None) -> Columns:
         """Return all predictions made in [since, until), without labels, oldest first."""
@@ -243,6 +243,22 @@ class PredictionLog:
         for row in self._steady(look):
             answers.setdefault(row["request_id"], []).append(row["id"])
         return answers
+
+    def repeats(self, model: str, *, since: datetime, until: datetime) -> tuple[int, int]:
+        """Return how many rows were answered in [since, until), and how many of them came again under their id."""
+        span = to_iso(since), to_iso(until)
+
+        def look() -> Columns:
+            asked = segments(self._store, model, "predictions", since=span[0], until=span[1])
+            if not asked:
+                return {}
+            query = f"""
+                SELECT COLUMNS(lambda name: NOT starts_with(name, '{FEATURE}')) FROM {self._scan(asked)}
+                WHERE "at" >= ? AND "at" < ? AND route != 'shadow' ORDER BY id"""
+            return self._query(query, list(span))
+
+        rows = self._steady(look)
+        return n_rows(rows), n_rows(rows) - n_rows(once(rows))
 
     def counts(self, model: str) -> tuple[int, int]:
         """Return how many predictions are sealed, and for how many of them a label has come."""
@@ -392,6 +408,35 @@ def scores_of(logged: Columns) -> NDArray[np.float64]:
         return logged["score"]
     names = sorted((n for n in logged if n.startswith("score_")), key=lambda name: int(name[6:]))
     return np.column_stack([logged[name] for name in names])
+
+
+def once(logged: Columns) -> Columns:
+    """Return logged rows without those that came again: of one request id and place in it, the oldest answer stays.
+
+    A client that got no answer in time sends its request again, and gets another answer; that is no second event. An id
+    whose rows got different scores of one version named different requests, so it names none, and all its rows stay; so
+    do rows without an id, and those of before places were kept.
+    """
+    if "place" not in logged:
+        return logged
+    groups: dict[tuple[str, float], list[int]] = {}
+    for row, key in enumerate(zip(logged["request_id"].tolist(), logged["place"].tolist(), strict=True)):
+        if key[0] is not None and key[1] == key[1]:
+            groups.setdefault(key, []).append(row)
+    several = {key: rows for key, rows in groups.items() if len(rows) > 1}
+    if not several:
+        return logged
+    ids, versions, scores = logged["id"], logged["version"], scores_of(logged)
+    kept, shared = np.ones(n_rows(logged), dtype=np.bool_), set()
+    for (request, _), rows in several.items():
+        first = min(rows, key=lambda row: ids[row])
+        if any(versions[row] == versions[first] and (scores[row] != scores[first]).any() for row in rows):
+            shared.add(request)
+    for (request, _), rows in several.items():
+        if request not in shared:
+            kept[rows] = False
+            kept[min(rows, key=lambda row: ids[row])] = True
+    return logged if kept.all() else {name: values[kept] for name, values in logged.items()}
 
 
 def _of(table: str, version: int | None, route: str | None) -> tuple[str, list[object]]:

@@ -15,6 +15,7 @@ from mainspring.errors import Corrupt
 __all__ = [
     "BatchRecord",
     "LabelRecord",
+    "LostRecord",
     "PredictionRecord",
     "Record",
     "RouteRole",
@@ -105,7 +106,21 @@ def source_of_review(kind: str, reviewer: str) -> str:
     return f"review:{kind}:{reviewer}"
 
 
-Record = BatchRecord | PredictionRecord | LabelRecord
+class LostRecord(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="lost"):
+    """Requests that were refused because the journal could not be written, told when it could be again.
+
+    `first_at` and `last_at` are when the first and the last of them happened; `reason` is what the disk said.
+    """
+
+    model: str
+    first_at: str
+    last_at: str
+    requests: int
+    rows: int
+    reason: str
+
+
+Record = BatchRecord | PredictionRecord | LabelRecord | LostRecord
 
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)

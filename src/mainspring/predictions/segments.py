@@ -25,8 +25,9 @@ from mainspring.errors import Corrupt, NotFound
 from mainspring.predictions._merge import merge_small
 from mainspring.predictions._table import Kind, Segment, insert, segments, traffic, write_parquet
 from mainspring.predictions.counts import Hourly, ProfileOf, count_hours, keep_hourly
+from mainspring.predictions.gaps import keep_gaps
 from mainspring.predictions.journal import JournalFile, journals, read_frames
-from mainspring.predictions.records import BatchRecord, LabelRecord, PredictionRecord, decode_record
+from mainspring.predictions.records import BatchRecord, LabelRecord, LostRecord, PredictionRecord, decode_record
 from mainspring.store.protocol import Store, Transaction
 
 __all__ = ["FEATURE", "Segment", "SignatureOf", "features_of", "only_sealer", "seal", "segments", "traffic"]
@@ -81,10 +82,15 @@ def _seal_journal(
     sealed, damage = 0, None
     while damage is None:
         batch: dict[tuple[Kind, str, int], list[Any]] = {}  # one kind of record each
+        lost: list[LostRecord] = []
         rows, start = 0, offset
         try:
             for payload, end in read_frames(path, offset):
                 record = decode_record(payload, where=f"{path} byte {offset}")
+                if isinstance(record, LostRecord):
+                    lost.append(record)
+                    offset = end
+                    continue
                 key: tuple[Kind, str, int] = ("labels", record.model, 0)
                 if isinstance(record, PredictionRecord):
                     record = record.as_batch()
@@ -100,7 +106,7 @@ def _seal_journal(
         if offset == start:
             break
         made = [_write_segment(folder, *key, records, signature_of, profile_of) for key, records in batch.items()]
-        _commit(store, path.name, offset, made, at)
+        _commit(store, path.name, offset, made, lost, at)
         sealed += rows
     if damage is not None:
         if not journal.ended:
@@ -115,10 +121,18 @@ def _seal_journal(
     return sealed
 
 
-def _commit(store: Store, journal: str, offset: int, made: list[tuple[Segment, Hourly]], at: datetime) -> None:
+def _commit(
+    store: Store,
+    journal: str,
+    offset: int,
+    made: list[tuple[Segment, Hourly]],
+    lost: list[LostRecord],
+    at: datetime,
+) -> None:
     moment = to_iso(at)
 
     def write(transaction: Transaction) -> None:
+        keep_gaps(transaction, lost)
         for segment, hourly in made:
             insert(transaction, segment, moment)
             keep_hourly(transaction, segment.path, hourly)
@@ -205,6 +219,7 @@ def _prediction_columns(records: list[BatchRecord], features: tuple[Column, ...]
         "version": same(lambda record: record.version, np.int64),
         "route": same(lambda record: record.route),
         "request_id": spread(record.request_ids for record in records),
+        "place": np.array([place for size in sizes for place in range(size)], dtype=np.int64),
         "latency_ms": spread((record.latency_ms for record in records), np.float64),
     }
     scores = np.array([score for record in records for score in record.scores], dtype=np.float64)

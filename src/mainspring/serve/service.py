@@ -29,6 +29,7 @@ from mainspring.serve.endpoint import Active, Endpoints, LoadedVersion
 from mainspring.serve.guard import Guard
 from mainspring.serve.keeping import Keeping
 from mainspring.serve.limits import check_size
+from mainspring.serve.lost import LostRequests
 from mainspring.serve.metrics import ServerMetrics
 from mainspring.serve.problems import reply_of
 from mainspring.serve.recheck import Recheck
@@ -84,6 +85,7 @@ class PredictionService:
         self._access_log = access_log
         self._recheck = recheck
         self._keeping = keeping or Keeping()
+        self._lost = LostRequests()
         self._spans = spans
         self._queues: WeakSet[_Queue] = WeakSet()  # a queue goes with its version
         self._waiting: set[asyncio.Task[None]] = set()  # for a model to be loaded
@@ -267,9 +269,11 @@ class PredictionService:
             redacted=redacted,
         )
         try:
+            self._lost.tell(self._journal)
             self._journal.append(encode_record(record))
-        except Unavailable:
+        except Unavailable as error:
             self._metrics.count("prediction_log_dropped_total", first.received.model, by=len(asks))
+            self._lost.note(asks, error.what, record.received_at)
             raise
 
     def _count(self, scored: ScoredBlock) -> None:

@@ -291,6 +291,16 @@ def m0024_add_reviews(transaction: Transaction) -> None:
     transaction.execute("CREATE INDEX reviews_by_model ON reviews (model, answered_at)")
 
 
+def m0025_add_log_gaps(transaction: Transaction) -> None:
+    """Requests that were refused because the prediction log could not be written; owned by `predictions.gaps`."""
+    transaction.execute(
+        """CREATE TABLE log_gaps (
+            number INTEGER PRIMARY KEY, model TEXT NOT NULL, first_at TEXT NOT NULL, last_at TEXT NOT NULL,
+            requests INTEGER NOT NULL, n_rows INTEGER NOT NULL, reason TEXT NOT NULL)"""
+    )
+    transaction.execute("CREATE INDEX log_gaps_by_model ON log_gaps (model, last_at)")
+
+
 #: Append only. A released migration is never edited: add another.
 FROM_0014 = (
     m0014_reshape_tracking,
@@ -304,4 +314,5 @@ FROM_0014 = (
     m0022_add_duties,
     m0023_add_dataset_tags,
     m0024_add_reviews,
+    m0025_add_log_gaps,
 )
