@@ -329,3 +329,16 @@ def test_a_rule_that_is_unknown_in_every_row_is_not_broken() -> None:
     table = columns_of({"a": [1.0, 2.0], "b": np.array([np.nan, np.nan])})
     rules = (Rule("r", "row", expression="a < b"), Rule("s", "spread", columns=("a",), shares={"0.5": 0.0}, most=0.1))
     assert violations(table, Schema(rules=rules)) == []
+
+
+def test_nan_in_a_parquet_file_is_missing_though_the_bounds_of_its_row_groups_do_not_tell_of_it(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    values = np.random.default_rng(0).normal(size=20_000)
+    values[5] = np.nan
+    parquet.write_table(pa.table({"x": values}), tmp_path / "t.parquet", row_group_size=5_000)
+    (found,) = violations(tmp_path / "t.parquet", Schema({"x": ColumnRule("number", min=-10, max=10)}))
+    assert str(found) == "x: 1 x missing where a value is wanted (rows[5].x = None)"
+    bounded = ColumnRule("number", most_missing=0.1, max=10)
+    rules = (Rule("low", "row", expression="x < 10"), Rule("mean", "table", expression="avg(x) < 1"))
+    assert violations(tmp_path / "t.parquet", Schema({"x": bounded}, rules=rules)) == []

@@ -32,8 +32,9 @@ def probes_of(schema: Schema, shape: Shape, connection: "duckdb.DuckDBPyConnecti
 
 
 def _column_probes(name: str, value: str, kind: str, rule: ColumnRule) -> Iterator[Probe]:
-    def rows(word: str, broken: str, said: str, known: tuple[str, ...] = ()) -> Probe:
-        return Probe(name, word, rule.severity, f"count_if({broken})", _count(said), broken, (name,), known)
+    def rows(word: str, broken: str, said: str, known: tuple[str, ...] = (), figure: str = "") -> Probe:
+        asked = figure or f"count_if({broken})"
+        return Probe(name, word, rule.severity, asked, _count(said), broken, (name,), known)
 
     if rule.most_missing is not None:
         most = rule.most_missing
@@ -41,7 +42,8 @@ def _column_probes(name: str, value: str, kind: str, rule: ColumnRule) -> Iterat
         broken = f"{value} IS NULL"
         yield Probe(name, "most_missing", rule.severity, figure, lambda share: _above(share, most), broken, (name,))
     elif not rule.nullable:
-        yield rows("nullable", f"{value} IS NULL", "missing where a value is wanted")
+        counted = f"count(*) - count({value})"  # cheaper than to ask each value
+        yield rows("nullable", f"{value} IS NULL", "missing where a value is wanted", figure=counted)
     as_number = number_sql(value, kind)
     wanted = {"integer": "number", "boolean": "number"}.get(rule.type, rule.type)
     texts = kind in ("string", "written")
@@ -64,8 +66,10 @@ def _column_probes(name: str, value: str, kind: str, rule: ColumnRule) -> Iterat
         if rule.categories is not None:
             listed = ", ".join(f"{quoted_text(each)}: 1" for each in dict.fromkeys(rule.categories))
             # a look into a map is made once for each entry of a column's dictionary, an IN once for each row
-            broken = f"NOT map_contains(MAP {{{listed}}}, {value})" if listed else f"{value} IS NOT NULL"
-            yield rows("categories", broken, "not a known category", rule.categories)
+            known = f"map_contains(MAP {{{listed}}}, {value})"
+            broken = f"NOT {known}" if listed else f"{value} IS NOT NULL"
+            counted = f"count({value}) - coalesce(count_if({known}), 0)" if listed else f"count({value})"
+            yield rows("categories", broken, "not a known category", rule.categories, counted)
         if rule.pattern is not None:
             broken = f"NOT regexp_full_match({value}, {quoted_text(rule.pattern)})"
             yield rows("pattern", broken, f"not of the form {rule.pattern}")

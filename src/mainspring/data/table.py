@@ -82,7 +82,11 @@ def connect() -> "duckdb.DuckDBPyConnection":
     with _engines_lock:
         engine = _engines.get(os.getpid())
         if engine is None:
-            config: dict[str, str | bool | int | float | list[str]] = {"enable_external_file_cache": False}
+            config: dict[str, str | bool | int | float | list[str]] = {
+                "enable_external_file_cache": False,
+                # the bounds in a Parquet file do not tell of NaN, and the optimizer believes that there is none
+                "disabled_optimizers": "statistics_propagation",
+            }
             if memory := value_of("memory"):
                 config["memory_limit"] = memory
             engine = _engines[os.getpid()] = duckdb.connect(config=config)
@@ -258,7 +262,8 @@ def cast_sql(name: str, kind: str) -> tuple[str, str]:
     if kind.startswith(("TIMESTAMP", "DATE")):
         return f"CAST({quoted} AS TIMESTAMP)", "timestamp"
     number = f"CAST({quoted} AS DOUBLE)"
-    return (f"nullif({number}, CAST('nan' AS DOUBLE))" if kind in ("FLOAT", "DOUBLE") else number), "number"
+    whole = f"CASE WHEN isnan({number}) THEN NULL ELSE {number} END" if kind in ("FLOAT", "DOUBLE") else number
+    return whole, "number"
 
 
 def _settle(array: Any) -> NDArray[Any]:  # NumPy array or masked array, as DuckDB hands it out
