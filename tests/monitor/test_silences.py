@@ -27,7 +27,7 @@ def silence(store: Store, pattern: str = "late", lasts: timedelta = 2 * HOUR, re
 
 
 def silenced(store: Store, key: str, after: timedelta = timedelta(0)) -> bool:
-    return is_silenced(store, key, to_iso(NOW + after))
+    return is_silenced(store.read, key, to_iso(NOW + after))
 
 
 @pytest.mark.parametrize(

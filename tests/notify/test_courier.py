@@ -10,6 +10,7 @@ import pytest
 from mainspring.deploy.promotion import move_alias
 from mainspring.deploy.rollout import advance, put_live, roll_back, roll_back_champion, start_canary
 from mainspring.domain.ids import Digest, RunId
+from mainspring.domain.moments import to_iso
 from mainspring.domain.policy import by, canary
 from mainspring.errors import GateFailed, Invalid, NotFound
 from mainspring.monitor.incidents import assign_incident, find_incident, list_incidents, move_incident, open_incident
@@ -343,6 +344,40 @@ def test_of_a_silenced_incident_nobody_is_told_until_the_silence_ends(courier, r
     assert find_incident(store, quiet.incident_id).status == "resolved"
 
 
+def test_what_is_open_when_its_silence_ends_is_told_then(courier, receiver, store, hook, clock) -> None:
+    hook("incident.opened", "incident.acknowledged", "incident.resolved")
+    start_silence(store, "m/*/loss", lasts=timedelta(hours=1), reason="the feed moves", author="ada", at=NOW)
+    words = {"version": 1, "severity": "page", "title": "t", "text": "see", "diagnosis": {}, "evidence": {}}
+    quiet = open_incident(store, model="m", rule="loss", at=NOW, **words)
+    move_incident(store, quiet, "acknowledged", text="looking", at=NOW)
+    assert told(courier, receiver) == []
+    clock.advance_to(NOW + timedelta(hours=2))
+    ((name, data),) = told(courier, receiver)
+    assert (name, data["subject"], data["title"], data["opened_at"]) == (
+        "incident.opened", "incidents/m/1/loss", "t", to_iso(NOW),
+    )  # fmt: skip
+    assert find_incident(store, quiet.incident_id).timeline[-1].text == "the silence is over"
+    move_incident(store, quiet, "resolved", text="done", at=clock.now())
+    assert [name for name, _ in told(courier, receiver)][1:] == ["incident.resolved"]
+
+
+def test_whether_an_incident_follows_from_broken_input_is_settled_when_it_opens(courier, receiver, store, hook) -> None:
+    hook("incident.opened", "incident.resolved")
+    words = {"version": 1, "severity": "page", "title": "t", "text": "see", "diagnosis": {}, "evidence": {}}
+    before = open_incident(store, model="m", rule="quality", at=NOW, **words)
+    take_batch(store, "m", "today.csv", ["wind: 7 rows are missing"], at=NOW, actor="ada")
+    after = open_incident(store, model="m", rule="latency", at=NOW, **words)
+    gone = open_incident(store, model="m", rule="traffic", at=NOW, **words)
+    assert (before.quiet, after.quiet[:5]) == ("", "data:")
+    move_incident(store, gone, "resolved", text="nobody heard of it", at=NOW)
+    move_incident(store, before, "resolved", text="done", at=NOW)
+    found = [(name, data["subject"].rpartition("/")[2]) for name, data in told(courier, receiver)]
+    assert found == [("incident.opened", "quality"), ("incident.opened", "data"), ("incident.resolved", "quality")]
+    take_batch(store, "m", "tomorrow.csv", [], at=NOW, actor="ada")
+    move_incident(store, after, "resolved", text="done", at=NOW)  # before the courier looks: it was never told
+    assert [data["subject"] for _, data in told(courier, receiver)][3:] == ["incidents/m/None/data"]
+
+
 def test_what_follows_from_broken_input_is_not_told(courier, receiver, store, hook) -> None:
     hook("incident.opened", "incident.resolved")
     words = {"version": 1, "severity": "page", "title": "t", "text": "see", "diagnosis": {}, "evidence": {}}
@@ -354,8 +389,8 @@ def test_what_follows_from_broken_input_is_not_told(courier, receiver, store, ho
     ]  # fmt: skip
     take_batch(store, "m", "tomorrow.csv", [], at=NOW, actor="ada")
     open_incident(store, model="m", rule="latency", at=NOW, **words)
-    assert [data["subject"] for _, data in told(courier, receiver)][-2:] == [
-        "incidents/m/None/data", "incidents/m/1/latency",
+    assert [data["subject"] for _, data in told(courier, receiver)][-3:] == [
+        "incidents/m/None/data", "incidents/m/1/latency", "incidents/m/1/quality",
     ]  # fmt: skip
     take_batch(store, "m", "the day after.csv", [], at=NOW, actor="ada")  # nothing is open: nothing happens
     assert len(list_incidents(store, model="m")) == 3

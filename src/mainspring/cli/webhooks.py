@@ -1,11 +1,14 @@
 """`mainspring webhooks`: who is told what happens here."""
 
+import sys
+
 import click
 
 from mainspring.cli.output import json_option, print_json, print_table, when
 from mainspring.config import value_of
 from mainspring.notify.courier import try_webhook
 from mainspring.notify.deliveries import list_deliveries
+from mainspring.notify.forms import MAIL, split_form
 from mainspring.notify.news import NEWS, example_of
 from mainspring.notify.webhooks import (
     Webhook,
@@ -40,6 +43,7 @@ def webhooks_command() -> None:
 @click.option("--event", "events", multiple=True, required=True, help="What to tell; may be given again.")
 @click.option("--description", default="", help="What it is for.")
 @click.option("--unsigned", is_flag=True, help="Make no secret; nobody can tell that a delivery is from here.")
+@click.option("--secret-stdin", is_flag=True, help="Read the secret from standard input; of mail, the password.")
 @click.option("--threshold", metavar="'METRIC < VALUE'", help="For metric.crossed: when.")
 @click.option("--experiment", default="", help="For metric.crossed: of whose runs.")
 @json_option
@@ -49,22 +53,29 @@ def create_command(
     events: tuple[str, ...],
     description: str,
     unsigned: bool,
+    secret_stdin: bool,
     threshold: str | None,
     experiment: str,
     as_json: bool,
 ) -> None:
     """Make a webhook and show the secret that signs its deliveries, this once.
 
-    URL is https://..., or apprise:... for one of the many services of apprise (needs mainspring[notify]).
+    URL is https://..., slack:https://..., alertmanager:http://..., smtp://USER@HOST:587/?from=...&to=... for mail, or
+    apprise:... for one of the many services of apprise (needs mainspring[notify]).
 
     \b
     Example:
       mainspring webhooks create ci https://ci.example.org/hook --event deployment.live --event incident.opened
       mainspring webhooks create best https://ci.example.org/hook --event metric.crossed \\
         --threshold "val_auc > 0.9" --experiment churn
+      mainspring webhooks create mail "smtp://bot@mail.example.org/?from=bot@example.org&to=ops@example.org" \\
+        --event incident.opened --event incident.resolved --secret-stdin < password.txt
       mainspring webhooks create chat apprise:slack://TokenA/TokenB/TokenC --event incident.opened --unsigned
     """
-    secret = "" if unsigned else new_secret()
+    is_mail = split_form(url)[0] in MAIL
+    secret = "" if unsigned or is_mail else new_secret()
+    if secret_stdin:
+        secret = sys.stdin.readline().rstrip("\n")
     with Workspace() as workspace:
         webhook = create_webhook(
             workspace.store,
@@ -79,10 +90,10 @@ def create_command(
             at=workspace.clock.now(),
         )
     if as_json:
-        print_json({**_shown(webhook), "secret": secret})
+        print_json({**_shown(webhook), "secret": "" if secret_stdin else secret})
         return
     click.echo(f"{webhook.webhook_id} is told {', '.join(webhook.events)}.")
-    if secret:
+    if secret and not secret_stdin:
         click.echo(f"Its secret, shown once: {secret}")
 
 

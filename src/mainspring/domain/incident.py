@@ -9,13 +9,16 @@ from typing import Literal
 from mainspring.domain.ids import IncidentId
 from mainspring.errors import Conflict
 
-__all__ = ["MOVES", "Incident", "IncidentEntry", "IncidentStatus", "Severity", "check_move", "digest_of"]
+__all__ = ["DATA_RULE", "MOVES", "Incident", "IncidentEntry", "IncidentStatus", "Severity", "check_move", "digest_of"]
 
 #: triggered: nobody looked yet; acknowledged: somebody (or the loop) is on it; mitigated: users no longer suffer;
 #: resolved: done, with the timeline closed.
 IncidentStatus = Literal["triggered", "acknowledged", "mitigated", "resolved"]
 #: page: wake somebody; ticket: this week; info: for the record.
 Severity = Literal["page", "ticket", "info"]
+
+#: The rule of incidents of broken input.
+DATA_RULE = "data"
 
 MOVES: dict[IncidentStatus, tuple[IncidentStatus, ...]] = {
     "triggered": ("acknowledged", "mitigated", "resolved"),
@@ -38,7 +41,11 @@ class IncidentEntry:
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """One incident; `rule` is what found it, `diagnosis` what is thought to be the cause."""
+    """One incident; `rule` is what found it, `diagnosis` what is thought to be the cause.
+
+    `quiet` says why nobody is told of it: ``data:ID``, the incident of broken input that it may follow from, or
+    ``silence``; empty once people are told.
+    """
 
     incident_id: IncidentId
     dedup_key: str
@@ -53,6 +60,7 @@ class Incident:
     closed_at: str | None
     diagnosis: dict[str, object] = field(default_factory=dict)
     timeline: tuple[IncidentEntry, ...] = ()
+    quiet: str = ""
 
     @property
     def is_open(self) -> bool:

@@ -132,5 +132,6 @@ _SENTENCES: dict[str, tuple[str, _Sentence | None]] = {
     "incident.assigned": ("incident", lambda d: f"assigned to {d['owner']}{': ' if d['text'] else ''}{d['text']}"),
     "incident.acknowledged": ("incident", lambda d: f"acknowledged: {d['text']}"),
     "incident.mitigated": ("incident", lambda d: f"mitigated: {d['text']}"),
+    "incident.released": ("incident", lambda d: f"people are told: {d['title']}"),
     "incident.resolved": ("incident", lambda d: f"resolved: {d['text']}"),
 }

@@ -9,15 +9,25 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from mainspring.domain.ids import IncidentId, new_id
-from mainspring.domain.incident import Incident, IncidentEntry, IncidentStatus, Severity, check_move, digest_of
+from mainspring.domain.incident import (
+    DATA_RULE,
+    Incident,
+    IncidentEntry,
+    IncidentStatus,
+    Severity,
+    check_move,
+    digest_of,
+)
 from mainspring.domain.moments import to_iso
 from mainspring.errors import Conflict, Invalid, NotFound
+from mainspring.monitor.silences import is_silenced
 from mainspring.store.events import Event
 from mainspring.store.protocol import Row, Store, Transaction
 
 __all__ = [
     "add_entry",
     "assign_incident",
+    "end_quiet",
     "find_incident",
     "list_incidents",
     "move_incident",
@@ -26,8 +36,10 @@ __all__ = [
 ]
 
 _COLUMNS = (
-    "incident_id, dedup_key, model, version, rule, severity, status, title, owner, opened_at, closed_at, diagnosis"
+    "incident_id, dedup_key, model, version, rule, severity, status, title, owner, opened_at, closed_at, diagnosis,"
+    " quiet"
 )
+_SILENCE = "silence"
 
 
 def open_incident(
@@ -47,30 +59,33 @@ def open_incident(
 ) -> Incident:
     """Open an incident, or add to the open one with the same model, version and rule.
 
-    Without an `actor` the timeline names the monitor, and the audit chain whoever runs it.
+    Without an `actor` the timeline names the monitor, and the audit chain whoever runs it. Whether people are told is
+    settled here, at the moment of opening: see `Incident.quiet`.
     """
     key = f"{model}/{version}/{rule}"
     document = json.dumps(dict(diagnosis), allow_nan=False)
 
-    def write(transaction: Transaction) -> tuple[str, bool]:
+    def write(transaction: Transaction) -> tuple[str, bool, str]:
         # asked inside the transaction: two monitors that see the same thing at once open one incident
         standing = transaction.execute(
             "SELECT incident_id FROM incidents WHERE dedup_key = ? AND status != 'resolved'", (key,)
         )
         identifier: str = standing[0][0] if standing else new_id()
+        quiet = "" if standing else _quiet_because(transaction, model, rule, key, to_iso(at))
         if not standing:
             transaction.execute(
-                f"INSERT INTO incidents ({_COLUMNS}) VALUES (?,?,?,?,?,?,'triggered',?,?,?,NULL,?)",
-                (identifier, key, model, version, rule, severity, title, owner, to_iso(at), document),
+                f"INSERT INTO incidents ({_COLUMNS}) VALUES (?,?,?,?,?,?,'triggered',?,?,?,NULL,?,?)",
+                (identifier, key, model, version, rule, severity, title, owner, to_iso(at), document, quiet),
             )
         what = "seen again" if standing else "opened"
         _write_entry(transaction, identifier, to_iso(at), actor or "monitor", what, text, evidence)
-        return identifier, not standing
+        return identifier, not standing, quiet
 
-    def event(done: tuple[str, bool]) -> Event:
-        subject = f"incidents/{key}"
+    def event(done: tuple[str, bool, str]) -> Event:
+        subject, quiet = f"incidents/{key}", {"quiet": done[2]} if done[2] else {}
         if done[1]:
-            return Event("incident.opened", subject, _sealed({"title": title, "severity": severity}, evidence), actor)
+            details: dict[str, object] = {"title": title, "severity": severity, **quiet}
+            return Event("incident.opened", subject, _sealed(details, evidence), actor)
         return Event("incident.noted", subject, _sealed({"what": "seen again", "text": text}, evidence), actor)
 
     return find_incident(store, store.change(event, write)[0])
@@ -106,8 +121,8 @@ def move_incident(
         Conflict: the move is not allowed from where the incident stands now.
     """
 
-    def write(transaction: Transaction) -> None:
-        now = transaction.execute("SELECT status FROM incidents WHERE incident_id = ?", (incident.incident_id,))
+    def write(transaction: Transaction) -> str:
+        now = transaction.execute("SELECT status, quiet FROM incidents WHERE incident_id = ?", (incident.incident_id,))
         if not now:
             raise NotFound(
                 f"No incident has the id `{incident.incident_id}`", next_step="list them: mainspring incidents"
@@ -118,8 +133,13 @@ def move_incident(
             (status, to_iso(at) if status == "resolved" else None, incident.incident_id),
         )
         _write_entry(transaction, incident.incident_id, to_iso(at), actor, status, text, {})
+        return str(now[0][1])
 
-    store.change(Event(f"incident.{status}", f"incidents/{incident.dedup_key}", {"text": text}, actor=actor), write)
+    def event(quiet: str) -> Event:
+        details = {"text": text, "quiet": quiet} if quiet else {"text": text}
+        return Event(f"incident.{status}", f"incidents/{incident.dedup_key}", details, actor=actor)
+
+    store.change(event, write)
     return find_incident(store, incident.incident_id)
 
 
@@ -149,6 +169,55 @@ def assign_incident(store: Store, incident: Incident, owner: str, *, text: str, 
     details = {"owner": owner, "text": text}
     store.change(Event("incident.assigned", f"incidents/{incident.dedup_key}", details, actor=actor), write)
     return find_incident(store, incident.incident_id)
+
+
+def end_quiet(store: Store, at: datetime) -> list[Incident]:
+    """Let people be told of open incidents whose reason to be quiet is over: mended data, or a silence that has ended.
+
+    Whoever tells calls this now and then, because a silence ends without an event. Returns the incidents.
+    """
+    released = []
+    for (identifier,) in store.read("SELECT incident_id FROM incidents WHERE quiet != '' AND status != 'resolved'"):
+        incident = find_incident(store, identifier)
+
+        def write(transaction: Transaction, incident: Incident = incident) -> bool:
+            standing = transaction.execute(
+                "SELECT 1 FROM incidents WHERE incident_id = ? AND quiet != '' AND status != 'resolved'",
+                (incident.incident_id,),
+            )
+            if not standing or _still_quiet(transaction, incident, to_iso(at)):
+                return False
+            transaction.execute("UPDATE incidents SET quiet = '' WHERE incident_id = ?", (incident.incident_id,))
+            why = "the silence is over" if incident.quiet == _SILENCE else "the data is mended, and this is not"
+            _write_entry(transaction, incident.incident_id, to_iso(at), "monitor", "told", why, {})
+            return True
+
+        def event(is_released: bool, incident: Incident = incident) -> Event | None:
+            details = {"title": incident.title, "severity": incident.severity, "quiet_until": to_iso(at)}
+            subject = f"incidents/{incident.dedup_key}"
+            return Event("incident.released", subject, details, "monitor") if is_released else None
+
+        if store.change(event, write):
+            released.append(find_incident(store, incident.incident_id))
+    return released
+
+
+def _quiet_because(transaction: Transaction, model: str, rule: str, key: str, at: str) -> str:
+    """Return why nobody is to be told of an incident that opens at this moment; empty where somebody is."""
+    if is_silenced(transaction.execute, key, at):
+        return _SILENCE
+    broken = transaction.execute(
+        "SELECT incident_id FROM incidents WHERE model = ? AND rule = ? AND status != 'resolved' AND opened_at <= ?",
+        (model, DATA_RULE, at),
+    )
+    return f"{DATA_RULE}:{broken[0][0]}" if broken and rule != DATA_RULE else ""
+
+
+def _still_quiet(transaction: Transaction, incident: Incident, at: str) -> bool:
+    if is_silenced(transaction.execute, incident.dedup_key, at):
+        return True
+    cause = incident.quiet.removeprefix(f"{DATA_RULE}:")
+    return bool(transaction.execute("SELECT 1 FROM incidents WHERE incident_id = ? AND status != 'resolved'", (cause,)))
 
 
 def find_incident(store: Store, identifier: str) -> Incident:
@@ -197,7 +266,7 @@ def list_incidents(store: Store, *, model: str | None = None, only_open: bool = 
 
 
 def _from_row(row: Row, timeline: tuple[IncidentEntry, ...]) -> Incident:
-    identifier, key, model, version, rule, severity, status, title, owner, opened_at, closed_at, diagnosis = row
+    identifier, key, model, version, rule, severity, status, title, owner, opened_at, closed_at, diagnosis, quiet = row
     return Incident(
         IncidentId(identifier),
         key,
@@ -212,6 +281,7 @@ def _from_row(row: Row, timeline: tuple[IncidentEntry, ...]) -> Incident:
         closed_at,
         json.loads(diagnosis),
         timeline,
+        quiet,
     )
 
 

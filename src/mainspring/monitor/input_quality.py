@@ -1,20 +1,19 @@
 """What becomes of a model's incidents when a batch of its data is checked: one opens, or the open one is over.
 
-Its rule is ``data``. While one is open nothing is learnt from that data (`loop.retraining`), and nobody is told of
-other incidents of the model that open meanwhile: what follows from broken input is not news (`notify.news`).
+Its rule is ``data``. While one is open nothing is learnt from that data (`loop.retraining`), and other incidents of the
+model open quietly: what follows from broken input is no news until the input is mended (`incidents.end_quiet`).
 """
 
 from collections.abc import Sequence
 from datetime import datetime
 
-from mainspring.domain.incident import Incident
+from mainspring.domain.incident import DATA_RULE, Incident
 from mainspring.errors import Conflict
 from mainspring.monitor.incidents import list_incidents, move_incident, open_incident
 from mainspring.store.protocol import Store
 
-__all__ = ["DATA_RULE", "follows_from_data", "take_batch"]
+__all__ = ["take_batch"]
 
-DATA_RULE = "data"
 _MOST_LISTED = 20
 
 
@@ -47,11 +46,3 @@ def take_batch(
             except Conflict:  # somebody closed it at the same time
                 return None
     return None
-
-
-def follows_from_data(store: Store, dedup_key: str) -> bool:
-    """Whether an incident of the data of the same model is open, from which this one may follow."""
-    model, _, rule = dedup_key.split("/", 2)
-    if rule == DATA_RULE:
-        return False
-    return any(each.rule == DATA_RULE for each in list_incidents(store, model=model, only_open=True))

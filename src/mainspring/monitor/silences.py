@@ -4,6 +4,7 @@ Each has an author, a reason and an end; none is for ever, so that what was quie
 for a year. Owner of the table `silences`.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
@@ -12,7 +13,7 @@ from mainspring.domain.ids import new_id
 from mainspring.domain.moments import to_iso
 from mainspring.errors import Conflict, Invalid, NotFound
 from mainspring.store.events import Event
-from mainspring.store.protocol import Store, Transaction
+from mainspring.store.protocol import Row, Store, Transaction, Value
 
 __all__ = ["Silence", "end_silence", "is_silenced", "list_silences", "start_silence"]
 
@@ -94,7 +95,7 @@ def list_silences(store: Store, *, at: datetime | None = None) -> list[Silence]:
     return found if at is None else [each for each in found if each.starts_at <= to_iso(at) < each.ends_at]
 
 
-def is_silenced(store: Store, dedup_key: str, at: str) -> bool:
-    """Whether any silence covers an incident of this key at the moment `at`, ISO 8601."""
-    rows = store.read(f"SELECT {_COLUMNS} FROM silences WHERE starts_at <= ? AND ends_at > ?", (at, at))
+def is_silenced(ask: Callable[[str, Sequence[Value]], list[Row]], dedup_key: str, at: str) -> bool:
+    """Whether any silence covers an incident of this key at the moment `at`, ISO 8601; `ask` runs a query."""
+    rows = ask(f"SELECT {_COLUMNS} FROM silences WHERE starts_at <= ? AND ends_at > ?", (at, at))
     return any(Silence(*row).covers(dedup_key, at) for row in rows)

@@ -10,10 +10,13 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from http import HTTPStatus
 
 from mainspring.domain.ids import new_id
 from mainspring.domain.moments import Clock, to_iso
 from mainspring.errors import MainspringError
+from mainspring.monitor.incidents import end_quiet, list_incidents
+from mainspring.monitor.silences import is_silenced
 from mainspring.notify.deliveries import (
     Delivery,
     Told,
@@ -21,10 +24,12 @@ from mainspring.notify.deliveries import (
     cursor_of,
     prune_deliveries,
     settle,
+    take_along,
     take_due,
 )
+from mainspring.notify.forms import ALERTMANAGER, MAIL
 from mainspring.notify.news import Payload, news_of
-from mainspring.notify.sending import Sent, send
+from mainspring.notify.sending import Sent, send, send_together
 from mainspring.notify.thresholds import crossed_now
 from mainspring.notify.webhooks import Webhook, find_webhook, list_webhooks, webhook_secret
 from mainspring.store.events import events
@@ -38,6 +43,10 @@ _PAGE = 500
 #: Thresholds are asked of every run of an experiment, so not at every look.
 _MEASURE_EVERY = timedelta(seconds=2)
 _KEPT = timedelta(days=30)
+#: How long mail waits for more: what is found in one look at production goes out as one message.
+_GROUP_WAIT = timedelta(seconds=30)
+#: Several times in the hour after which an Alertmanager would take an alert for over.
+_RING_EVERY = timedelta(minutes=5)
 
 
 class Courier:
@@ -50,6 +59,7 @@ class Courier:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._measured_at: datetime | None = None
+        self._rung_at: datetime | None = None
 
     def start(self, every_seconds: float = 0.5) -> None:
         """Work on a thread until `stop`."""
@@ -69,7 +79,8 @@ class Courier:
                 try:
                     self.gather()
                     while (due := take_due(self._store, self._clock.now())) and not self._stop.is_set():
-                        list(senders.map(self._deliver, due))
+                        list(senders.map(self._deliver, self._parcels(due)))
+                    self.ring()
                     if self._clock.now() - pruned_at > timedelta(hours=1):
                         pruned_at = self._clock.now()
                         prune_deliveries(self._store, pruned_at - _KEPT)
@@ -81,6 +92,7 @@ class Courier:
 
     def gather(self) -> int:
         """Turn what happened since the last look into deliveries; return how many were made."""
+        end_quiet(self._store, self._clock.now())
         webhooks = [each for each in list_webhooks(self._store) if each.status == "ACTIVE"]
         count = self._from_chain(webhooks) + self._from_outbox(webhooks)
         now = self._clock.now()
@@ -126,35 +138,89 @@ class Courier:
 
     def deliver_due(self) -> int:
         """Take out what is due now, one after the other; return how many tries were made."""
-        due = take_due(self._store, self._clock.now())
+        due = self._parcels(take_due(self._store, self._clock.now()))
         for each in due:
             self._deliver(each)
-        return len(due)
+        return sum(len(each) for each in due)
 
-    def _deliver(self, delivery: Delivery) -> None:
+    def ring(self) -> int:
+        """Tell each Alertmanager again, every few minutes, what is open: it takes for over what it is not told.
+
+        Returns how many alerts were told. Nothing of it is kept: the next time is soon.
+        """
+        now = self._clock.now()
+        if self._rung_at is not None and now - self._rung_at < _RING_EVERY:
+            return 0
+        self._rung_at = now
+        bells = [
+            each
+            for each in list_webhooks(self._store)
+            if each.form == ALERTMANAGER and each.status == "ACTIVE" and "incident.opened" in each.events
+        ]
+        found = [
+            each
+            for each in (list_incidents(self._store, only_open=True) if bells else [])
+            if not each.quiet and not is_silenced(self._store.read, each.dedup_key, to_iso(now))
+        ]
+        count = 0
+        for webhook in bells:
+            for incident in found:
+                data: Payload = {
+                    "subject": f"incidents/{incident.dedup_key}", "title": incident.title,
+                    "severity": incident.severity, "opened_at": incident.opened_at, "at": to_iso(now),
+                }  # fmt: skip
+                sent = self._send(webhook, json.dumps(document_of("incident.opened", data, to_iso(now))), new_id())
+                if sent.status is None or sent.status >= HTTPStatus.MULTIPLE_CHOICES:
+                    _log.warning("an Alertmanager was not told what is open: %s", sent.error or sent.status)
+                    break
+                count += 1
+        return count
+
+    def _parcels(self, due: list[Delivery]) -> list[list[Delivery]]:
+        """Put together what goes to the same people by mail, with what waits for them; all else goes one by one."""
+        mailed = {each.webhook_id for each in list_webhooks(self._store) if each.form in MAIL} if due else set()
+        parcels = [[each] for each in due if each.webhook_id not in mailed]
+        for webhook_id in dict.fromkeys(each.webhook_id for each in due if each.webhook_id in mailed):
+            ready = [each for each in due if each.webhook_id == webhook_id]
+            parcels.append([*ready, *take_along(self._store, webhook_id, self._clock.now())])
+        return parcels
+
+    def _deliver(self, parcel: list[Delivery]) -> None:
+        first = parcel[0]
         try:
-            webhook = find_webhook(self._store, delivery.webhook_id)
+            webhook = find_webhook(self._store, first.webhook_id)
         except MainspringError:  # deleted meanwhile, with its deliveries
             return
-        now = self._clock.now()
-        sent = send(
+        if webhook.form in MAIL:
+            sent = send_together(
+                webhook.url,
+                [each.payload for each in parcel],
+                delivery_id=first.delivery_id,
+                secret=webhook_secret(self._store, webhook.webhook_id),
+                allow_private=self._allow_private,
+            )
+        else:
+            sent = self._send(webhook, first.payload, first.delivery_id)
+        error = sent.error or ("" if sent.status is not None and sent.status < 300 else sent.body)
+        for each in parcel:
+            settle(self._store, each, response_status=sent.status, error=error, now=self._clock.now())
+
+    def _send(self, webhook: Webhook, payload: str, delivery_id: str) -> Sent:
+        return send(
             webhook.url,
-            delivery.payload,
-            delivery_id=delivery.delivery_id,
-            timestamp=int(now.timestamp()),
+            payload,
+            delivery_id=delivery_id,
+            timestamp=int(self._clock.now().timestamp()),
             secret=webhook_secret(self._store, webhook.webhook_id),
             allow_private=self._allow_private,
         )
-        error = sent.error or ("" if sent.status is not None and sent.status < 300 else sent.body)
-        settle(self._store, delivery, response_status=sent.status, error=error, now=self._clock.now())
 
 
-def _for(
-    webhooks: list[Webhook], name: str, data: Payload, number: int | None, at: str
-) -> Iterator[tuple[str, str, dict[str, object]]]:
+def _for(webhooks: list[Webhook], name: str, data: Payload, number: int | None, at: str) -> Iterator[Told]:
     for webhook in webhooks:
         if name in webhook.events and (number is None or number > webhook.since):
-            yield webhook.webhook_id, name, document_of(name, data, at)
+            wait = _GROUP_WAIT if webhook.form in MAIL else timedelta(0)
+            yield Told(webhook.webhook_id, name, document_of(name, data, at), wait)
 
 
 def document_of(name: str, data: Payload, at: str) -> dict[str, object]:

@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple
 
 from mainspring.domain.ids import new_id
 from mainspring.domain.moments import to_iso
@@ -22,6 +22,7 @@ __all__ = [
     "list_deliveries",
     "prune_deliveries",
     "settle",
+    "take_along",
     "take_due",
     "write_deliveries",
 ]
@@ -29,11 +30,18 @@ __all__ = [
 _COLUMNS = (
     "delivery_id, webhook_id, event, payload, status, attempts, created_at, next_at, settled_at, response_status, error"
 )
-#: Which webhook is told which news, and the document that goes out.
-Told: TypeAlias = tuple[str, str, dict[str, object]]
 _LEASE = timedelta(minutes=2)
 #: The waits between tries: 5 s, 10 s, 20 s, ... up to an hour, twelve tries in all: about seven hours.
 _FIRST_WAIT, _LONGEST_WAIT, _MOST_TRIES = timedelta(seconds=5), timedelta(hours=1), 12
+
+
+class Told(NamedTuple):
+    """Which webhook is told which news, the document that goes out, and how long it waits for others to go with it."""
+
+    webhook_id: str
+    event: str
+    document: dict[str, object]
+    wait: timedelta = timedelta(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,26 +94,36 @@ def write_deliveries(transaction: Transaction, told: Sequence[Told], at: datetim
     transaction.execute_many(
         "INSERT INTO deliveries (delivery_id, webhook_id, event, payload, status, attempts, created_at, next_at, error)"
         " VALUES (?, ?, ?, ?, 'pending', 0, ?, ?, '')",
-        [(new_id(), webhook, event, json.dumps(document), moment, moment) for webhook, event, document in told],
+        [
+            (new_id(), each.webhook_id, each.event, json.dumps(each.document), moment, to_iso(at + each.wait))
+            for each in told
+        ],
     )
 
 
 def take_due(store: Store, now: datetime, *, most: int = 20) -> list[Delivery]:
     """Take deliveries that are due, for a while: nobody else gets them until the lease is over."""
-    until = to_iso(now + _LEASE)
+    if not store.read("SELECT 1 FROM deliveries WHERE status = 'pending' AND next_at <= ? LIMIT 1", (to_iso(now),)):
+        return []  # most of the time; a look costs no write
+    return _take(store, "next_at <= ?", (to_iso(now),), now, most)
 
+
+def take_along(store: Store, webhook_id: str, now: datetime, *, most: int = 100) -> list[Delivery]:
+    """Take what waits to go with others to a webhook and was never tried: a message leaves for it now."""
+    return _take(store, "webhook_id = ? AND attempts = 0", (webhook_id,), now, most)
+
+
+def _take(store: Store, which: str, bound: tuple[str, ...], now: datetime, most: int) -> list[Delivery]:
     def write(transaction: Transaction) -> list[Delivery]:
         rows = transaction.execute(
             "UPDATE deliveries SET next_at = ?, attempts = attempts + 1 WHERE delivery_id IN"
-            " (SELECT delivery_id FROM deliveries WHERE status = 'pending' AND next_at <= ?"
+            f" (SELECT delivery_id FROM deliveries WHERE status = 'pending' AND {which}"
             "  ORDER BY next_at, delivery_id LIMIT ?)"
             f" RETURNING {_COLUMNS}",
-            (until, to_iso(now), most),
+            (to_iso(now + _LEASE), *bound, most),
         )
         return sorted((Delivery(*row) for row in rows), key=lambda each: each.delivery_id)
 
-    if not store.read("SELECT 1 FROM deliveries WHERE status = 'pending' AND next_at <= ? LIMIT 1", (to_iso(now),)):
-        return []  # most of the time; a look costs no write
     return store.record(write)
 
 

@@ -7,37 +7,40 @@ Sources: Slack, "Sending messages using incoming webhooks"; Alertmanager, api/v2
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
 from mainspring.domain.moments import from_iso, to_iso
 from mainspring.errors import Invalid
 
-__all__ = ["APPRISE", "HAVE_SECRETS", "check_form", "formed", "in_words", "split_form"]
+__all__ = ["ALERTMANAGER", "APPRISE", "HAVE_SECRETS", "MAIL", "check_form", "formed", "in_words", "split_form"]
 
 APPRISE = "apprise:"
-_SLACK, _ALERTMANAGER = "slack:", "alertmanager:"
+ALERTMANAGER = "alertmanager:"
+#: Mail waits a little, so that what happens together is one message.
+MAIL = ("smtp:", "smtps:")
+_SLACK = "slack:"
 #: Whoever knows such an address may use it.
 HAVE_SECRETS = (APPRISE, _SLACK)
-#: An Alertmanager forgets alerts that are not told again; until this long after an incident opened, it shall not.
-_KEEPS_RINGING = timedelta(days=30)
+#: An Alertmanager takes an alert for over at this moment, unless it is told again before (`courier.Courier.ring`).
+_KEEPS_RINGING = timedelta(hours=1)
 
 
 def split_form(url: str) -> tuple[str, str]:
     """Return the form of an address, empty for plain news, and the address without it."""
-    form = next((each for each in (APPRISE, _SLACK, _ALERTMANAGER) if url.startswith(each)), "")
+    form = next((each for each in (APPRISE, _SLACK, ALERTMANAGER, *MAIL) if url.startswith(each)), "")
     return form, url.removeprefix(form)
 
 
-def check_form(url: str, events: list[str]) -> None:
+def check_form(url: str, events: Sequence[str]) -> None:
     """Check that what is to be told can be told in the form of the address.
 
     Raises:
         Invalid: an Alertmanager is to be told of something that is no incident.
     """
     strange = [each for each in events if not each.startswith("incident.")]
-    if url.startswith(_ALERTMANAGER) and strange:
+    if url.startswith(ALERTMANAGER) and strange:
         raise Invalid(
             f"An Alertmanager takes incidents, and no `{strange[0]}`",
             where="events",
@@ -80,12 +83,12 @@ def _for_alertmanager(url: str, document: dict[str, Any]) -> tuple[str, str]:
         "labels": {name: value for name, value in labels.items() if value},
         "annotations": {"summary": str(data.get("title") or rule)},
         "startsAt": str(data.get("opened_at") or to_iso(at)),
-        "endsAt": to_iso(at if is_over else at + _KEEPS_RINGING),
+        "endsAt": to_iso(at if is_over else from_iso(str(document["timestamp"])) + _KEEPS_RINGING),
     }
     return f"{url.rstrip('/')}/api/v2/alerts", json.dumps([alert])
 
 
 _MADE: dict[str, Callable[[str, dict[str, Any]], tuple[str, str]]] = {
     _SLACK: _for_slack,
-    _ALERTMANAGER: _for_alertmanager,
+    ALERTMANAGER: _for_alertmanager,
 }

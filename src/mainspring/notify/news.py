@@ -11,7 +11,6 @@ from typing import NamedTuple, TypeVar
 from mainspring.domain.version import ModelVersion, RegisteredModel
 from mainspring.errors import Invalid, NotFound, nearest
 from mainspring.monitor.incidents import newest_incident
-from mainspring.monitor.input_quality import follows_from_data
 from mainspring.monitor.silences import is_silenced
 from mainspring.registry.models import find_model
 from mainspring.registry.search import PROMPT_TAG
@@ -115,12 +114,16 @@ def _plain(name: str) -> Callable[[Store, EventRow], Iterator[News]]:
     return told
 
 
-def _unless_silenced(name: str) -> Callable[[Store, EventRow], Iterator[News]]:
-    """Tell what becomes of an incident, unless somebody has asked that nobody be told for now."""
+def _unless_quiet(name: str) -> Callable[[Store, EventRow], Iterator[News]]:
+    """Tell what becomes of an incident, unless it was quiet, or silenced, at that moment.
+
+    What is not told of an opening is told when the incident is released, if it is open still; so nobody hears of the
+    end of what they never heard of.
+    """
 
     def told(store: Store, event: EventRow) -> Iterator[News]:
         key = event.subject.removeprefix("incidents/")
-        if not is_silenced(store, key, event.at):
+        if not event.details.get("quiet") and not is_silenced(store.read, key, event.at):
             standing = newest_incident(store, key)
             about = {} if standing is None else {
                 "title": standing.title, "severity": standing.severity, "opened_at": standing.opened_at,
@@ -129,12 +132,6 @@ def _unless_silenced(name: str) -> Callable[[Store, EventRow], Iterator[News]]:
                 yield News(name, {**about, **news.data})
 
     return told
-
-
-def _incident_opened(store: Store, event: EventRow) -> Iterator[News]:
-    """Tell of a new incident, unless it follows from broken input that was told of already."""
-    if not follows_from_data(store, event.subject.removeprefix("incidents/")):
-        yield from _unless_silenced("incident.opened")(store, event)
 
 
 #: verb of the audit chain -> what is told because of it
@@ -158,11 +155,12 @@ _TOLD: dict[str, Callable[[Store, EventRow], Iterator[News]]] = {
     "version.staged": _plain("model_version.staged"),
     "version.deleted": _plain("model_version.deleted"),
     "version.commented": _plain("model_version.commented"),
-    "incident.opened": _incident_opened,
+    "incident.opened": _unless_quiet("incident.opened"),
+    "incident.released": _unless_quiet("incident.opened"),
     "incident.assigned": _plain("incident.assigned"),
-    "incident.acknowledged": _unless_silenced("incident.acknowledged"),
-    "incident.mitigated": _unless_silenced("incident.mitigated"),
-    "incident.resolved": _unless_silenced("incident.resolved"),
+    "incident.acknowledged": _unless_quiet("incident.acknowledged"),
+    "incident.mitigated": _unless_quiet("incident.mitigated"),
+    "incident.resolved": _unless_quiet("incident.resolved"),
     "schedule.failed": _plain("schedule.failed"),
     "schedule.recovered": _plain("schedule.recovered"),
     "access.denied": _plain("access.denied"),

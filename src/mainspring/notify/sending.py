@@ -13,16 +13,20 @@ import http.client
 import json
 import socket
 import threading
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from mainspring.errors import Invalid, MainspringError, MissingExtra
 from mainspring.notify.addresses import Target, check_host, connect, target_of
-from mainspring.notify.forms import APPRISE, formed, in_words, split_form
+from mainspring.notify.forms import APPRISE, MAIL, formed, in_words, split_form
+from mainspring.notify.mail import mailbox_of, message_of, send_mail
 
-__all__ = ["Sent", "send", "signature_of"]
+__all__ = ["Sent", "send", "send_together", "signature_of"]
 
 _TIMEOUT_SECONDS = 10.0
 _MOST_READ = 2_000
+#: What a mail server says when it has taken a message.
+_TAKEN = 250
 
 
 class Sent(NamedTuple):
@@ -43,10 +47,25 @@ def signature_of(secret: str, delivery_id: str, timestamp: str, payload: str) ->
     return f"v1,{base64.b64encode(signed).decode()}"
 
 
+def send_together(url: str, payloads: Sequence[str], *, delivery_id: str, secret: str, allow_private: bool) -> Sent:
+    """Send news as one mail; nothing raises, what went wrong is told."""
+    try:
+        box = mailbox_of(url, allow_private=allow_private)
+        message = message_of(box, [json.loads(each) for each in payloads], delivery_id)
+        not_taken = send_mail(box, message, password=secret, allow_private=allow_private)
+        return Sent(_TAKEN, not_taken, "")
+    except MainspringError as error:
+        return Sent(None, "", error.what)
+    except (OSError, ValueError) as error:
+        return Sent(None, "", f"{type(error).__name__}: {error}")
+
+
 def send(url: str, payload: str, *, delivery_id: str, timestamp: int, secret: str, allow_private: bool) -> Sent:
     """Send a payload once; nothing raises, what went wrong is told."""
     try:
         form, address = split_form(url)
+        if form in MAIL:
+            return send_together(url, [payload], delivery_id=delivery_id, secret=secret, allow_private=allow_private)
         if form == APPRISE:
             return _notify(address, payload, allow_private)
         address, payload = formed(form, address, payload)

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from mainspring.domain.moments import from_iso, to_iso
-from mainspring.notify.deliveries import write_deliveries
+from mainspring.notify.deliveries import Told, write_deliveries
 from mainspring.notify.webhooks import Webhook
 from mainspring.store.protocol import Store, Transaction
 from mainspring.tracking.crossings import Crossing, runs_beyond
@@ -33,5 +33,5 @@ def _tell(transaction: Transaction, webhook: Webhook, crossing: Crossing, now: d
     if told:
         data = {**webhook.threshold._asdict(), **crossing._asdict(), "threshold": webhook.threshold.value}
         document: dict[str, object] = {"entity": "metric", "action": "crossed", "timestamp": to_iso(now), "data": data}
-        write_deliveries(transaction, [(webhook.webhook_id, "metric.crossed", document)], now)
+        write_deliveries(transaction, [Told(webhook.webhook_id, "metric.crossed", document)], now)
     return bool(told)

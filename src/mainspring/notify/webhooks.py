@@ -15,7 +15,8 @@ from typing import Literal, NamedTuple
 from mainspring.domain.moments import to_iso
 from mainspring.errors import Invalid, NotFound
 from mainspring.notify.addresses import check_host, target_of
-from mainspring.notify.forms import APPRISE, HAVE_SECRETS, check_form, split_form
+from mainspring.notify.forms import APPRISE, HAVE_SECRETS, MAIL, check_form, split_form
+from mainspring.notify.mail import mailbox_of
 from mainspring.notify.news import check_news
 from mainspring.store.events import Event
 from mainspring.store.protocol import Row, Store, Transaction
@@ -66,6 +67,11 @@ class Webhook:
     created_by: str
 
     @property
+    def form(self) -> str:
+        """The form in which it is told; empty for plain news."""
+        return split_form(self.url)[0]
+
+    @property
     def shown_url(self) -> str:
         """The address as it may be shown: those of chats and of apprise have their secrets in them."""
         form, address = split_form(self.url)
@@ -100,11 +106,13 @@ def create_webhook(
     """Make a webhook; it is told what happens from now on.
 
     `secret` signs what is sent; without one nothing is signed. An address may begin with a form of
-    `forms`: ``slack:https://...``, ``alertmanager:http://...``, or ``apprise:`` for a notification.
+    `forms`: ``slack:https://...``, ``alertmanager:http://...``, ``smtp://...`` (its password is the secret), or
+    ``apprise:`` for a notification.
 
     Raises:
         Invalid: name, address, events or threshold do not fit.
     """
+    check_form(url, events)
     kept = _checked(WebhookChange(name, url, events, description, secret, status), allow_private)
     if ("metric.crossed" in events) != (threshold is not None):
         raise Invalid("metric.crossed and a threshold go together", where="threshold", next_step="give both")
@@ -145,7 +153,9 @@ def _checked(change: WebhookChange, allow_private: bool) -> dict[str, str]:
             where="name",
         )
     form, address = split_form(change.url or "")
-    if form == APPRISE:
+    if form in MAIL:
+        mailbox_of(change.url or "", allow_private=allow_private)
+    elif form == APPRISE:
         check_host(address, allow_private=allow_private)
     elif change.url is not None:
         if not change.url.strip():
@@ -153,7 +163,6 @@ def _checked(change: WebhookChange, allow_private: bool) -> dict[str, str]:
         target_of(address, allow_private=allow_private)
     if change.events is not None and not change.events:
         raise Invalid(f"Webhook events must be a non-empty list of WebhookEvent objects: {[]}.", where="events")
-    check_form(change.url or "", list(change.events or ()))
     if change.status not in (None, "ACTIVE", "DISABLED"):
         raise Invalid(f"A webhook is ACTIVE or DISABLED, not `{change.status}`", where="status")
     columns = {key: value for key, value in change._asdict().items() if isinstance(value, str)}
@@ -221,6 +230,7 @@ def update_webhook(
         Invalid: something new does not fit.
     """
     before = find_webhook(store, identifier)
+    check_form(change.url or before.url, change.events or before.events)
     columns = _checked(change, allow_private)
     if change.events is not None and ("metric.crossed" in change.events) != (before.threshold is not None):
         raise Invalid("metric.crossed and a threshold go together", where="events", next_step="make another webhook")

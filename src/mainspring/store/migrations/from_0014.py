@@ -301,6 +301,11 @@ def m0025_add_log_gaps(transaction: Transaction) -> None:
     transaction.execute("CREATE INDEX log_gaps_by_model ON log_gaps (model, last_at)")
 
 
+def m0026_add_quiet(transaction: Transaction) -> None:
+    """Why nobody is told of an incident, settled when it opens; owned by `monitor.incidents`."""
+    transaction.execute("ALTER TABLE incidents ADD COLUMN quiet TEXT NOT NULL DEFAULT ''")
+
+
 #: Append only. A released migration is never edited: add another.
 FROM_0014 = (
     m0014_reshape_tracking,
@@ -315,4 +320,5 @@ FROM_0014 = (
     m0023_add_dataset_tags,
     m0024_add_reviews,
     m0025_add_log_gaps,
+    m0026_add_quiet,
 )
