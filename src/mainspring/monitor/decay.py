@@ -8,6 +8,7 @@ import numpy as np
 
 from mainspring.data.profile import read_profile
 from mainspring.data.table import Columns, n_rows
+from mainspring.domain.incident import DATA_RULE
 from mainspring.domain.moments import from_iso, to_iso
 from mainspring.domain.signature import Signature
 from mainspring.domain.version import ModelVersion
@@ -15,7 +16,6 @@ from mainspring.evaluate.losses import loss
 from mainspring.monitor.diagnosis import Change, Diagnosis, Facts, SliceChange, diagnose
 from mainspring.monitor.drift import drift
 from mainspring.monitor.incidents import list_incidents
-from mainspring.monitor.input_quality import DATA_RULE
 from mainspring.monitor.inputs import INPUT_RULE
 from mainspring.monitor.risk import RiskVerdict
 from mainspring.predictions.log import PredictionLog, scores_of
