@@ -43,6 +43,34 @@ def test_the_rules_and_examples_pass_their_own_programs(rules: Path) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
 
 
+def expressions(rules: Path) -> list[str]:
+    """What the panels of the dashboard ask, for one model and as Grafana fills it in."""
+    panels = json.loads((rules / "dashboard.json").read_text())["panels"]
+    asked = [target["expr"] for panel in panels for target in panel["targets"]]
+    return [each.replace("$model", "late-flights").replace("$__rate_interval", "1m") for each in asked]
+
+
+@needs_programs
+def test_every_panel_of_the_dashboard_asks_what_prometheus_understands(rules: Path) -> None:
+    assert _PROMTOOL is not None
+    asked = [{"record": f"panel:{number}", "expr": each} for number, each in enumerate(expressions(rules))]
+    assert len(asked) > 15
+    (rules / "panels.yml").write_text(json.dumps({"groups": [{"name": "panels", "rules": asked}]}))
+    words = [_PROMTOOL, "check", "rules", "panels.yml"]
+    done = subprocess.run(words, cwd=rules, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_no_panel_of_the_dashboard_lies_over_another(rules: Path) -> None:
+    taken: set[tuple[int, int]] = set()
+    for panel in json.loads((rules / "dashboard.json").read_text())["panels"]:
+        at = panel["gridPos"]
+        cells = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
+        assert not cells & taken, panel["title"]
+        assert max(x for x, _ in cells) < 24
+        taken |= cells
+
+
 def test_files_that_are_there_are_not_written_over(rules: Path) -> None:
     (rules / "rules.yml").write_text("mine")
     assert main(["prometheus", str(rules)]) == 1
@@ -52,9 +80,13 @@ def test_files_that_are_there_are_not_written_over(rules: Path) -> None:
 def test_every_metric_of_the_rules_is_one_the_server_has(rules: Path, server, client) -> None:
     told = client.send("GET", "/metrics", b"").decode()
     known = set(re.findall(r"^# TYPE (\w+)", told, re.MULTILINE)) | {"up"}
-    asked = set(re.findall(r"\b(up|(?:model|prediction|recheck)_\w+)(?=[{\[]| ==)", (rules / "rules.yml").read_text()))
+    metric = r"\b(up|(?:model|prediction|recheck|shadow|server)_\w+)(?=[{\[]| ==)"
+    asked = set(re.findall(metric, (rules / "rules.yml").read_text()))
     assert len(asked) == 6
     assert asked <= known
+    shown = {re.sub("_(bucket|sum|count)$", "", each) for each in re.findall(metric, " ".join(expressions(rules)))}
+    assert len(shown) > 12
+    assert shown <= known
 
 
 @needs_programs

@@ -1,4 +1,4 @@
-"""`mainspring prometheus`: alert rules with their tests, and examples of how Prometheus and Alertmanager are set up."""
+"""`mainspring prometheus`: alert rules with their tests, a dashboard, and examples of settings for all of them."""
 
 from pathlib import Path
 
@@ -18,13 +18,15 @@ _TEMPLATES = Path(__file__).parents[1] / "templates" / "prometheus"
 def prometheus_command(folder: Path, as_json: bool) -> None:
     """Write alert rules for the prediction server into DIR, with rule tests and two examples of settings.
 
+    dashboard.json shows the same metrics in Grafana: import it there, and choose the Prometheus that scrapes them.
+
     No file that is there is written over.
 
     \b
     Example:
       mainspring prometheus monitoring && promtool test rules monitoring/rules_test.yml
     """
-    files = sorted(each for each in _TEMPLATES.iterdir() if each.suffix == ".yml")
+    files = sorted(each for each in _TEMPLATES.iterdir() if each.suffix in (".yml", ".json"))
     there = [each.name for each in files if (folder / each.name).exists()]
     if there:
         raise Conflict(
