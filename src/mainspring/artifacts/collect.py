@@ -49,8 +49,9 @@ def reachable(artifacts: ArtifactStore, roots: Iterable[Digest]) -> set[Digest]:
         digest = waiting.pop()
         if digest in found:
             continue
+        base = artifacts.base_of(digest)  # such an object is no document, and names nothing
         try:
-            named = list(_named_by(artifacts, digest))
+            named = list(_named_by(artifacts, digest)) if base is None else [base]
         except NotFound:
             continue
         found.add(digest)
@@ -69,15 +70,18 @@ def collect(
         Unavailable: an object that stays cannot be read; nothing has been removed.
     """
     named = reachable(artifacts, roots)
-    removed = removed_bytes = kept = young = 0
-    for digest in artifacts.digests():
-        if digest in named:
+    unnamed = [digest for digest in artifacts.digests() if digest not in named]
+    too_young = {digest for digest in unnamed if _is_young(artifacts, digest, put_before)}
+    needed = reachable(artifacts, too_young) - too_young
+    removed = removed_bytes = 0
+    kept, young = len(named), len(too_young)
+    for digest in unnamed:
+        if digest in too_young:
+            continue
+        if digest in needed:
             kept += 1
             continue
         try:
-            if artifacts.put_at(digest) >= put_before:
-                young += 1
-                continue
             size = artifacts.size_bytes(digest)
         except NotFound:  # another collection was faster
             continue
@@ -86,6 +90,13 @@ def collect(
         elif artifacts.exists(digest):
             young += 1
     return Collected(removed, removed_bytes, kept, young)
+
+
+def _is_young(artifacts: ArtifactStore, digest: Digest, put_before: datetime) -> bool:
+    try:
+        return artifacts.put_at(digest) >= put_before
+    except NotFound:
+        return False
 
 
 def _named_by(artifacts: ArtifactStore, digest: Digest) -> Iterator[Digest]:

@@ -20,6 +20,7 @@ from typing import BinaryIO
 
 from blake3 import blake3
 
+from mainspring.artifacts.deltas import LEAST_BYTES, MOST_BYTES, MOST_STEPS, DeltaShelf, delta_bytes, head_of, restored
 from mainspring.artifacts.digests import CHUNK_BYTES, digest_of_bytes, digest_of_file, is_digest, require_digest
 from mainspring.artifacts.trees import TreeFile, files_under, parse_tree, tree_bytes
 from mainspring.domain.ids import Digest, new_id
@@ -32,6 +33,9 @@ __all__ = ["SMALL_BYTES", "LocalArtifactStore"]
 
 #: Objects up to this size are verified whenever they are opened: 8 MiB take a few milliseconds.
 SMALL_BYTES = 8 << 20
+
+# An object that becomes whole, or a difference, while it is looked for is found at the next look.
+_LOOKS = 5
 
 # Signs of a disk that is full, read-only, failing or out of bounds; anything else is a fault of ours.
 _OUTAGES = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.EFBIG})
@@ -48,6 +52,7 @@ class LocalArtifactStore:
         self._objects = self.root / "objects"
         self._incoming = self.root / "incoming"
         self._corrupt = self.root / "corrupt"
+        self._deltas = DeltaShelf(self.root)
         self._prepare_lock = threading.Lock()
         self._prepared = False
 
@@ -96,27 +101,36 @@ class LocalArtifactStore:
 
     def open(self, digest: Digest) -> BinaryIO:
         """Open an object for reading; one of at most 8 MiB is verified first."""
-        path = self.path_of(digest)
-        if path.stat().st_size <= SMALL_BYTES:
+        place = self._place_of(digest)
+        try:
+            return io.BytesIO(self.read_bytes(digest)) if place.stat().st_size <= SMALL_BYTES else place.open("rb")
+        except FileNotFoundError:
             return io.BytesIO(self.read_bytes(digest))
-        return path.open("rb")
 
     def read_bytes(self, digest: Digest) -> bytes:
         """Return the whole of an object, verified."""
-        data = self.path_of(digest).read_bytes()
+        place = self._place_of(digest)
+        for _ in range(_LOOKS):
+            with contextlib.suppress(FileNotFoundError):
+                data = place.read_bytes()
+                break
+            with contextlib.suppress(FileNotFoundError):
+                data = self._undone(digest)
+                break
+        else:
+            raise self._absent(digest)
         if digest_of_bytes(data) != digest:
             raise self._set_aside(digest)
         return data
 
     def path_of(self, digest: Digest) -> Path:
-        """Return the object's own file; it is read-only and must stay as it is."""
+        """Return the object's own file; it is read-only, must stay as it is, and is left whole for a while."""
         path = self._place_of(digest)
-        if not path.exists():
-            raise NotFound(
-                f"There is no object {digest[:16]} in the artifact store",
-                where=str(self.root),
-                next_step="check that MAINSPRING_ARTIFACTS names the store the object was put into",
-            )
+        if not self._touch(path):
+            self._write(io.BytesIO(self.read_bytes(digest)))
+            with self._lock(shared=False):
+                if path.exists():
+                    self._deltas.place_of(digest).unlink(missing_ok=True)
         return path
 
     def checkout_tree(self, digest: Digest, target: Path) -> None:
@@ -138,53 +152,152 @@ class LocalArtifactStore:
 
     def exists(self, digest: Digest) -> bool:
         """Whether the object is there; it is not read."""
-        return self._place_of(digest).exists()
+        return any(place.exists() for place in self._places_of(digest))
 
     def size_bytes(self, digest: Digest) -> int:
         """Return the size of an object."""
-        return self.path_of(digest).stat().st_size
+        place, delta, _ = self._places_of(digest)
+        for _ in range(_LOOKS):
+            with contextlib.suppress(FileNotFoundError):
+                return place.stat().st_size
+            with contextlib.suppress(FileNotFoundError):
+                return head_of(delta).size_bytes
+        raise self._absent(digest)
 
     def verify(self, digest: Digest) -> None:
         """Read the whole object and raise `Corrupt` if it is not what was put."""
-        if digest_of_file(self.path_of(digest)) != digest:
+        try:
+            is_sound = digest_of_file(self._place_of(digest)) == digest
+        except FileNotFoundError:
+            self.read_bytes(digest)
+            return
+        if not is_sound:
             raise self._set_aside(digest)
 
     def digests(self) -> Iterator[Digest]:
         """Yield the digest of every object."""
-        if not self._objects.is_dir():
-            return
-        for shelf in self._objects.iterdir():
-            for path in shelf.iterdir():
-                if is_digest(shelf.name + path.name):
-                    yield Digest(shelf.name + path.name)
+        seen: set[str] = set()
+        for folder in (self._objects, self._deltas.root):
+            for path in folder.glob("??/*"):
+                digest = path.parent.name + path.name
+                if is_digest(digest) and digest not in seen:
+                    seen.add(digest)
+                    yield Digest(digest)
 
     def claim(self, digest: Digest) -> bool:
-        """Whether the object is there; if so its time becomes now, and `remove` leaves it alone."""
+        """Whether the object is there; if so its time becomes now, and `remove` leaves it alone.
+
+        One that is kept as a difference is made whole, so that it needs no other object from then on.
+        """
         place = self._place_of(digest)
         try:
             with self._lock(shared=True):
                 os.utime(place)
-        except OSError:  # not there, or not ours to claim: then it is put anew
+        except FileNotFoundError:
+            if self._deltas.base_of(digest) is None:
+                return False
+            try:
+                self.path_of(digest)
+            except (Corrupt, NotFound):  # it cannot be made whole: then it is put anew
+                return False
+        except OSError:  # not ours to claim: then it is put anew
             return False
         return True
 
     def put_at(self, digest: Digest) -> datetime:
         """Return when the object was put, for the last time where it was put again."""
-        return datetime.fromtimestamp(self.path_of(digest).stat().st_mtime, UTC)
+        times = self._times(digest)
+        if not times:
+            raise self._absent(digest)
+        return datetime.fromtimestamp(max(times), UTC)
+
+    def base_of(self, digest: Digest) -> Digest | None:
+        """Return the object without which this one cannot be read, where it is kept as a difference to one."""
+        require_digest(digest)
+        return self._deltas.base_of(digest)
+
+    def shrink(self, digest: Digest, like: Digest, *, unless_put_since: datetime) -> int:
+        """Keep an object as its difference to another where that saves half of it; return the bytes that frees.
+
+        It reads back as before, somewhat slower. Nothing is done to an object that was put or claimed since that
+        moment, is a JSON document (what those name is read off their bytes), very small or very large, or is needed to
+        read the other.
+        """
+        place, target = self._place_of(digest), self._deltas.place_of(digest)
+        if not place.exists() or not LEAST_BYTES <= place.stat().st_size <= MOST_BYTES >= self.size_bytes(like):
+            return 0
+        data, base = self.read_bytes(digest), self.read_bytes(like)
+        delta = b"" if data[:1] in (b"{", b"[") else delta_bytes(data, like, base)
+        if not 0 < len(delta) < len(data) / 2:
+            return 0
+        with self._keeping(delta) as draft, self._lock(shared=False):
+            if digest_of_bytes(restored(draft, base)) != digest:
+                raise Corrupt(f"The object {digest[:16]} does not read back from its difference", where=str(draft))
+            steps = self._deltas.steps_to(like)
+            times = self._times(digest)
+            if digest in steps or len(steps) >= MOST_STEPS or not times or max(times) >= unless_put_since.timestamp():
+                return 0
+            os.utime(draft, (max(times), max(times)))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            draft.replace(target)
+            _sync_folder(target.parent)
+            place.unlink()
+        return len(data) - len(delta)
 
     def remove(self, digest: Digest, *, unless_put_since: datetime) -> bool:
         """Remove an object that is there and that nobody has put since that moment; say whether that was so."""
-        place = self._place_of(digest)
         try:
             with self._lock(shared=False):
-                if place.stat().st_mtime >= unless_put_since.timestamp():
+                times = self._times(digest)
+                if not times or max(times) >= unless_put_since.timestamp():
                     return False
-                place.unlink()
+                self._place_of(digest).unlink(missing_ok=True)
+                self._deltas.place_of(digest).unlink(missing_ok=True)
                 return True
-        except FileNotFoundError:
+        except FileNotFoundError:  # a store into which nothing was ever put has no lock
             return False
         except OSError as error:
             raise _outage(error, self.root) from error
+
+    def _touch(self, place: Path) -> bool:
+        """Whether a whole object is there; its time becomes now, where the disk takes that."""
+        try:
+            with self._lock(shared=True):
+                os.utime(place)
+        except FileNotFoundError:
+            return False
+        except OSError:  # not ours to touch, or a disk that takes no writes
+            return place.exists()
+        return True
+
+    def _undone(self, digest: Digest) -> bytes:
+        """Return an object that is kept as a difference; what cannot be undone is set aside."""
+        place = self._deltas.place_of(digest)
+        base = self.read_bytes(head_of(place).base)
+        try:
+            return restored(place, base)
+        except Corrupt as error:
+            raise self._set_aside(digest) from error
+
+    def _times(self, digest: Digest) -> list[float]:
+        """Return when each of an object's forms was put."""
+        times = []
+        for place in self._places_of(digest):
+            with contextlib.suppress(FileNotFoundError):
+                times.append(place.stat().st_mtime)
+        return times
+
+    def _places_of(self, digest: Digest) -> tuple[Path, Path, Path]:
+        """Return where to look for an object: it may become whole, which is done first, between the first two looks."""
+        place = self._place_of(digest)
+        return place, self._deltas.place_of(digest), place
+
+    def _absent(self, digest: Digest) -> NotFound:
+        return NotFound(
+            f"There is no object {digest[:16]} in the artifact store",
+            where=str(self.root),
+            next_step="check that MAINSPRING_ARTIFACTS names the store the object was put into",
+        )
 
     def _place_of(self, digest: str) -> Path:
         require_digest(digest)
@@ -212,6 +325,17 @@ class LocalArtifactStore:
             raise _outage(error, self.root) from error
         finally:
             incoming.discard()
+
+    @contextlib.contextmanager
+    def _keeping(self, data: bytes) -> Iterator[Path]:
+        """Give a temporary file with these bytes, synced and read-only, to be moved to its place."""
+        self._prepare()
+        with self._draft() as (path, stream):
+            stream.write(data)
+            stream.flush()
+            os.fchmod(stream.fileno(), 0o444)
+            os.fsync(stream.fileno())
+            yield path
 
     @contextlib.contextmanager
     def _draft(self) -> Iterator[tuple[Path, BinaryIO]]:
@@ -249,7 +373,7 @@ class LocalArtifactStore:
 
     def _copy_out(self, digest: Digest, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with self.path_of(digest).open("rb") as source, target.open("xb") as stream:
+        with self.open(digest) as source, target.open("xb") as stream:
             copied = _pour(source, stream)
         if copied != digest:
             raise self._set_aside(digest)
@@ -259,7 +383,8 @@ class LocalArtifactStore:
         # A store on a read-only disk can still say what it found.
         with contextlib.suppress(OSError):
             self._corrupt.mkdir(exist_ok=True)
-            self._place_of(digest).replace(self._corrupt / digest)
+            place = self._place_of(digest)
+            (place if place.exists() else self._deltas.place_of(digest)).replace(self._corrupt / digest)
         return Corrupt(
             f"The object {digest[:16]} is not what was put: its bytes have another digest",
             where=str(self._corrupt / digest),

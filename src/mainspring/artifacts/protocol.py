@@ -55,7 +55,7 @@ class ArtifactStore(Protocol):
         """Return the whole of an object, verified (`Corrupt`)."""
 
     def path_of(self, digest: Digest) -> Path:
-        """Return a local, read-only file with the object's bytes; it must not be altered."""
+        """Return a local, read-only file with the object's bytes; it must not be altered, and counts as put now."""
 
     def checkout_tree(self, digest: Digest, target: Path) -> None:
         """Write the files of a tree as the new folder `target`, all of them or none; the bytes are verified.
@@ -79,6 +79,15 @@ class ArtifactStore(Protocol):
 
     def put_at(self, digest: Digest) -> datetime:
         """Return when the object was put, for the last time where it was put again."""
+
+    def base_of(self, digest: Digest) -> Digest | None:
+        """Return the object without which this one cannot be read, where it is kept as a difference to one."""
+
+    def shrink(self, digest: Digest, like: Digest, *, unless_put_since: datetime) -> int:
+        """Keep an object as its difference to another where that pays; return the bytes that frees.
+
+        It reads back as before. An object that was put or claimed since that moment is left whole.
+        """
 
     def remove(self, digest: Digest, *, unless_put_since: datetime) -> bool:
         """Remove an object that is there and was not put since that moment, and say whether that was so.

@@ -135,6 +135,14 @@ class RemoteArtifactStore:
         claimed = self.bucket.find(_key("claims", digest)) or found
         return max(found.at, claimed.at) + self._behind
 
+    def base_of(self, digest: Digest) -> Digest | None:
+        """Return None: in a bucket every object is whole."""
+        return None
+
+    def shrink(self, digest: Digest, like: Digest, *, unless_put_since: datetime) -> int:
+        """Leave the object as it is: in a bucket every object is whole."""
+        return 0
+
     def remove(self, digest: Digest, *, unless_put_since: datetime) -> bool:
         """Remove an object that is there and that nobody has put since that moment; say whether that was so."""
         try:

@@ -56,6 +56,10 @@ def gc_command(dry_run: bool, grace: str, retention: str, predictions: str, as_j
 def _print(freed: Freed, dry_run: bool) -> None:
     would = "Would free" if dry_run else "Freed"
     click.echo(f"{would} {freed.size_bytes:,} bytes: {freed.objects:,} objects that nothing names.")
+    if freed.shrunk_bytes:
+        click.echo(
+            f"Freed {freed.shrunk_bytes:,} bytes: older dataset versions are kept as differences to the next ones."
+        )
     if freed.runs:
         click.echo(f"{'Would erase' if dry_run else 'Erased'} {freed.runs:,} deleted runs.")
     if freed.bundle_folders:

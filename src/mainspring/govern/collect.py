@@ -43,7 +43,10 @@ FORGET: tuple[Callable[[Transaction, str], None], ...] = (
 
 
 class Freed(NamedTuple):
-    """What a collection came to. `young` objects are named by nothing, and were put within the grace."""
+    """What a collection came to. `young` objects are named by nothing, and were put within the grace.
+
+    `shrunk_bytes` is what older dataset versions take less, since they are kept as differences.
+    """
 
     runs: int
     objects: int
@@ -51,6 +54,7 @@ class Freed(NamedTuple):
     bundle_folders: int
     kept: int
     young: int
+    shrunk_bytes: int = 0
 
 
 def collect_garbage(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from mainspring.artifacts.remote import RemoteArtifactStore
 from mainspring.config import value_of
+from mainspring.data.shrinking import shrink_versions
 from mainspring.deploy.rollout import champion_before
 from mainspring.domain.moments import parse_duration
 from mainspring.domain.version import ModelVersion
@@ -40,10 +41,15 @@ def clean(
 ) -> tuple[Freed, Forgotten | None]:
     """Erase what was deleted `retention` ago, free what nothing names, forget old `predictions`; settings are defaults.
 
+    Older versions of datasets become differences to the next ones.
+
     Objects that were put within `grace` stay; copies here of a bucket's objects go when they were not used for as long.
     None of the prediction log is forgotten where nothing says for how long it is kept.
     """
     now = workspace.clock.now()
+    shrunk = 0
+    if not dry_run:
+        shrunk = shrink_versions(workspace.store, workspace.artifacts, unless_put_since=now - parse_duration(grace))
     freed = collect_garbage(
         workspace.store,
         workspace.artifacts,
@@ -52,7 +58,7 @@ def clean(
         grace=parse_duration(grace),
         retention=parse_duration(retention or value_of("retention")),
         dry_run=dry_run,
-    )
+    )._replace(shrunk_bytes=shrunk)
     if isinstance(workspace.artifacts, RemoteArtifactStore) and not dry_run:
         workspace.artifacts.trim(now - parse_duration(grace))
     kept_for = predictions or value_of("prediction_retention")
