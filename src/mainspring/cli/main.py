@@ -52,6 +52,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "serve": ("serve", "answer predictions over HTTP"),
     "server": ("server", "serve tracking and registry over HTTP, to MLflow's clients and our own"),
     "sql": ("sql", "ask about runs and metrics in SQL, read-only"),
+    "staleness": ("staleness", "say how fast a model ages, and what retraining is worth"),
     "store": ("store", "back up the metadata database, and prove that it is whole"),
     "timeline": ("timeline", "tell what happened, in order"),
     "tokens": ("access", "make, list and revoke tokens"),
