@@ -1,50 +1,47 @@
-"""`mainspring data status`: a module of its own, for it needs neither the database nor the table engine."""
+"""`mainspring status`: how every model stands, in a table or as a page to publish."""
 
+import os
 from pathlib import Path
 
 import click
 
-from mainspring.cli.output import json_option, print_json
-from mainspring.data.pinned import PinStatus, status_of
-from mainspring.data.pins import find_pins
+from mainspring.cli.output import json_option, print_json, print_table, when
+from mainspring.loop.status import status_of
+from mainspring.ui.status import status_page
 from mainspring.workspace import Workspace
 
 __all__ = ["status_command"]
 
-_SHOWN = 20
-
 
 @click.command("status")
-@click.argument("pins", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--html", "page", type=click.Path(path_type=Path, dir_okay=False), help="Write a page into this file.")
 @json_option
-@click.pass_context
-def status_command(context: click.Context, pins: tuple[Path, ...], as_json: bool) -> None:
-    """Say what has changed beside PINS (files, or folders that are searched); exit code 1 when something has.
+def status_command(page: Path | None, as_json: bool) -> int:
+    """Say how every model stands: champion, health, open incidents, last change; exit 1 when one is in trouble.
 
-    Files that have not changed since they were seen are not read.
+    `mainspring server` shows the same at /status. The page of --html loads nothing, so any web server can publish it.
 
     \b
     Example:
-      mainspring data status
+      mainspring status
+      mainspring status --html /srv/www/status.html
     """
-    listed = [found for each in pins or (Path(),) for found in (find_pins(each) if each.is_dir() else [each])]
     with Workspace() as workspace:
-        found = [status_of(each, workspace.artifacts, workspace.indexes) for each in listed]
+        status = status_of(workspace)
+    if page is not None:
+        hidden = page.with_name(f".{page.name}.{os.getpid()}")
+        hidden.write_bytes(status_page(status))
+        hidden.replace(page)  # in one piece: somebody may be reading it
     if as_json:
-        print_json([each._asdict() for each in found])
+        print_json(status)
     else:
-        for each in found:
-            _print(each)
-        if not found:
-            click.echo("No pins here. Make one with `mainspring data add PATH --pin`.")
-    if any(each.state != "unchanged" for each in found):
-        context.exit(1)
-
-
-def _print(found: PinStatus) -> None:
-    click.echo(f"{found.pin}: {found.state} ({found.version})")
-    for sign, names in (("+", found.added), ("~", found.changed), ("-", found.removed)):
-        for name in names[:_SHOWN]:
-            click.echo(f"  {sign} {name}".rstrip())
-        if len(names) > _SHOWN:
-            click.echo(f"  {sign} and {len(names) - _SHOWN:,} more")
+        rows = [
+            [
+                each.model, each.health, each.champion, len(each.incidents), when(each.last_change_at),
+                each.last_change, when(each.next_look_at),
+            ]
+            for each in status.models
+        ]  # fmt: skip
+        headings = ["model", "health", "champion", "open", "changed", "last change", "next look"]
+        print_table(headings, rows, empty="No model serves yet.")
+    return 1 if any(each.health == "page" for each in status.models) else 0

@@ -42,8 +42,11 @@ _COLUMNS = "prediction_id, model, version, kind, label, reviewer, comment, answe
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A prediction to look at: what was asked and answered. `margin` is how far the score is from another answer,
-    None for a regression; `choices` are the labels that can be given, empty where it is a number."""
+    """A prediction to look at: what was asked and answered.
+
+    `margin` is how far the score is from another answer, None for a regression. `target` is the column that a person
+    knows; `choices` are the labels that can be given for it, none where it is a number.
+    """
 
     prediction_id: str
     kind: Kind
@@ -53,6 +56,7 @@ class Question:
     features: dict[str, object]
     score: float | list[float]
     margin: float | None
+    target: str
     choices: tuple[str, ...]
 
 
@@ -198,6 +202,7 @@ def _question(
         {name: _plain(values[place]) for name, values in features_of(rows).items()},
         [float(each) for each in score] if np.ndim(score) else float(score),
         None if margins is None else float(margins[place]),
+        signature.target,
         signature.classes,
     )
 

@@ -41,11 +41,13 @@ def _form(question: Question) -> str:
             for each in question.choices
         )
     else:
-        buttons = "<label>came true <input name=label inputmode=decimal required></label><button>answer</button>"
+        buttons = "<label>it was <input name=label inputmode=decimal required></label><button>answer</button>"
+    # Enter in the comment would press the first button of the form, which answers nothing
+    nothing = "<button disabled hidden></button>"
     comment = '<input class=long name=comment aria-label="comment" placeholder="comment (optional)">'
     return (
-        f"<section><h2>{escape(question.at.replace('T', ' '))}</h2>"
+        f"<section><h2>{escape(question.at[:16].replace('T', ' '))} UTC</h2>"
         f"<small>version {question.version} said {said}; {_WHY.get(question.kind, question.kind)}</small>"
         f"{table(facts)}<form method=post><input type=hidden name=prediction_id value={question.prediction_id}>"
-        f"{comment}{buttons}</form></section>"
+        f"{nothing}{comment}<span>{escape(question.target)} was</span>{buttons}</form></section>"
     )

@@ -4,7 +4,7 @@ Nouns: `Route` (of one endpoint), table (the routes of one group of endpoints, o
 """
 
 from mainspring.server.call import Route
-from mainspring.server.native import access, audit, incidents, registry, review, runs, search
+from mainspring.server.native import access, audit, incidents, registry, review, runs, search, status
 
 __all__ = ["NATIVE_ROUTES"]
 
@@ -16,4 +16,5 @@ NATIVE_ROUTES: tuple[Route, ...] = (
     *search.ROUTES,
     *incidents.ROUTES,
     *review.ROUTES,
+    *status.ROUTES,
 )
