@@ -58,6 +58,47 @@ def test_a_rule_that_only_warns_lets_the_check_pass(run) -> None:
     assert run("data", "check", "good.csv", "s.yaml", "--with", "letters=more.csv") == (0, "1 rows fit s.yaml.\n", "")
 
 
+def test_every_row_that_breaks_a_rule_is_written_with_its_reasons(run) -> None:
+    code, _, err = run("data", "check", "f.csv", "s.yaml", "--rows", "rows.csv")
+    assert (code, "breaks 2 rules" in err) == (1, True)
+    assert Path("rows.csv").read_text().splitlines() == [
+        '"#row","#reasons",n,t',
+        '0,known,1," a"',
+        "1,n max; known,30,b",
+        "2,n type; known,x,c",
+    ]
+    Path("good.csv").write_text("n,t\n1,a\n")
+    assert run("data", "check", "good.csv", "s.yaml", "--rows", "rows.csv")[0] == 0
+    assert Path("rows.csv").read_text() == '"#row","#reasons",n,t\n'
+    assert run("data", "check", "good.csv", "s.yaml", "--rows", "rows.txt")[0] == 2
+
+
+def test_a_schema_is_drafted_from_good_batches_or_read_from_another_librarys_suite(run) -> None:
+    for month in (1, 2):
+        rows = "".join(f"{'AA' if number % 3 else 'B6'},{number % 40 + month}\n" for number in range(400))
+        Path(f"m{month}.csv").write_text("code,miles\n" + rows)
+    code, out, _ = run("data", "schema", "m1.csv", "m2.csv")
+    Path("m.schema.yaml").write_text(out)
+    assert (code, "code_as_before" in out, "miles_as_before" in out) == (0, True, True)
+    assert run("data", "check", "m2.csv", "m.schema.yaml")[0] == 0
+    Path("m3.csv").write_text(Path("m2.csv").read_text().replace("AA", "B6"))
+    assert "distributed otherwise" in run("data", "check", "m3.csv", "m.schema.yaml")[2]
+    Path("suite.json").write_text(
+        json.dumps(
+            {
+                "expectations": [
+                    {"type": "expect_column_max_to_be_between", "kwargs": {"column": "miles", "max_value": 50}},
+                    {"type": "expect_the_moon", "kwargs": {"column": "miles"}},
+                ]
+            }
+        )
+    )
+    code, out, err = run("data", "schema", "--from", "suite.json")
+    assert (code, err) == (0, "Left out: expect_the_moon(column='miles'): there is no such rule\n")
+    Path("s2.yaml").write_text(out)
+    assert run("data", "check", "m1.csv", "s2.yaml")[0] == 0
+
+
 def test_a_table_of_a_database_is_pulled_again_and_again(run) -> None:
     with sqlite3.connect("shop.db") as connection:
         connection.execute("CREATE TABLE t AS SELECT 1 AS id, 'x' AS name")
@@ -87,6 +128,9 @@ def test_columns_that_know_the_target_fail_the_look_at_leaks(run) -> None:
         ("data release d 1 --reason x", 3, "Nothing was ingested as `d`"),
         ("data diff f.csv nothing", 3, "no dataset `nothing`"),
         ("data check f.csv s.yaml --with letters", 2, "not NAME=FILE"),
+        ("data schema", 2, "Either files or a suite"),
+        ("data schema f.csv --from s.json", 2, "Either files or a suite"),
+        ("data schema --from s.json", 3, "no suite `s.json`"),
         ("data checkout none.pin", 3, "no pin `none.pin`"),
         ("data checkout d/1", 2, "not said where to"),
         ("data checkout none.pin --to x", 2, "says itself where"),

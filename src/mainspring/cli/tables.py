@@ -8,13 +8,14 @@ import click
 import msgspec
 
 from mainspring.cli.output import json_option, print_fields, print_json, print_table
-from mainspring.data.checks import check_table
+from mainspring.data.checks import Scan
 from mainspring.data.difference import difference
+from mainspring.data.draft import draft_schema
 from mainspring.data.leakage import leakage_suspects
 from mainspring.data.overview import overview
 from mainspring.data.overview_page import ColumnOverview, Overview, overview_page
-from mainspring.data.schema import infer_schema
 from mainspring.data.schema_file import read_schema, write_schema
+from mainspring.data.suites import read_suite
 from mainspring.data.table import Columns, read_columns
 from mainspring.data.versions import checkout_dataset
 from mainspring.errors import CheckFailed, Invalid
@@ -25,10 +26,29 @@ __all__ = ["check_command", "diff_command", "leaks_command", "named_tables", "pr
 
 
 @click.command("schema")
-@click.argument("file", type=click.Path(path_type=Path))
-def schema_command(file: Path) -> None:
-    """Print the schema that FILE has now, to be reviewed and kept beside the code."""
-    click.echo(write_schema(infer_schema(read_columns(file))), nl=False)
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path), metavar="FILE...")
+@click.option("--from", "suite", type=click.Path(path_type=Path), help="Read a suite of Great Expectations or Pandera.")
+def schema_command(files: tuple[Path, ...], suite: Path | None) -> None:
+    """Print the schema that FILE has now, to be reviewed and kept beside the code.
+
+    Several files are good batches of one table. They tell how far a good batch may lie from the others, so shares,
+    distributions and the number of rows are bounded too. With --from the schema is that of a suite that another library
+    wrote; what of it has no equal is told on the error output.
+
+    \b
+    Example:
+      mainspring data schema january.csv february.csv march.csv > flights.schema.yaml
+      mainspring data schema --from expectations.json > flights.schema.yaml
+    """
+    if bool(files) == (suite is not None):
+        raise Invalid("Either files or a suite is wanted", where="FILE...", next_step="name files, or say --from SUITE")
+    if suite is None:
+        click.echo(write_schema(draft_schema([read_columns(file) for file in files])), nl=False)
+        return
+    found = read_suite(suite)
+    click.echo(write_schema(found.schema), nl=False)
+    for each in found.left_out:
+        click.echo(f"Left out: {each}", err=True)
 
 
 @click.command("diff")
@@ -85,10 +105,13 @@ def _arrow(pair: tuple[object, object]) -> str:
 @click.command("check")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.argument("schema", type=click.Path(path_type=Path))
-@click.option("--with", "others", multiple=True, metavar="NAME=FILE", help="A table that a found_in rule names.")
+@click.option("--with", "others", multiple=True, metavar="NAME=FILE", help="Another table that a rule names.")
+@click.option("--rows", type=click.Path(path_type=Path), help="Write every row that breaks a rule, with its reasons.")
 @click.option("--model", default="", help="Open an incident of this model when FILE breaks a rule, else close it.")
 @json_option
-def check_command(file: Path, schema: Path, others: tuple[str, ...], model: str, as_json: bool) -> None:
+def check_command(
+    file: Path, schema: Path, others: tuple[str, ...], rows: Path | None, model: str, as_json: bool
+) -> None:
     """Check FILE against a SCHEMA file; exit code 1 when it breaks a rule that does not only warn.
 
     With --model what is broken becomes an incident of the model's data. While it is open nothing is retrained, and
@@ -96,10 +119,13 @@ def check_command(file: Path, schema: Path, others: tuple[str, ...], model: str,
 
     \b
     Example:
-      mainspring data check flights.parquet flights.schema.yaml --with planes=planes.csv
+      mainspring data check flights.parquet flights.schema.yaml --with planes=planes.csv --rows broken.csv
       mainspring data check today.csv flights.schema.yaml --model late-flights
     """
-    found = check_table(file, read_schema(schema), tables=named_tables(others))
+    with Scan(file, read_schema(schema), named_tables(others)) as scan:
+        found = scan.check()
+        if rows is not None:
+            scan.write_broken(rows)
     if as_json:
         print_json(found.violations)
     elif not found.violations:

@@ -88,7 +88,7 @@ class Scan:
             ]
             self._named = sorted({name for _, rule, names in asked if not rule.columns for name in names})
             self._around = [
-                f'({rule.expression}) IS FALSE AS "#w{number}"'
+                f'({rule.expression}) AS "#w{number}"'
                 for number, rule, _ in asked
                 if looks_around(rule, self._connection)
             ]

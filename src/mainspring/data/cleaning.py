@@ -154,7 +154,7 @@ def _stage(connection: "duckdb.DuckDBPyConnection", path: Path, schema: Schema) 
 def _typed(schema: Schema, kinds: dict[str, str]) -> Iterator[CleanRule]:
     """Yield, when the rules of the file are done, what gives the columns that still are text the type of the schema."""
     for name, column in schema.columns.items():
-        if column.type != "string" and kinds.get(name) == "string":
+        if column.type not in ("string", "any") and kinds.get(name) == "string":
             yield CleanRule("parse", (name,), {"parse": [name], "as": column.type})
 
 

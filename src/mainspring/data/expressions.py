@@ -30,7 +30,7 @@ def rule_value(name: str, shape: Shape, schema: Schema) -> tuple[str, str]:
     value = f'"#{number}"'
     declared = schema.columns.get(name)
     plain = "string" if kind == "written" else kind
-    wanted = plain if declared is None else _KINDS.get(declared.type, declared.type)
+    wanted = plain if declared is None or declared.type == "any" else _KINDS.get(declared.type, declared.type)
     if wanted == plain:
         return value, wanted
     if wanted == "string":

@@ -38,13 +38,17 @@ def _column_probes(name: str, value: str, kind: str, rule: ColumnRule) -> Iterat
 
     if rule.most_missing is not None:
         most = rule.most_missing
-        figure = f"1 - count({value}) / count(*)"
+        counted = f"[count(*) - count({value}), count(*)]"
         broken = f"{value} IS NULL"
-        yield Probe(name, "most_missing", rule.severity, figure, lambda share: _above(share, most), broken, (name,))
+        yield Probe(name, "most_missing", rule.severity, counted, lambda figure: _above(figure, most), broken, (name,))
     elif not rule.nullable:
         counted = f"count(*) - count({value})"  # cheaper than to ask each value
         yield rows("nullable", f"{value} IS NULL", "missing where a value is wanted", figure=counted)
     as_number = number_sql(value, kind)
+    if rule.unique:
+        yield _unique(name, "unique", rule.severity, [value], (name,))
+    if rule.type == "any":
+        return
     wanted = {"integer": "number", "boolean": "number"}.get(rule.type, rule.type)
     texts = kind in ("string", "written")
     said = f"{'string' if texts else kind} where {rule.type} is wanted"
@@ -73,8 +77,6 @@ def _column_probes(name: str, value: str, kind: str, rule: ColumnRule) -> Iterat
         if rule.pattern is not None:
             broken = f"NOT regexp_full_match({value}, {quoted_text(rule.pattern)})"
             yield rows("pattern", broken, f"not of the form {rule.pattern}")
-    if rule.unique:
-        yield _unique(name, "unique", rule.severity, [value], (name,))
 
 
 def _rule_probe(rule: Rule, number: int, names: tuple[str, ...], seen: list[tuple[str, str]], around: bool) -> Probe:
@@ -83,25 +85,28 @@ def _rule_probe(rule: Rule, number: int, names: tuple[str, ...], seen: list[tupl
         figure = f"CASE WHEN ({rule.expression}) IS FALSE THEN 1 ELSE 0 END"
         return Probe("", rule.name, rule.severity, figure, _all_or(f"`{rule.expression}` does not hold"))
     if rule.kind == "row":
-        broken = f'"#w{number}"' if around else f"({rule.expression}) IS FALSE"
-        return _rows_probe(rule, broken, f"`{rule.expression}` does not hold", names)
+        asked = f'"#w{number}"' if around else f"({rule.expression})"
+        return _rows_probe(rule, f"{asked} IS FALSE", f"`{rule.expression}` does not hold", names, f"count({asked})")
     if rule.kind == "unique":
         return _unique("", rule.name, rule.severity, values, rule.columns, rule.most)
     if rule.kind in ("found_in", "absent_from"):
         wanted, said = ("IS NULL", "not found in") if rule.kind == "found_in" else ("IS NOT NULL", "stands in")
-        broken = " AND ".join([*(f"{value} IS NOT NULL" for value in values), f"other{number}.found {wanted}"])
-        return _rows_probe(rule, broken, f"{said} {rule.other}", rule.columns)
+        there = " AND ".join(f"{value} IS NOT NULL" for value in values)
+        broken = f"{there} AND other{number}.found {wanted}"
+        return _rows_probe(rule, broken, f"{said} {rule.other}", rule.columns, f"count_if({there})")
     if rule.kind == "agrees_with":
         low, high = (f"other{number}.{each}" for each in ("low", "high"))
         if rule.within:
             low, high = f"{low} - {_number(rule.within)}", f"{high} + {_number(rule.within)}"
         said = f"another {rule.columns[-1]} than in {rule.other}"
-        return _rows_probe(rule, f"{values[-1]} NOT BETWEEN {low} AND {high}", said, rule.columns)
+        broken = f"{values[-1]} NOT BETWEEN {low} AND {high}"
+        return _rows_probe(rule, broken, said, rule.columns, f"count({broken})")
     return distribution_probe(rule, *seen[0])
 
 
-def _rows_probe(rule: Rule, broken: str, said: str, shown: tuple[str, ...]) -> Probe:
-    figure = f"[count_if({broken}), count(*)]"
+def _rows_probe(rule: Rule, broken: str, said: str, shown: tuple[str, ...], asked: str) -> Probe:
+    """Return the question of a rule about rows; `asked` counts the rows where it is known whether they break it."""
+    figure = f"[count_if({broken}), {asked if rule.most else 0}]"
     return Probe("", rule.name, rule.severity, figure, _more_than(rule.most, said), broken, shown)
 
 
@@ -111,7 +116,7 @@ def _unique(
     listed = ", ".join(values)
     present = " AND ".join(f"{value} IS NOT NULL" for value in values)
     key = values[0] if len(values) == 1 else f"row({listed})"
-    figure = f"[count_if({present}) - count(DISTINCT {key}) FILTER (WHERE {present}), count(*)]"
+    figure = f"[count_if({present}) - count(DISTINCT {key}) FILTER (WHERE {present}), count_if({present})]"
     broken = f'{present} AND row_number() OVER (PARTITION BY {listed} ORDER BY "#at") > 1'
     return Probe(column, word, severity, figure, _more_than(most, "there already in a row above"), broken, shown)
 
@@ -123,15 +128,23 @@ def _count(said: str) -> Callable[[Any], tuple[int, str] | None]:
 def _more_than(most: float, said: str) -> Callable[[Any], tuple[int, str] | None]:
     told = said + (f" where at most {most:.2%} of the rows may be" if most else "")
     # the engine counts no row as NULL where the condition is NULL for all of them
-    return lambda figure: (figure[0], f"{figure[0]:,} x {told}") if (figure[0] or 0) > most * figure[1] else None
+    return lambda figure: (figure[0], f"{figure[0]:,} x {told}") if _exceeds(figure[0], most, figure[1]) else None
 
 
 def _all_or(said: str) -> Callable[[Any], tuple[int, str] | None]:
     return lambda broken: (1, said) if broken else None
 
 
-def _above(share: float, most: float) -> tuple[int, str] | None:
-    return (1, f"{share:.2%} missing where at most {most:.2%} may be") if share > most else None
+def _above(figure: Any, most: float) -> tuple[int, str] | None:
+    missing, rows = figure
+    if not _exceeds(missing, most, rows):
+        return None
+    return missing, f"{missing / rows:.2%} missing where at most {most:.2%} may be"
+
+
+def _exceeds(count: int | None, most: float, rows: int) -> bool:
+    """Whether more than the share `most` was counted, beyond what rounding does to a share."""
+    return (count or 0) - most * rows > 1e-9 * rows
 
 
 def _number(value: float) -> str:

@@ -22,9 +22,12 @@ _MOST_CATEGORIES = 200
 
 @dataclass(frozen=True, slots=True)
 class ColumnRule:
-    """What one column must hold; `most_missing` is a share of the rows, `pattern` an RE2 expression for whole texts."""
+    """What one column must hold; `most_missing` is a share of the rows, `pattern` an RE2 expression for whole texts.
 
-    type: ColumnType
+    A column of type `any` must be there; its values are asked for nothing that takes a type.
+    """
+
+    type: ColumnType | Literal["any"]
     nullable: bool = False
     min: float | None = None
     max: float | None = None
@@ -47,7 +50,7 @@ class Rule:
     `shares` is the distribution of a column of few values, from which the table may differ by `most` (total variation
     distance, 0 to 1); `spread` that of a column of numbers, as the share of values that are at most each key, from
     which it may differ by `most` there (Kolmogorov's distance, 0 to 1). Of a rule about rows `most` is the share of
-    rows that may break it.
+    rows that may break it, of those where it is known.
     """
 
     name: str

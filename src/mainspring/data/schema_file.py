@@ -83,7 +83,7 @@ def read_schema(path: Path) -> Schema:
 def _column(words: object, where: str) -> ColumnRule:
     found = _mapping(words, where, "{type: number}")
     _only(found, _COLUMN_WORDS, where)
-    kinds = get_args(ColumnType)
+    kinds = (*get_args(ColumnType), "any")
     if found.get("type") not in kinds:
         what = f"`{found['type']}` is not a type" if "type" in found else "The rule names no type"
         raise Invalid(what, where=where, next_step=nearest(str(found.get("type")), kinds))
@@ -91,6 +91,8 @@ def _column(words: object, where: str) -> ColumnRule:
     pattern = found.get("pattern")
     if pattern is not None and kind != "string":
         raise Invalid(f"A {kind} has no pattern", where=where, next_step="give a pattern to text columns only")
+    if found["type"] == "any" and (word := next((each for each in ("min", "max", "categories") if each in found), "")):
+        raise Invalid(f"A column of any type has no {word}", where=where, next_step="name its type")
     return ColumnRule(
         type=kind,
         nullable=_truth(found, "nullable", where),
@@ -230,7 +232,7 @@ _Dumper.add_representer(str, _text)
 
 def write_schema(schema: Schema) -> str:
     """Return the schema as the text of its file."""
-    lines = ["columns:"]
+    lines = ["columns:" if schema.columns else "columns: {}"]
     for name, column in schema.columns.items():
         lines += _entry(name, _column_words(column))
     if schema.others is not None:
