@@ -63,7 +63,7 @@ def test_every_row_that_breaks_a_rule_is_written_with_its_reasons(run) -> None:
     assert (code, "breaks 2 rules" in err) == (1, True)
     assert Path("rows.csv").read_text().splitlines() == [
         '"#row","#reasons",n,t',
-        '0,known,1," a"',
+        "0,known,1, a",
         "1,n max; known,30,b",
         "2,n type; known,x,c",
     ]
