@@ -21,7 +21,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "quarantine": ("quarantine", "list ingestions, or the rows that one set aside"),
     "release": ("quarantine", "put rows from quarantine into a new version"),
     "schema": ("tables", "print the schema that a file has now"),
-    "status": ("status", "say what has changed beside pins"),
+    "status": ("data_status", "say what has changed beside pins"),
     "tag": ("datasets", "give a version a name of its own"),
 }
 
