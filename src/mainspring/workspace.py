@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING
 from mainspring import config
 from mainspring.domain.ids import Digest
 from mainspring.domain.moments import Clock, SystemClock
-from mainspring.domain.signature import Signature
-from mainspring.domain.version import ModelVersion
 from mainspring.errors import Conflict, MainspringError, NotFound, Refused
 
 if TYPE_CHECKING:
     from mainspring.artifacts.protocol import ArtifactStore
     from mainspring.bundle.predictor import Predictor
     from mainspring.data.profile import Profile
+    from mainspring.domain.signature import Signature
+    from mainspring.domain.version import ModelVersion
     from mainspring.pipeline.context import PipelineContext
     from mainspring.pipeline.outcome import Progress
     from mainspring.predictions.log import PredictionLog
@@ -133,7 +133,7 @@ class Workspace:
                     raise
         return folder
 
-    def served_bundle(self, version: ModelVersion) -> Path:
+    def served_bundle(self, version: "ModelVersion") -> Path:
         """Return the verified bundle of a version that is to be served; one whose files were altered is laid out anew.
 
         Raises:
@@ -150,7 +150,7 @@ class Workspace:
             folder = self._servable(version)
         return folder
 
-    def _servable(self, version: ModelVersion) -> Path:
+    def _servable(self, version: "ModelVersion") -> Path:
         """Return the bundle's folder; what MLflow's clients logged is made one at the first call."""
         folder = self.bundle_folder(version.kept_bundle)
         if (folder / "bundle.json").is_file():
@@ -174,7 +174,7 @@ class Workspace:
                 raise Refused(what, where=error.where, next_step=error.next_step) from error
         return made
 
-    def predictor(self, version: ModelVersion) -> "Predictor":
+    def predictor(self, version: "ModelVersion") -> "Predictor":
         """Return the loaded model of a version; it stays loaded while the workspace is open."""
         from mainspring.bundle.predictor import load_bundle
 
@@ -183,7 +183,7 @@ class Workspace:
             self._predictors[bundle] = load_bundle(self.served_bundle(version))
         return self._predictors[bundle]
 
-    def signature_of(self, model: str, version: int) -> Signature:
+    def signature_of(self, model: str, version: int) -> "Signature":
         """Return what a version of a model eats."""
         from mainspring.bundle.format import read_manifest
         from mainspring.registry.versions import find_version
