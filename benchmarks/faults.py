@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from planted.disk import SmallDisk
 from planted.faults import FAULTS
-from planted.told import judge, quiet_weeks
+from planted.told import judge, quiet_weeks, summary
 from planted.year import Year
 
 from mainspring.cli.loading import load_file
@@ -97,7 +97,11 @@ def show(asked, told, weeks):
     else:
         for each in told:
             print(f"\n{each['fault']}: {each['planted']}")
-            print_table(["", ""], [(name, str(value)) for name, value in each["lines"].items()])
+            for name, value in each["lines"].items():
+                print(f"  {name:11}  {value}")
+        print()
+        rows = [(row[0], row[1], row[2].partition(":")[0], *row[3:]) for row in summary(told)]
+        print_table(["fault", "begins", "found", "until then", "over", "in all", "verdict"], rows)
         print(f"\n{weeks['told']}")
         if missed:
             print(f"not as it should be: {', '.join(missed)}")

@@ -66,7 +66,7 @@ class Renamed(_BrokenInput):
 
 class Labels(Fault):
     begins = _day(5, 6)
-    name, truth, clue = "labels", "labels", "label"
+    name, truth, clue = "labels", "data", "labels stopped coming"
     what = "the labels of three weeks are held back, and told then"
     lasts_days = 30
 
@@ -84,6 +84,7 @@ class Labels(Fault):
 
 class Duplicates(Fault):
     begins = _day(4, 22)
+    lead_days, lasts_days = 3, 12
     name, truth, clue = "duplicates", "infrastructure", "more than once"
     what = "each request is sent three times for a week, and one a hundred times"
 
@@ -117,7 +118,7 @@ class _Candidate(Fault):
     def evening(self, year):
         done = []
         if not self.reference:
-            self.reference, self.submitted_at = self.submit(year), year.clock.now()
+            self.reference, self.struck_at = self.submit(year), year.clock.now()
             done = [f"a colleague submitted {self.reference}", *year.review()]
         version = find_version(year.workspace.store, self.reference)
         ended = [
@@ -154,7 +155,7 @@ class BadSlice(_Candidate):
             return super().found(year)
         reason = "; ".join(f"{each.gate}: {each.reason}" for each in refused)
         title = f"{self.reference} was refused by {' and '.join(each.gate for each in refused)}"
-        return Found(self.submitted_at, title, self.truth, reason, "refused; it never answered a request")
+        return Found(self.struck_at, title, self.truth, reason, "refused; it never answered a request")
 
 
 class KilledRetraining(Fault):
@@ -166,6 +167,8 @@ class KilledRetraining(Fault):
     lead_days, lasts_days = 86, 30
 
     def look(self, year):
+        if self.struck_at is not None:
+            return year.look_once()
         script = Path(__file__).with_name("look.py")
         words = [sys.executable, str(script), str(year.workspace.home.parent), year.clock.now().isoformat()]
         process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
@@ -175,8 +178,7 @@ class KilledRetraining(Fault):
                     time.sleep(1.0)  # in the midst: the run has begun, and a step of it is under way
                     process.send_signal(signal.SIGKILL)
                     process.wait()
-                    self.over_at = year.clock.now()
-                    self.asked.append(Asked(year.clock.now(), 0))
+                    self.struck_at = year.clock.now()
                     return ["the loop's process was killed while it retrained"]
                 time.sleep(0.02)
             return process.communicate()[0].splitlines()
@@ -184,13 +186,22 @@ class KilledRetraining(Fault):
             process.kill()
             process.wait()
 
+    def evening(self, year):
+        found = self.found(year)
+        if found is not None and found.done.startswith("retrained"):
+            self.over_at = year.clock.now()
+        return []
+
+    def incidents(self, year):
+        return []  # the decay that it retrained for was not planted
+
     def found(self, year):
         for each in list_incidents(year.workspace.store, model=year.loop.name):
             timeline = find_incident(year.workspace.store, each.incident_id).timeline
             for place, entry in enumerate(timeline):
                 if self.clue in entry.what:
                     done = next((after for after in timeline[place:] if after.what == "retrained"), None)
-                    told = "not tried again" if done is None else f"{done.at[5:10]} {done.what}: {done.text[:40]} ..."
+                    told = "not tried again" if done is None else f"retrained on {done.at[5:10]}"
                     reason = f"{entry.what}: {entry.text}"
                     return Found(from_iso(entry.at), each.title, entry.evidence["suspect"], reason, told)
         return None

@@ -5,23 +5,24 @@ from datetime import timedelta
 from mainspring.domain.moments import from_iso
 from mainspring.monitor.incidents import list_incidents
 
-__all__ = ["judge", "quiet_weeks"]
+__all__ = ["judge", "quiet_weeks", "summary"]
 
 
 def judge(year, fault):
     """Return the facts of one fault: when it was seen, as what, what was done, and what it cost until then."""
-    found = fault.found(year)
-    first = fault.touched[0].at if fault.touched else None
-    lines = {"first bad request": _moment(first)}
-    if found is not None:
-        lines |= {"found as": found.title, "found": f"{_moment(found.at)}, {_after(first, found.at)}"}
-        lines |= {"until then": _cost(fault, found.at), "cause told": f"{found.suspect}: {found.reason}"}
-        lines |= {"done": found.done}
+    found, first = fault.found(year), fault.first_at
     is_right = found is not None and found.suspect == fault.truth and fault.clue in found.reason
+    lines = {"begins": "-" if first is None else f"{first:%d %b %H:%M}", "true cause": f"{fault.truth} ({fault.clue})"}
+    if found is not None:
+        lines |= {
+            "found": f"{_after(first, found.at)}: {found.title}",
+            "until found": _cost(fault, found.at),
+            "cause told": f"{found.suspect}: {found.reason}",
+            "done": found.done,
+        }
     lines |= {
-        "true cause": f"{fault.truth} ({fault.clue})",
-        "over": f"{_moment(fault.over_at)}, {_after(first, fault.over_at)}",
-        "in all": _cost(fault, None),
+        "over": f"{_after(first, fault.over_at)}",
+        "until over": _cost(fault, None),
         "verdict": "found, and told rightly" if is_right else "found, but told WRONGLY" if found else "NOT FOUND",
     }
     return {
@@ -30,9 +31,15 @@ def judge(year, fault):
         "is_found": found is not None,
         "is_right": is_right,
         "span": fault.span(year),
-        "incidents": [] if fault.name == "killed" else [each.incident_id for each in fault.incidents(year)],
+        "incidents": [each.incident_id for each in fault.incidents(year)],
         "lines": lines,
     }
+
+
+def summary(told):
+    """Return the rows of the table: one for each fault."""
+    names = ("begins", "found", "until found", "over", "until over", "verdict")
+    return [(each["fault"], *(str(each["lines"].get(name, "-")) for name in names)) for each in told]
 
 
 def quiet_weeks(year, told):
@@ -63,18 +70,17 @@ def _days(first, last):
 
 
 def _cost(fault, until):
-    """Say how much the fault had touched by a moment, or in all."""
+    """Say how many rows the fault touched before a moment, or in all, and how many answers it made wrong."""
     before = [each for each in fault.touched if until is None or each.at < until]
     rows, wrong, refused = (sum(getattr(each, name) for each in before) for name in ("touched", "wrong", "refused"))
-    return f"{rows:,} rows touched, {wrong:,} answers wrong by it" + (f", {refused:,} rows refused" if refused else "")
-
-
-def _moment(at):
-    return "-" if at is None else f"{at:%d %b %H:%M}"
+    return f"{rows:,} rows, {wrong:,} answered wrong" + (f", {refused:,} refused" if refused else "")
 
 
 def _after(first, then):
     if first is None or then is None:
-        return "-"
-    hours = (then - first).total_seconds() / 3600
-    return f"{hours:.0f} h after the first bad request" if hours < 72 else f"{hours / 24:.1f} days after"
+        return "never"
+    minutes = (then - first).total_seconds() / 60
+    if minutes <= 0:
+        return "at once"
+    width, unit = next(each for each in ((1440, "days"), (60, "hours"), (1, "min")) if minutes >= each[0])
+    return f"after {minutes / width:.3g} {unit}"

@@ -60,7 +60,13 @@ class Fault:
 
     def __init__(self) -> None:
         self.over_at: datetime | None = None
+        self.struck_at: datetime | None = None
         self.asked: list[Asked] = []
+
+    @property
+    def first_at(self) -> datetime | None:
+        """When the first request was touched; of a fault that touches none, when it struck."""
+        return self.touched[0].at if self.touched else self.struck_at
 
     @property
     def touched(self) -> list[Asked]:
