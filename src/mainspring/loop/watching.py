@@ -4,20 +4,25 @@ What is decided about an incident of quality, and what serves, is in `policies`.
 """
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from mainspring.domain.moments import to_iso
 from mainspring.monitor.arrivals import overdue_labels
 from mainspring.monitor.finding import Finding
 from mainspring.monitor.incidents import move_incident, open_incident
 from mainspring.monitor.inputs import INPUT_RULE, watch_inputs
 from mainspring.monitor.losses import lost_requests
 from mainspring.monitor.repeats import repeated_requests
-from mainspring.predictions.segments import traffic
+from mainspring.predictions.segments import hourly_traffic
 
 if TYPE_CHECKING:
     from mainspring.loop.policies import Situation
 
 __all__ = ["watch_inputs_of", "watch_labels", "watch_losses", "watch_repeats"]
+
+#: So far back one looks for when labels came.
+_SPAN = timedelta(days=90)
 
 
 def watch_inputs_of(situation: "Situation") -> Iterator[str]:
@@ -45,8 +50,9 @@ def watch_labels(situation: "Situation") -> Iterator[str]:
     champion = situation.champion
     if champion is None:
         return
-    sealed = traffic(situation.workspace.store, champion.model)
-    found = overdue_labels(champion, sealed, situation.loop.monitor, now=situation.now)
+    rule, now = situation.loop.monitor, situation.now
+    sealed = hourly_traffic(situation.workspace.store, champion.model, since=to_iso(now - max(_SPAN, 60 * rule.every)))
+    found = overdue_labels(champion, sealed, rule, now=now)
     yield from _tell(situation, "labels", found, over="labels have come")
 
 

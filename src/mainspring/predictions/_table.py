@@ -18,7 +18,8 @@ from mainspring.predictions.counts import hourly_of, keep_hourly, merge_hourly, 
 from mainspring.store.protocol import Store, Transaction
 
 __all__ = [
-    "Kind", "Segment", "families", "insert", "older", "remove", "replace", "segments", "traffic", "write_parquet",
+    "Kind", "Segment", "families", "hourly_traffic", "insert", "older", "remove", "replace", "segments", "traffic",
+    "write_parquet",
 ]  # fmt: skip
 
 Kind = Literal["predictions", "labels"]
@@ -73,6 +74,15 @@ def traffic(store: Store, model: str | None = None) -> list[tuple[str, Kind, int
     clause, bound = ("WHERE model = ?", (model,)) if model is not None else ("", ())
     sql = f"SELECT sealed_at, kind, n_rows FROM log_traffic {clause} ORDER BY sealed_at, number"
     return [(row[0], row[1], row[2]) for row in store.read(sql, bound)]
+
+
+def hourly_traffic(store: Store, model: str, *, since: str) -> list[tuple[str, Kind, int]]:
+    """Return (hour, kind, rows) of what was sealed of a model in each hour from `since` on, oldest first."""
+    sql = (
+        "SELECT substr(sealed_at, 1, 13) || ':00:00.000000Z' AS hour, kind, sum(n_rows) FROM log_traffic"
+        " WHERE model = ? AND sealed_at >= ? GROUP BY hour, kind ORDER BY hour, kind DESC"
+    )
+    return [(row[0], row[1], int(row[2])) for row in store.read(sql, (model, since))]
 
 
 def families(store: Store) -> list[tuple[str, Kind, int]]:

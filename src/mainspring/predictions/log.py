@@ -419,8 +419,11 @@ def once(logged: Columns) -> Columns:
     """
     if "place" not in logged:
         return logged
+    keys = list(zip(logged["request_id"].tolist(), logged["place"].tolist(), strict=True))
+    if len(set(keys)) == len(keys):
+        return logged
     groups: dict[tuple[str, float], list[int]] = {}
-    for row, key in enumerate(zip(logged["request_id"].tolist(), logged["place"].tolist(), strict=True)):
+    for row, key in enumerate(keys):
         if key[0] is not None and key[1] == key[1]:
             groups.setdefault(key, []).append(row)
     several = {key: rows for key, rows in groups.items() if len(rows) > 1}

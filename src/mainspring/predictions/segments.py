@@ -23,14 +23,16 @@ from mainspring.domain.moments import to_iso
 from mainspring.domain.signature import Column, ColumnType, Signature
 from mainspring.errors import Corrupt, NotFound
 from mainspring.predictions._merge import merge_small
-from mainspring.predictions._table import Kind, Segment, insert, segments, traffic, write_parquet
+from mainspring.predictions._table import Kind, Segment, hourly_traffic, insert, segments, traffic, write_parquet
 from mainspring.predictions.counts import Hourly, ProfileOf, count_hours, keep_hourly
 from mainspring.predictions.gaps import keep_gaps
 from mainspring.predictions.journal import JournalFile, journals, read_frames
 from mainspring.predictions.records import BatchRecord, LabelRecord, LostRecord, PredictionRecord, decode_record
 from mainspring.store.protocol import Store, Transaction
 
-__all__ = ["FEATURE", "Segment", "SignatureOf", "features_of", "only_sealer", "seal", "segments", "traffic"]
+__all__ = [
+    "FEATURE", "Segment", "SignatureOf", "features_of", "hourly_traffic", "only_sealer", "seal", "segments", "traffic",
+]  # fmt: skip
 
 #: Before the name of each feature column, so that no feature can hide a column of the log itself.
 FEATURE = "x_"
