@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mainspring.data.table import Columns, column_type, columns_of, connect, frame_of, read_columns
+from mainspring.data.table import Columns, column_type, columns_of, connect, frame_of, read_columns, settled_scan
 from mainspring.errors import Invalid, NotFound
 
 ROWS = [
@@ -203,6 +203,15 @@ def test_a_byte_order_mark_is_no_part_of_a_name(tmp_path: Path) -> None:
 def test_a_broken_row_in_a_short_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(Invalid, match="Line: 3; Original Line: 3,4,5,6"):
         csv(tmp_path, "a,b\n1,2\n3,4,5,6\n")
+
+
+def test_a_cast_that_may_fail_gives_null_and_does_not_make_the_reader_fail(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("d\n50\nn/a\n")
+    number = 'TRY_CAST("#0" AS DOUBLE)'
+    with connect() as connection:
+        scan, _ = settled_scan(connection, tmp_path / "t.csv")
+        query = f'SELECT count(*), [count_if({number} <= 100), count({number})] FROM (SELECT d AS "#0" FROM {scan})'
+        assert connection.execute(query).fetchall() == [(2, [1, 1])]
 
 
 def test_a_line_that_breaks_the_csv_is_named(tmp_path: Path) -> None:

@@ -84,8 +84,9 @@ def connect() -> "duckdb.DuckDBPyConnection":
         if engine is None:
             config: dict[str, str | bool | int | float | list[str]] = {
                 "enable_external_file_cache": False,
-                # the bounds in a Parquet file do not tell of NaN, and the optimizer believes that there is none
-                "disabled_optimizers": "statistics_propagation",
+                # the bounds in a Parquet file do not tell of NaN, and the first of these believes that there is none;
+                # the second lets the reader of a CSV file fail where TRY_CAST would give NULL (DuckDB 2.0.1)
+                "disabled_optimizers": "statistics_propagation,type_pushdown",
             }
             if memory := value_of("memory"):
                 config["memory_limit"] = memory
