@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mainspring.errors import Invalid
 from mainspring.evaluate.calibration import Calibration, calibrate, isotonic
+from mainspring.evaluate.error_curve import fit_error_curve
 from mainspring.evaluate.estimation import Estimation, fit_estimation
 from mainspring.evaluate.expected import expected_losses, expected_metric
 from mainspring.evaluate.losses import loss
@@ -133,5 +134,48 @@ def test_few_blocks_promise_nothing() -> None:
     assert Estimation.from_json(fitted.to_json()) == fitted
 
 
-def test_a_regression_is_not_estimated_from_its_scores() -> None:
-    assert fit_estimation("regression", np.array([1.0]), np.array([1.0]), np.array([0])) is None
+def _delays(rng: np.random.Generator, days: int, *, largest: float = 100.0) -> tuple[Floats, Floats, NDArray[np.int64]]:
+    """Truths, predictions and days of a regression whose errors grow with what it predicts, and wander by day."""
+    day = np.repeat(np.arange(days), 200)
+    predicted = rng.uniform(0, largest, size=day.size)
+    wander = rng.lognormal(0, 0.1, size=days)[day]
+    return predicted + rng.normal(size=day.size) * (1 + 0.2 * predicted) * wander, predicted, day
+
+
+def test_a_regression_that_predicts_more_is_expected_to_err_more() -> None:
+    rng = np.random.default_rng(8)
+    y, predicted, day = _delays(rng, 30)
+    fitted = fit_estimation("regression", y, predicted, day, bound=100.0)
+    assert fitted is not None
+    for largest in (30.0, 60.0, 100.0):  # fewer, and fewer large predictions
+        late, given, _ = _delays(rng, 100, largest=largest)
+        real = loss("regression", late, given, bound=100.0).mean()
+        assert fitted.losses(given).mean() == pytest.approx(real, rel=0.06)
+    assert Estimation.from_json(fitted.to_json()) == fitted
+
+
+def test_intervals_of_a_regression_hold_the_truth_about_as_often_as_they_say() -> None:
+    rng = np.random.default_rng(9)
+    inside = 0
+    for _ in range(60):
+        fitted = fit_estimation("regression", *_delays(rng, 20), bound=100.0)
+        assert fitted is not None
+        y, predicted, _ = _delays(rng, 1)
+        found = fitted.estimate([float(fitted.losses(predicted).mean())], predicted.size)
+        inside += found.low <= loss("regression", y, predicted, bound=100.0).mean() <= found.high
+    assert inside / 60 >= 0.88  # 95 % is promised; below this with a chance under 2 %
+
+
+@pytest.mark.parametrize(
+    "predicted", [np.zeros(500), np.repeat([1.0, 2.0], 250), np.arange(500.0) % 3, np.arange(40.0)]
+)
+def test_the_curve_equals_the_means_of_its_bins(predicted: Floats) -> None:
+    losses = np.random.default_rng(10).uniform(size=predicted.size)
+    curve = fit_error_curve(predicted, losses)
+    expected = curve.losses(predicted)
+    for value in np.unique(expected):
+        mine = expected == value
+        assert losses[mine].mean() == pytest.approx(value)
+        apart = predicted[~mine]  # a bin is a span: nothing else lies within it
+        assert not ((apart > predicted[mine].min()) & (apart < predicted[mine].max())).any()
+    assert expected.mean() == pytest.approx(losses.mean())

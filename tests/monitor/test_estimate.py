@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from tests.monitor.test_quality import DAY, RULE, SIGNATURE, START, Ground
 
+from mainspring.domain.signature import Signature
 from mainspring.domain.version import ModelVersion
 from mainspring.evaluate.estimation import Estimation, fit_estimation
 from mainspring.monitor.estimate import Outlook, outlook
@@ -83,3 +84,25 @@ def test_three_blocks_expected_over_the_limit_are_told(ground: Ground) -> None:
 def test_an_estimation_is_read_back_as_it_was(ground: Ground) -> None:
     kept = _version(ground).evidence["estimation"]
     assert Estimation.from_json(kept).to_json()["errors"] == tuple(kept["errors"])  # type: ignore[arg-type,index]
+
+
+def test_a_regression_is_estimated_by_the_curve_of_its_errors(ground: Ground) -> None:
+    """All that is predicted should be 1, so what is predicted lower errs more, on the hold-out as in production."""
+    signature = Signature(SIGNATURE.columns, "delay", "regression")
+    predicted = np.random.default_rng(8).uniform(0, 1, size=4000)
+    learnt = fit_estimation("regression", np.ones(4000), predicted, np.repeat(np.arange(20), 200), bound=1.0)
+    assert learnt is not None
+    version = ground.versions[0]
+    measured = {"kind": "absolute", "mean": 0.04, "blocks": [0.04] * 20, "bound": 1.0}
+    kept = {**version.evidence, "loss": measured, "estimation": json.loads(json.dumps(learnt.to_json()))}
+    version = replace(version, evidence=kept)
+    label = ground.label
+    ground.label = lambda ids, _, at: label(ids, "1.0", at=at)  # type: ignore[method-assign]
+    for day in range(8):
+        _serve(ground, day, 0.05 if day < 5 else 0.4, labelled=day < 5)
+    ground.seal()
+    found = outlook(ground.log, version, signature, RULE, now=START + 8 * DAY)
+    assert found is not None
+    assert (found.status, found.record.blocks, found.estimate.blocks) == ("over", 5, 3)
+    assert found.estimate.value == pytest.approx(0.4, abs=0.03)
+    assert found.record.errors == pytest.approx([0.0] * 5, abs=0.03)

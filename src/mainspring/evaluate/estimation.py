@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from mainspring.domain.signature import Task
 from mainspring.evaluate.calibration import Calibration, calibrate
 from mainspring.evaluate.distributions import t_quantile
+from mainspring.evaluate.error_curve import ErrorCurve, fit_error_curve
 from mainspring.evaluate.expected import expected_losses
 from mainspring.evaluate.losses import loss
 from mainspring.evaluate.measure import read_scores
@@ -40,17 +41,18 @@ class Estimate(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Estimation:
-    """What is kept to estimate a classifier's Brier loss: the calibration, and past errors by block.
+    """What is kept to estimate a loss: what scores mean, and past errors by block.
 
-    An error is a block's real mean loss minus its estimated one.
+    Of a classifier, the calibration of its scores gives the Brier loss to expect; of a regression, the curve of its
+    errors the absolute one. An error is a block's real mean loss minus its estimated one.
     """
 
-    calibration: Calibration
+    meaning: Calibration | ErrorCurve
     errors: tuple[float, ...]
 
     def losses(self, scores: Floats) -> Floats:
         """Return each row's expected loss (n,) from its scores, (n,) or (n, k)."""
-        return expected_losses(self.calibration.apply(scores), scores)
+        return _expected(self.meaning, scores)
 
     def estimate(
         self, expected: Sequence[float], rows: int, *, errors: Sequence[float] = (), level: float = 0.95
@@ -72,34 +74,54 @@ class Estimation:
 
     def to_json(self) -> dict[str, object]:
         """Return JSON-able fields."""
-        return {"calibration": self.calibration.to_json(), "errors": self.errors}
+        kind = "error_curve" if isinstance(self.meaning, ErrorCurve) else "calibration"
+        return {kind: self.meaning.to_json(), "errors": self.errors}
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> "Estimation":
         """Read what `to_json` gave."""
+        if "error_curve" in fields:
+            return cls(ErrorCurve.from_json(fields["error_curve"]), tuple(fields["errors"]))
         return cls(Calibration.from_json(fields["calibration"]), tuple(fields["errors"]))
 
 
 def fit_estimation(
-    task: Task, y: NDArray[np.generic], scores: NDArray[np.generic], groups: NDArray[np.generic]
+    task: Task,
+    y: NDArray[np.generic],
+    scores: NDArray[np.generic],
+    groups: NDArray[np.generic],
+    *,
+    bound: float | None = None,
 ) -> Estimation | None:
-    """Learn from hold-out rows how to estimate the loss; None for a regression, whose scores say nothing of it.
+    """Learn from hold-out rows how to estimate the loss; None where there are none.
 
-    `groups` (n,) names each row's block. The map that is kept is fitted on all rows, the errors by maps that were
-    fitted without the block's fold.
+    `groups` (n,) names each row's block; `bound` is the error that counts as a loss of 1 (regression only). The map
+    that is kept is fitted on all rows, the errors by maps that were fitted without the block's fold.
     """
-    if task == "regression" or not len(y):
+    if not len(y):
         return None
     given = read_scores(task, scores)
     names, block = np.unique(groups, return_inverse=True)
-    real = loss(task, y, given)
+    real = loss(task, y, given, bound=bound)
+
+    def learn(rows: NDArray[np.bool_]) -> Calibration | ErrorCurve:
+        return (
+            fit_error_curve(given[rows], real[rows]) if task == "regression" else calibrate(task, y[rows], given[rows])
+        )
+
+    every = learn(np.ones(len(y), dtype=np.bool_))
     estimated = np.empty(given.shape[0])
     folds = min(_FOLDS, names.size)
     for fold in range(folds):
         held = block % folds == fold
         if held.all():
-            return Estimation(calibrate(task, y, given), ())
-        estimated[held] = expected_losses(calibrate(task, y[~held], given[~held]).apply(given[held]), given[held])
-    rows = np.bincount(block)
-    errors = np.bincount(block, weights=real - estimated) / rows
-    return Estimation(calibrate(task, y, given), tuple(errors.tolist()))
+            return Estimation(every, ())
+        estimated[held] = _expected(learn(~held), given[held])
+    errors = np.bincount(block, weights=real - estimated) / np.bincount(block)
+    return Estimation(every, tuple(errors.tolist()))
+
+
+def _expected(meaning: Calibration | ErrorCurve, scores: Floats) -> Floats:
+    if isinstance(meaning, ErrorCurve):
+        return meaning.losses(scores)
+    return expected_losses(meaning.apply(scores), scores)

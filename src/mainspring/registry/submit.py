@@ -176,7 +176,8 @@ def _estimation(candidate: Candidate) -> Estimation | None:
     """Learn from the test part how to estimate the loss of requests whose labels have not come."""
     signature, test = candidate.fitted.signature, columns_of(candidate.test)
     truth = target_index(test[signature.target], signature)
-    return fit_estimation(signature.task, truth, candidate.scores, days_within(test))
+    bound = candidate.fitted.loss_bound
+    return fit_estimation(signature.task, truth, candidate.scores, days_within(test), bound=bound)
 
 
 def _run(store: Store, run_id: str) -> Any:  # a RunId that was given as text
