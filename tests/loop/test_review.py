@@ -2,14 +2,17 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import numpy as np
 import pytest
 from tests.loop.conftest import START, Production, write_csv
 
 import mainspring as ms
 from mainspring.deploy.rollout import active_canary
+from mainspring.domain.signature import Signature
 from mainspring.errors import Invalid, NotFound
-from mainspring.loop.review import answer_question, answers_reviewed, list_reviews, questions
+from mainspring.loop.review import _margins, answer_question, answers_reviewed, list_reviews, questions
 from mainspring.monitor.quality import watch_quality
 from mainspring.registry.labelled import export_labelled
 from mainspring.registry.versions import find_version
@@ -82,6 +85,16 @@ def test_only_the_sample_is_measured_by_and_all_answers_are_trained_on(asked: Wo
     assert export_labelled(asked.log, signature, "hits", asked.home, FOREVER["labelled_until"]) is not None
     champion = find_version(asked.store, "hits")
     watch_quality(asked.store, asked.log, champion, signature, ms.monitor(), now=asked.clock.now())
+
+
+def test_doubt_is_how_near_another_answer_is() -> None:
+    def signature(task: Any) -> Signature:
+        return Signature((), "y", task, ("a", "b", "c"))
+
+    assert _margins(np.array([0.2, 0.35]), signature("binary"), 0.3) == pytest.approx([0.1, 0.05])
+    many = np.array([[0.5, 0.3, 0.2], [0.1, 0.45, 0.45]])
+    assert _margins(many, signature("multiclass"), 0.5) == pytest.approx([0.2, 0.0])
+    assert _margins(np.array([1.0, 2.0]), signature("regression"), 0.5) is None
 
 
 def test_a_canary_soaks_until_people_reviewed_its_answers_or_the_time_is_over(production: Production) -> None:

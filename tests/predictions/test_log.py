@@ -147,6 +147,15 @@ def test_labels_are_filtered_by_version_and_route(ground) -> None:
     assert n_rows(log.labelled("other", **FOREVER)) == 0
 
 
+def test_answers_among_given_ones_are_counted_for_a_version_also_as_a_shadow(ground) -> None:
+    shown = ground.asked(3)
+    ground.write(shown, ground.asked(2, ids=shown.ids[:2], version=2, route="shadow", scores=[0.9, 0.9]))
+    ground.seal()
+    ids = [*shown.ids, "f" * 32]
+    assert [ground.log.answered_among("m", version, ids) for version in (1, 2, 3)] == [3, 2, 0]
+    assert ground.log.answered_among("m", 1, []) == 0
+
+
 def test_a_shadow_is_seen_only_by_whoever_asks_for_it(ground) -> None:
     shown = ground.asked(2, request_id="r")
     shadow = ground.asked(2, ids=shown.ids, version=2, route="shadow", scores=[0.9, 0.9], request_id="r")

@@ -13,10 +13,14 @@ from typing import Any
 import psutil
 import pytest
 
+from mainspring.errors import Corrupt
+from mainspring.loop.housekeeping import Drill, drill
 from mainspring.pipeline.schedules import CatchUp, add_schedule, list_schedules
 from mainspring.pipeline.ticks import list_ticks
+from mainspring.registry.models import create_model
 from mainspring.store.opening import open_store
 from mainspring.store.protocol import Store
+from mainspring.workspace import Workspace
 
 from .conftest import Server
 
@@ -136,6 +140,18 @@ def test_a_server_that_ends_in_order_gives_its_tick_back(fleet: Fleet) -> None:
     assert [(each.status, each.attempts) for each in list_ticks(fleet.store)] == [("due", 0)]
     assert not psutil.pid_exists(fleet.ran()[0][0])
     hold.unlink()
+
+
+def test_a_drill_on_postgres_proves_the_chain(tmp_path: Path, postgres: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAINSPRING_STORE", postgres.address(tmp_path))
+    with Workspace(tmp_path / "home", actor="ada") as workspace:
+        create_model(workspace.store, "m", actor="ada", at=workspace.clock.now())
+        assert drill(workspace) == Drill(1, 0, {})
+        postgres_events = workspace.store.read("SELECT verb FROM events ORDER BY number")
+        assert postgres_events == [("model.created",), ("drill.passed",)]
+        workspace.store.record(lambda t: t.execute("UPDATE events SET actor = 'eve' WHERE number = 1"))
+        with pytest.raises(Corrupt, match="breaks at entry 1"):
+            drill(workspace)
 
 
 def test_a_server_leaves_what_it_has_no_file_for(fleet: Fleet) -> None:

@@ -84,6 +84,9 @@ class Scheduler:
         self._lease = lease
         self._only = only
         self._stop = threading.Event()
+        # What this process is at. After a sleep of the machine its own leases have run out; they will be renewed, and
+        # until then the other hand must not begin the same again.
+        self._at_work: set[str] = set()
         self._threads: list[threading.Thread] = []
 
     def start(self, every_seconds: float = 1.0) -> None:
@@ -111,7 +114,7 @@ class Scheduler:
                     self._run,
                     holder=holder_name(),
                     lease=self._lease,
-                    only=lambda schedule: schedule.is_here and self._only(schedule),
+                    only=self._wants,
                 )
             except MainspringError as error:  # a database that is busy or away: the next look tries again
                 _log.warning("schedules wait: %s", error.what)
@@ -119,8 +122,18 @@ class Scheduler:
                 # The edge of a thread: one fault must not end all schedules of the server.
                 _log.exception("the scheduler stumbled")
 
+    def _wants(self, schedule: Schedule) -> bool:
+        return schedule.is_here and schedule.name not in self._at_work and self._only(schedule)
+
     def _run(self, schedule: Schedule, tick: Tick, lost: Lost) -> str:
-        """Run a tick in a process of its own, and wait for it."""
+        self._at_work.add(schedule.name)
+        try:
+            return self._run_apart(schedule, lost)
+        finally:
+            self._at_work.discard(schedule.name)
+
+    def _run_apart(self, schedule: Schedule, lost: Lost) -> str:
+        """Run what a schedule names in a process of its own, and wait for it."""
         with tempfile.TemporaryDirectory(prefix="mainspring-tick-") as scratch:
             answer = Path(scratch) / "answer.json"
             process = subprocess.Popen(
