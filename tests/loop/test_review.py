@@ -1,7 +1,10 @@
 """Review: what is asked of people, that everybody is asked the same, and what becomes of the answers."""
 
+import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +13,7 @@ from tests.loop.conftest import START, Production, write_csv
 
 import mainspring as ms
 from mainspring.deploy.rollout import active_canary
+from mainspring.domain.moments import SimulatedClock
 from mainspring.domain.signature import Signature
 from mainspring.errors import Invalid, NotFound
 from mainspring.loop.review import _margins, answer_question, answers_reviewed, list_reviews, questions
@@ -22,13 +26,25 @@ from mainspring.workspace import Workspace
 FOREVER = {"labelled_from": datetime(1970, 1, 1, tzinfo=UTC), "labelled_until": START + timedelta(days=99)}
 
 
+@pytest.fixture(scope="module")
+def lived(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that serves, and a day of its answers whose labels are outstanding; tests work on copies."""
+    folder = tmp_path_factory.mktemp("lived")
+    write_csv(folder / "hits.csv", 3000, seed=1)
+    clock = SimulatedClock(START)
+    with Workspace(folder / "home", clock=clock, actor="ada") as workspace:
+        production = Production(workspace, clock, folder / "hits.csv")
+        production.loop().run(workspace)
+        production.live(production.loop(), 1, labelled=False)
+    return folder / "home"
+
+
 @pytest.fixture
-def asked(production: Production) -> Workspace:
-    """A model that serves, and a day of its answers whose labels are outstanding."""
-    loop = production.loop()
-    loop.run(production.workspace)
-    production.live(loop, 1, labelled=False)
-    return production.workspace
+def asked(lived: Path, tmp_path: Path) -> Iterator[Workspace]:
+    """A copy of it, on the day after."""
+    shutil.copytree(lived, tmp_path / "home")
+    with Workspace(tmp_path / "home", clock=SimulatedClock(START + timedelta(days=1)), actor="ada") as workspace:
+        yield workspace
 
 
 def test_a_sample_and_the_most_doubtful_are_asked_and_everybody_sees_the_same(asked: Workspace) -> None:
