@@ -81,6 +81,19 @@ def test_incidents_are_silenced_listed_and_told_again(project: Path, run: Run) -
     assert "A silence of 100 days" in run("incidents", "silence", "churn", "--for", "100d", "--reason", "x").err
 
 
+def test_a_quiet_incident_says_why_nobody_is_told(incident: str, run: Run) -> None:
+    assert "who asked to be" in run("incidents", incident).out
+    assert run("incidents", "silence", "other", "--for", "1h", "--reason", "moving").code == 0
+    words = {"version": 1, "severity": "page", "title": "t", "text": "", "diagnosis": {}, "evidence": {}}
+    with Workspace() as workspace:
+        at = workspace.clock.now()
+        quiet = open_incident(workspace.store, model="other", rule="quality", at=at, **words)
+        open_incident(workspace.store, model="third", rule="data", at=at, **words)
+        follows = open_incident(workspace.store, model="third", rule="quality", at=at, **words)
+    assert "it is silenced" in run("incidents", quiet.incident_id).out
+    assert "may follow from broken input" in run("incidents", follows.incident_id).out
+
+
 def test_a_stopped_batch_opens_an_incident_and_a_good_one_closes_it(project: Path, run: Run) -> None:
     (project / "bad.csv").write_text("age,plan,spend,churned\n400,basic,1,0\n30,gold,1,0\n")
     for _ in range(2):  # the second is an entry of the first

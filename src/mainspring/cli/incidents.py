@@ -187,6 +187,12 @@ def _move(incident_id: str, status: IncidentStatus, note: str, as_json: bool) ->
         _print(moved, as_json)
 
 
+def _told(quiet: str) -> str:
+    if not quiet:
+        return "who asked to be"
+    return "nobody: it is silenced" if quiet == "silence" else "nobody: it may follow from broken input"
+
+
 def _print(incident: Incident, as_json: bool) -> None:
     if as_json:
         print_json(incident)
@@ -196,6 +202,7 @@ def _print(incident: Incident, as_json: bool) -> None:
             "incident": incident.incident_id,
             "what": incident.title,
             "status": f"{incident.status}, {incident.severity}",
+            "told": _told(incident.quiet),
             "owner": incident.owner or "nobody",
             "opened": when(incident.opened_at),
             "closed": when(incident.closed_at),
