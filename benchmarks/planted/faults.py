@@ -8,6 +8,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import psutil
 from planted.candidates import spoilt_candidate
 from planted.year import Asked, Fault, Found
 
@@ -176,8 +177,11 @@ class KilledRetraining(Fault):
             while process.poll() is None:
                 if any(each.status == "running" for each in list_runs(year.workspace.store, limit=1)):
                     time.sleep(1.0)  # in the midst: the run has begun, and a step of it is under way
+                    workers = psutil.Process(process.pid).children(recursive=True)
                     process.send_signal(signal.SIGKILL)
                     process.wait()
+                    if psutil.wait_procs(workers, timeout=30)[1]:
+                        raise AssertionError("a worker outlives the loop that was killed")
                     self.struck_at = year.clock.now()
                     return ["the loop's process was killed while it retrained"]
                 time.sleep(0.02)
