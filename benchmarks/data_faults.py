@@ -1,18 +1,21 @@
 #!/usr/bin/env python3
 """Plant many kinds of faults, one by one, into a good month of real flights, and see which rule finds each of them.
 
-    .venv/bin/python benchmarks/data_faults.py [--seed N] [--only WORD] [--json]
+    .venv/bin/python benchmarks/data_faults.py [--seed N] [--only WORD] [--peers FOLDER] [--json]
 
 The schemas below `dirty/` were drafted from January to June of 2013 and reviewed. Each fault stands there beside the
 rule that must find it; it counts as found only when that rule names it. Of the rows that the rule tells, `right` is the
 share of them that were planted, `all` the share of the planted ones that were told. The good batches of July to
-December must pass without an alarm. The exit code is 1 when a fault is not found or a good batch raises one.
+December must pass without an alarm. With --peers Great Expectations, in an environment of its own below FOLDER, judges
+the same files by what it can say of the same schemas. The exit code is 1 when a fault is not found or a good batch
+raises an alarm.
 """
 
 import argparse
 import json
 import random
 import re
+import subprocess
 import sys
 import tempfile
 import time
@@ -30,7 +33,8 @@ import dirty.weather
 import dirty.whole_rows
 from dirty.planted import FAULTS, Fault, Rows, Table
 
-from mainspring.data import Columns, future_leaks, leakage_suspects, read_columns, read_schema
+from data import environment
+from mainspring.data import Columns, frame_of, future_leaks, leakage_suspects, read_columns, read_schema
 from mainspring.data.checks import Scan
 from mainspring.demo.scene import write_tables
 from mainspring.errors import MainspringError
@@ -79,6 +83,7 @@ class Bench:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.files: dict[str, tuple[str, str]] = {}
         (folder / "source").mkdir()
         write_tables(folder / "source", fast=False)
         self.planes = folder / "source" / "planes.csv"
@@ -144,11 +149,11 @@ class Bench:
         if fault.where == "cells":
             table = self._table(fault.of)
             rows = fault.plant(table, rng)
-            path = self.folder / f"faulty-{fault.of}.csv"
+            path = self._path(fault, f"{fault.of}.csv")
             table.write(path)
             return rows, self.check(fault.of, path, fault.rule, MONTH)
         if fault.where == "file":
-            path = self.folder / f"faulty-{fault.of}"
+            path = self._path(fault, fault.of)
             good = self.month("flights", MONTH)
             good = self.as_parquet(good) if path.suffix == ".parquet" else good
             path.write_bytes(good.read_bytes())
@@ -173,7 +178,13 @@ class Bench:
                 joined = sources["table"] if "table" in sources else dirty.joins.build(sources)
         except MainspringError as error:
             return None, Verdict(("joining",), frozenset(), str(error).splitlines()[0])
+        frame_of(joined).to_parquet(self._path(fault, "joined.parquet"))
         return rows, self.check("joined", joined, fault.rule, MONTH)
+
+    def _path(self, fault: Fault, ending: str) -> Path:
+        path = self.folder / f"{fault.name.replace(' ', '_')}-{ending}"
+        self.files[fault.name] = (ending.partition(".")[0], str(path))
+        return path
 
     def _table(self, name: str) -> Table:
         if name == "planes":
@@ -205,6 +216,33 @@ class Bench:
         ahead = future_leaks(dirty.joins.build, self.sources(MONTH), KNOWN, time="departs_at")
         alarms += [f"planes: {rule}" for rule in planes.fired] + [f"future: {each}" for each in ahead]
         return checked + 2, alarms, list(dict.fromkeys(known))
+
+
+def judged_by_a_peer(bench: Bench, peers: Path) -> tuple[dict[str, list[str]], list[str]]:
+    """Let Great Expectations judge the faulty files and the good ones; return what failed of each, and false alarms."""
+    tables = {}
+    for name in ("flights", "weather", "planes", "joined"):
+        schema = read_schema(SCHEMAS / f"{name}.schema.yaml")
+        tables[name] = {
+            "columns": {column: asdict(rule) for column, rule in schema.columns.items()},
+            "min_rows": schema.min_rows,
+            "max_rows": schema.max_rows,
+            "unique": [list(rule.columns) for rule in schema.rules if rule.kind == "unique"],
+        }
+    good = {
+        f"{name} of month {month}": (name, str(bench.month(name, month)))
+        for month in LATER
+        for name in ("flights", "weather")
+    }
+    asked = bench.folder / "asked.json"
+    asked.write_text(json.dumps({"tables": tables, "files": {**bench.files, **good}}))
+    python = environment(peers, "great-expectations", "great-expectations pyarrow")
+    script = Path(__file__).parent / "dirty" / "expectations.py"
+    done = subprocess.run([python, script, asked], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(done.stderr[-2000:])
+    told: dict[str, list[str]] = json.loads(done.stdout.splitlines()[-1])
+    return told, [f"{name}: {', '.join(told[name])}" for name in good if told[name]]
 
 
 def outcome(fault: Fault, planted: Rows | str, verdict: Verdict) -> Outcome:
@@ -244,6 +282,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default="", help="plant only faults whose name holds this")
+    parser.add_argument("--peers", type=Path, help="folder for the peer's environment")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     given = parser.parse_args()
     started = time.perf_counter()
@@ -256,9 +295,11 @@ def main() -> int:
             if given.only in fault.name:
                 planted, verdict = bench.plant(fault, random.Random(given.seed * 1000 + number))
                 outcomes.append(outcome(fault, planted, verdict))
+        peer, peer_alarms = judged_by_a_peer(bench, given.peers) if given.peers else ({}, [])
     found = sum(each.found for each in outcomes)
     if given.json:
         told = {"good_batches": checked, "alarms": alarms, "of_the_source": known_earlier + known}
+        told |= {"great_expectations": peer, "great_expectations_alarms": peer_alarms} if given.peers else {}
         print(json.dumps({**told, "faults": [asdict(each) for each in outcomes]}))
     else:
         print_outcomes(outcomes)
@@ -266,6 +307,12 @@ def main() -> int:
         print(f"{checked} good batches checked, {len(alarms)} false alarms")
         for alarm in alarms + earlier:
             print(f"  {alarm}")
+        if given.peers:
+            missed = [each.fault for each in outcomes if not peer.get(each.fault)]
+            print(
+                f"Great Expectations: {len(outcomes) - len(missed)} of {len(outcomes)}, {len(peer_alarms)} false alarms"
+            )
+            print(f"  nothing failed for: {', '.join(missed)}")
         print(f"faults of the source itself that were found: {'; '.join(known_earlier + known)}")
     return 0 if found == len(outcomes) and not alarms else 1
 
