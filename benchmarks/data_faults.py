@@ -308,10 +308,10 @@ def main() -> int:
         for alarm in alarms + earlier:
             print(f"  {alarm}")
         if given.peers:
-            missed = [each.fault for each in outcomes if not peer.get(each.fault)]
-            print(
-                f"Great Expectations: {len(outcomes) - len(missed)} of {len(outcomes)}, {len(peer_alarms)} false alarms"
-            )
+            asked = [each.fault for each in outcomes if each.fault in peer]  # the others are in no file
+            missed = [fault for fault in asked if not peer[fault]]
+            told_by = f"{len(asked) - len(missed)} of {len(asked)} files"
+            print(f"Great Expectations: something failed for {told_by}; {len(peer_alarms)} false alarms")
             print(f"  nothing failed for: {', '.join(missed)}")
         print(f"faults of the source itself that were found: {'; '.join(known_earlier + known)}")
     return 0 if found == len(outcomes) and not alarms else 1
