@@ -16,6 +16,9 @@ from tests.artifacts.s3_server import s3, s3_server
 
 __all__ = ["s3", "s3_server"]
 
+# As the command does: threads that wait in a loop for each other make busy machines ten times slower.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 # Every run tries the same examples, so that what passed here passes elsewhere; to look for new ones:
 # pytest --hypothesis-profile=explore
 settings.register_profile("explore", deadline=None)

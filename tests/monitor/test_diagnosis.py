@@ -8,6 +8,7 @@ from mainspring.domain.metric import MetricValue
 from mainspring.evaluate.slices import Slice
 from mainspring.monitor.diagnosis import Change, Facts, ServiceFacts, SliceChange, diagnose, slice_changes
 from mainspring.monitor.drift import ColumnDrift
+from mainspring.monitor.joint import JointDrift
 
 
 def moved(column: str, effect: float, *, is_shifted: bool = True, **details: float) -> ColumnDrift:
@@ -46,6 +47,13 @@ def test_first_cause_that_explains_the_rest_is_suspected(facts: Facts, suspect: 
 def test_other_causes_are_kept_beside_the_first() -> None:
     found = diagnose(Facts(service=FAILING, failed_checks=["`temp` is missing"], drift=[moved("temp", 0.3)]))
     assert [each.split(" ")[0] for each in found.also] == ["data", "model"]
+
+
+def test_inputs_that_moved_only_together_are_no_concept_drift() -> None:
+    apart, alike = JointDrift(0.8, 0.78, 0.82, 4000), JointDrift(0.55, 0.53, 0.57, 4000)
+    assert "joint covariate drift" in diagnose(Facts(joint=apart)).reason
+    assert "concept drift" in diagnose(Facts(joint=alike)).reason
+    assert "(covariate drift)" in diagnose(Facts(joint=apart, drift=[moved("temp", 0.3)])).reason
 
 
 def test_lesser_gap_is_told_but_does_not_forbid_retraining() -> None:

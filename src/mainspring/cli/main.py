@@ -135,4 +135,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def entry() -> None:
     """Exit with the code of `main`."""
+    # Threads of OpenMP, in scikit-learn and LightGBM, wait for each other in a loop unless told otherwise, and on a
+    # machine with other work a fit then takes ten times as long. It has to be said before the libraries are loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     sys.exit(main())

@@ -17,6 +17,7 @@ from mainspring.monitor.diagnosis import Change, Diagnosis, Facts, SliceChange, 
 from mainspring.monitor.drift import drift
 from mainspring.monitor.incidents import list_incidents
 from mainspring.monitor.inputs import INPUT_RULE
+from mainspring.monitor.joint import JointDrift, joint_drift
 from mainspring.monitor.risk import RiskVerdict
 from mainspring.predictions.log import PredictionLog, scores_of
 from mainspring.predictions.segments import features_of
@@ -28,6 +29,9 @@ __all__ = ["diagnose_decay"]
 
 #: Changes made this long before the first bad block are worth naming.
 _BEFORE = timedelta(days=7)
+#: What the time before is, for comparisons of rows, and how many of them are read on either side.
+_BACK = timedelta(days=28)
+_MOST_COMPARED = 50_000
 _CHANGES = {"model.promoted": "deployment", "model.rolled_back": "deployment", "canary.advanced": "deployment"}
 
 
@@ -44,7 +48,7 @@ def diagnose_decay(
     """Say what most likely made `version` worse since the block that `found` names.
 
     The reference is the profile inside the bundle, and the window is what sealing counted: of how the inputs moved, no
-    row of either is read.
+    row of either is read. Where no input moved by itself, logged rows of both times are compared, all columns together.
     """
     since = _start(found.since, now)
     labelled = log.labelled(version.model, labelled_from=since, labelled_until=now, version=version.version)
@@ -57,6 +61,7 @@ def diagnose_decay(
     return diagnose(
         Facts(
             drift=shifted,
+            joint=None if any(each.is_shifted for each in shifted) else _joint(log, version, since, now),
             failed_checks=_broken(store, version.model),
             importances={name: max(0.0, value) for name, value in evidence.get("importances", {}).items()},
             changes=_changes(store, version, since),
@@ -64,6 +69,19 @@ def diagnose_decay(
             first_bad_window=found.since,
         )
     )
+
+
+def _joint(log: PredictionLog, version: ModelVersion, since: datetime, now: datetime) -> JointDrift | None:
+    """Compare the rows since the first bad block with those of the time before, all columns together."""
+
+    def rows(after: datetime, until: datetime) -> Columns:
+        found = log.recent(version.model, until=until, since=after, most=_MOST_COMPARED)
+        if not n_rows(found):
+            return {}
+        own = found["version"] == version.version
+        return {name: values[own] for name, values in features_of(found).items()}
+
+    return joint_drift(rows(since - _BACK, since), rows(since, now))
 
 
 def _broken(store: Store, model: str) -> list[str]:

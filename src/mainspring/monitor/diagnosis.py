@@ -12,6 +12,7 @@ from typing import Literal
 
 from mainspring.evaluate.slices import Slice
 from mainspring.monitor.drift import ColumnDrift
+from mainspring.monitor.joint import JointDrift
 
 __all__ = [
     "Change",
@@ -90,12 +91,14 @@ class SliceChange:
 class Facts:
     """All a diagnosis is made of. What is unknown stays empty, and the rules that need it stay silent.
 
-    `importances` are shares of the model's attention by column, any scale. `failed_checks` are sentences of data checks
-    that did not pass. `changes` are only those of the last few windows, in any order; older ones are no suspects.
-    `first_bad_window` names the window where the trouble began ("" when unknown).
+    `joint` compares all columns together with the time before. `importances` are shares of the model's attention by
+    column, any scale. `failed_checks` are sentences of data checks that did not pass. `changes` are only those of the
+    last few windows, in any order; older ones are no suspects. `first_bad_window` names the window where the trouble
+    began ("" when unknown).
     """
 
     drift: Sequence[ColumnDrift] = ()
+    joint: JointDrift | None = None
     importances: Mapping[str, float] = field(default_factory=dict)
     failed_checks: Sequence[str] = ()
     service: ServiceFacts = field(default_factory=ServiceFacts)
@@ -145,7 +148,7 @@ def diagnose(facts: Facts) -> Diagnosis:
     """
     shifted = _by_impact(facts)
     said = [(suspect, reason, advice) for suspect, rule, advice in _RULES if (reason := rule(facts))]
-    model_reason = _model(shifted)
+    model_reason = _model(shifted, facts.joint)
     suspect, reason, advice = said[0] if said else ("model", model_reason, _MODEL_ADVICE)
     also = [f"{other} ({why})" for other, why, _ in said[1:]]
     if said and shifted:
@@ -211,7 +214,12 @@ def _code(facts: Facts) -> str:
     return f"{last.what} ({last.kind}) at {last.at} came just before"
 
 
-def _model(shifted: Sequence[ShiftedColumn]) -> str:
+def _model(shifted: Sequence[ShiftedColumn], joint: JointDrift | None) -> str:
+    if not shifted and joint is not None and joint.is_shifted:
+        return (
+            "no input moved by itself, but together they are told apart from those before with an area under the curve"
+            f" of {joint.area:.2f} [{joint.low:.2f}, {joint.high:.2f}] (joint covariate drift)"
+        )
     if not shifted:
         return "no input moved, yet the loss rose: what the inputs mean for the target has changed (concept drift)"
     names = ", ".join(f"`{each.column}`" for each in shifted[:3])

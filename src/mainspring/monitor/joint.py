@@ -1,0 +1,93 @@
+"""Whether rows of two times can be told apart by all their columns together, where no single column need have moved.
+
+The classifier two-sample test (Lopez-Paz & Oquab 2017, Revisiting Classifier Two-Sample Tests, ICLR): boosted trees
+learn on one half which time a row is of, and are asked about the other. An area under the ROC curve of a half is what
+equal times give; its interval is DeLong's. It needs scikit-learn, and says nothing where that is not installed.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mainspring.data.table import Columns, n_rows
+from mainspring.evaluate.measure import measure
+
+__all__ = ["JointDrift", "joint_drift"]
+
+#: Below this area two times are as good as equal, however sure it is that they are not.
+_LEAST_AREA = 0.6
+_MOST_ROWS = 5_000
+_LEAST_ROWS = 200
+#: A text column with more values than this, for its rows, names things and tells nothing of their kind.
+_MOST_SHARE_OF_NAMES = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class JointDrift:
+    """How well rows before and after are told apart: the area under the ROC curve with its 95 % interval."""
+
+    area: float
+    low: float
+    high: float
+    rows: int
+
+    @property
+    def is_shifted(self) -> bool:
+        """Whether the times surely differ, and by enough to matter."""
+        return self.area >= _LEAST_AREA and self.low > 0.5
+
+
+def joint_drift(before: Columns, after: Columns) -> JointDrift | None:
+    """Compare the rows of two times, (n,) arrays by column; None where there are too few, or no scikit-learn.
+
+    Moments and names are left out: by them any two times differ.
+    """
+    if min(n_rows(before), n_rows(after)) < _LEAST_ROWS:
+        return None
+    try:
+        from sklearn.ensemble import HistGradientBoostingClassifier  # extra: ml
+        from threadpoolctl import threadpool_limits  # comes with it
+    except ImportError:
+        return None
+    first, second = _spaced(before), _spaced(after)
+    encoded = [_encoded(np.concatenate([first[name], second[name]])) for name in first if name in second]
+    told = [each for each in encoded if each is not None]
+    if not told:
+        return None
+    table = np.column_stack(told)
+    later = np.repeat([0, 1], [n_rows(first), n_rows(second)])
+    half = np.arange(later.size) % 2 == 0  # neighbours in time go to different halves
+    scores = np.empty(later.size)
+    with threadpool_limits(1):  # several threads wait for each other, on a busy machine for minutes
+        for learn in (half, ~half):
+            trees = HistGradientBoostingClassifier(max_iter=60, random_state=0).fit(table[learn], later[learn])
+            scores[~learn] = trees.predict_proba(table[~learn])[:, 1]
+    areas = [measure("binary", later[part], scores[part], only=["roc_auc"])["roc_auc"] for part in (half, ~half)]
+    area, low, high = np.mean([(each.value, each.low, each.high) for each in areas], axis=0).tolist()
+    return JointDrift(area, low, high, later.size)
+
+
+def _spaced(columns: Columns) -> Columns:
+    """Return as many rows as are compared, evenly spaced in time."""
+    rows = n_rows(columns)
+    chosen = np.unique(np.linspace(0, rows - 1, min(rows, _MOST_ROWS)).astype(np.intp))
+    return {name: values[chosen] for name, values in columns.items()}
+
+
+def _encoded(values: NDArray[Any]) -> NDArray[np.float64] | None:
+    """Return a column as numbers: text by how often it occurs, missing as a gap; None for what is left out."""
+    if values.dtype.kind == "M":
+        return None
+    if values.dtype != object:
+        return values.astype(np.float64)
+    texts = np.array(["" if each is None else str(each) for each in values])
+    known, at, counts = np.unique(texts, return_inverse=True, return_counts=True)
+    if known.size > _MOST_SHARE_OF_NAMES * values.size:
+        return None
+    places = np.empty(known.size)
+    places[np.argsort(-counts, kind="stable")] = np.arange(known.size)
+    encoded: NDArray[np.float64] = places[at]
+    encoded[texts == ""] = np.nan
+    return encoded
