@@ -129,6 +129,14 @@ def test_damage_is_found_and_the_next_put_heals_it(store: LocalArtifactStore, ve
     assert store.read_bytes(versions[1]) == table(2000, 10)
 
 
+def test_an_object_is_read_through_any_number_of_differences(store: LocalArtifactStore) -> None:
+    contents = [table(300, edited) for edited in range(250)]
+    digests = [store.put_bytes(each) for each in contents]
+    for older, newer in pairwise(digests):
+        store.shrink(older, newer, unless_put_since=LATER)
+    assert store.read_bytes(digests[0]) == contents[0]
+
+
 _SHRINKER = """
 import sys
 from datetime import UTC, datetime

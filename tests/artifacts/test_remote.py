@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from tests.artifacts.s3_server import S3Server
 
+from mainspring.artifacts.collect import collect
 from mainspring.artifacts.digests import digest_of_bytes
 from mainspring.artifacts.protocol import ArtifactStore
 from mainspring.artifacts.remote import RemoteArtifactStore
@@ -117,6 +118,52 @@ def test_a_put_in_the_middle_of_a_removal_stays(
     third = RemoteArtifactStore(store.bucket.address, tmp_path / "third")
     assert third.exists(digest)
     assert third.read_bytes(digest) == b"wanted"
+
+
+def test_two_removals_beside_a_put_take_nothing(
+    store: RemoteArtifactStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One has looked and waits; another removes the object, and a put makes it anew; then the first goes on."""
+    digest = store.put_bytes(b"wanted")
+    since = store.put_at(digest) + timedelta(milliseconds=1)
+    while datetime.now(UTC) < since + timedelta(seconds=1):
+        time.sleep(0.05)
+    slow = RemoteArtifactStore(store.bucket.address, tmp_path / "slow")
+    copy = slow.bucket.copy
+
+    def late(*words: str) -> None:
+        if words[0].startswith("objects/"):
+            RemoteArtifactStore(store.bucket.address, tmp_path / "quick").remove(digest, unless_put_since=since)
+            store.put_bytes(b"wanted")
+        copy(*words)
+
+    monkeypatch.setattr(slow.bucket, "copy", late)
+    slow.remove(digest, unless_put_since=since)
+    assert RemoteArtifactStore(store.bucket.address, tmp_path / "third").read_bytes(digest) == b"wanted"
+
+
+def test_what_a_killed_removal_left_is_there_for_every_question(store: RemoteArtifactStore, tmp_path: Path) -> None:
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "a").write_text("of the tree")
+    tree = store.put_tree(tmp_path / "tree")
+    place = f"{tree[:2]}/{tree[2:]}"
+    for ask in ("exists", "size_bytes", "put_at", "claim", "digests"):
+        store.bucket.copy(f"objects/{place}", f"removed/{place}")
+        store.bucket.delete(f"objects/{place}")
+        other = RemoteArtifactStore(store.bucket.address, tmp_path / f"cache-{ask}")
+        assert tree in set(other.digests()) if ask == "digests" else getattr(other, ask)(tree)
+        other.read_bytes(tree)
+    later = datetime.now(UTC) + timedelta(hours=1)
+    assert collect(store, [tree], put_before=later).removed == 0
+
+
+def test_one_bad_download_condemns_no_object(store: RemoteArtifactStore, tmp_path: Path, monkeypatch) -> None:
+    digest = store.put_bytes(b"good")
+    other = another_machine(store, tmp_path)
+    read, spoiled = other.bucket.read, [b"evil"]
+    monkeypatch.setattr(other.bucket, "read", lambda key: iter([spoiled.pop()]) if spoiled else read(key))
+    assert other.read_bytes(digest) == b"good"
+    assert store.exists(digest)
 
 
 def test_what_a_killed_writer_told_of_is_there(s3: S3Server, tmp_path: Path) -> None:

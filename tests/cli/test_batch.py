@@ -11,6 +11,8 @@ import duckdb
 import pytest
 from tests.cli.conftest import Run, customers, serving
 
+from mainspring.deploy import batch
+
 PART = ("--part-rows", "400")
 
 
@@ -104,6 +106,27 @@ def test_a_killed_call_goes_on_from_the_parts_that_are_there(rows: Path, run: Ru
     assert "unheard-of" in done.err
     assert run("predict", "churn", "in.csv", "once.csv").code == 0
     assert (rows / "out.csv").read_bytes() == (rows / "once.csv").read_bytes()
+
+
+def test_an_input_that_is_replaced_meanwhile_gives_no_answers(
+    rows: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    score = batch._score
+
+    def meanwhile(*words) -> None:
+        score(*words)
+        (rows / "other.parquet").write_bytes((rows / "in.parquet").read_bytes())
+        (rows / "other.parquet").replace(rows / "in.parquet")
+
+    monkeypatch.setattr(batch, "_score", meanwhile)
+    done = run("predict", "churn", "in.parquet", "out.csv", *PART)
+    assert done.code == 2
+    assert "was changed while it was scored" in done.err
+    assert not (rows / "out.csv").exists()
+    assert not list(rows.glob(".*.parts"))
+    same = run("predict", "churn", "in.csv", "in.csv", *PART)
+    assert same.code == 2
+    assert "IN and OUT are both" in same.err
 
 
 def test_parts_of_another_input_are_not_taken(rows: Path, run: Run) -> None:

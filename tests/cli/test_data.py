@@ -170,3 +170,17 @@ def test_a_folder_is_added_pinned_changed_tagged_and_checked_out(run) -> None:
     assert run("data", "tag", "images/2", "gold", "--move")[0] == 0
     assert run("data", "checkout", "images@gold", "--to", "out")[0] == 0
     assert Path("out/b.bin").read_bytes() == b"3"
+
+
+def test_a_pin_that_cannot_be_read_hides_no_other(run) -> None:
+    for name in ("one", "two"):
+        Path(name).mkdir()
+        (Path(name) / "a").write_text(name)
+        assert run("data", "add", name, "--pin")[0] == 0
+    Path("one.pin").write_text("<<<<<<< HEAD\n" + Path("one.pin").read_text())
+    code, out, _ = run("data", "status")
+    assert code == 1
+    assert "one.pin: unreadable: " in out
+    assert "two.pin: unchanged" in out
+    told = json.loads(run("data", "status", "--json")[1])
+    assert sorted(each["state"] for each in told) == ["unchanged", "unreadable"]

@@ -12,7 +12,7 @@ from mainspring.artifacts import digests
 from mainspring.data import file_index, pinned
 from mainspring.data.file_index import read_index
 from mainspring.data.pinned import checkout_pin, status_of
-from mainspring.data.pins import pin_of, write_pin
+from mainspring.data.pins import pin_of, read_pin, write_pin
 from mainspring.data.versions import DatasetVersion, add_dataset, count_files, find_dataset, pin_for
 from mainspring.errors import Conflict, Corrupt, Invalid, NotFound
 from mainspring.workspace import Workspace
@@ -287,3 +287,61 @@ def test_a_pin_of_another_store_cannot_be_compared_nor_checked_out(tree: Tree, t
         with pytest.raises(NotFound, match="no object"):
             checkout_pin(tree.pin, other.artifacts, other.indexes)
     assert tree.files()["a"] == "x"
+
+
+def test_a_file_that_is_written_while_the_copies_are_made_is_not_overwritten(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree.add()
+    first = read_pin(tree.pin)
+    tree.write(a="9").add()
+    write_pin(tree.pin, first)
+    copy = pinned._copy_out
+
+    def meanwhile(*words) -> None:
+        copy(*words)
+        tree.write(a="of somebody")
+
+    monkeypatch.setattr(pinned, "_copy_out", meanwhile)
+    with pytest.raises(Conflict, match="was changed meanwhile"):
+        tree.checkout()
+    assert tree.files() == {"a": "of somebody", "deep/b": "2"}
+
+
+def test_a_file_that_is_written_behind_the_checkout_is_no_versions(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree.add()
+    first = read_pin(tree.pin)
+    tree.write(a="9").add()
+    second = read_pin(tree.pin)
+    write_pin(tree.pin, first)
+    move = pinned._move_in
+
+    def meanwhile(*words, **options) -> None:
+        move(*words, **options)
+        tree.write(a="of somebody")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pinned, "_move_in", meanwhile)
+        tree.checkout()
+    assert tree.status().changed == ("a",)
+    write_pin(tree.pin, second)
+    with pytest.raises(Conflict, match="no version holds"):
+        tree.checkout()
+    assert tree.files()["a"] == "of somebody"
+    assert tree.add().version == 3
+    assert tree.status().state == "unchanged"
+
+
+@pytest.mark.parametrize("name", ["C:x.txt", "a\\b.txt"])
+def test_a_name_that_could_not_be_given_back_is_refused_before_a_version_is_made(tree: Tree, name: str) -> None:
+    (tree.folder / name).write_text("x")
+    with pytest.raises(Invalid, match="cannot be kept under the name"):
+        tree.add()
+    with pytest.raises(NotFound):
+        find_dataset(tree.workspace.store, "images")
+
+
+def test_names_with_colons_are_given_back(tree: Tree) -> None:
+    tree.write(**{"run_12:30.csv": "x"}).add()
+    shutil.rmtree(tree.folder)
+    assert tree.checkout()["run_12:30.csv"] == "x"

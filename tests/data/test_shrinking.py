@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from mainspring.artifacts.deltas import DeltaShelf
+from mainspring.artifacts.digests import digest_of_bytes
 from mainspring.data.shrinking import shrink_versions
 from mainspring.data.versions import add_dataset, checkout_dataset
 from mainspring.workspace import Workspace
@@ -73,6 +75,22 @@ def test_what_was_used_within_the_grace_stays_whole(workspace: Workspace, tmp_pa
         add(workspace, tmp_path / "table.csv", "table")
     hour_ago = datetime.now(UTC) - timedelta(hours=1)
     assert shrink_versions(workspace.store, workspace.artifacts, unless_put_since=hour_ago) == 0
+
+
+def test_a_file_of_a_folder_is_never_read_through_many_differences(workspace: Workspace, tmp_path: Path) -> None:
+    """Also where its content stays the same from some versions of the folder to the next."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    contents = [rows(version) for version in range(25)]
+    for version in range(33):
+        (folder / "a.csv").write_bytes(contents[version - version // 4])  # every fourth changes only b.txt
+        (folder / "b.txt").write_text(str(version))
+        add(workspace, folder, "folder")
+        shrink_versions(workspace.store, workspace.artifacts, unless_put_since=LATER)
+    shelf = DeltaShelf(workspace.home / "artifacts")
+    assert max(len(shelf.steps_to(digest_of_bytes(each))) for each in contents) <= 11
+    checkout_dataset(workspace.store, workspace.artifacts, "folder/1", tmp_path / "first")
+    assert (tmp_path / "first" / "a.csv").read_bytes() == contents[0]
 
 
 def test_every_tenth_version_stays_whole(workspace: Workspace, tmp_path: Path) -> None:

@@ -99,6 +99,38 @@ def test_the_command_cuts_the_time_of_a_loop_that_names_its_data(tmp_path: Path,
     assert "name younger ages" in capsys.readouterr().err
 
 
+@ms.pipeline
+def train_by_chance(until: datetime) -> ms.Candidate:
+    """Deal the rows by chance."""
+    parts = ms.split(rows_until(1.5, until).drop(columns="at"), target="late")
+    return ms.evaluate(ms.fit(LogisticRegression(), parts), parts)
+
+
+def test_a_split_by_chance_is_refused_for_it_would_test_on_what_was_learnt(workspace: Workspace) -> None:
+    with pytest.raises(Invalid, match="deals its rows by chance"):
+        staleness(ms.Loop("late", train=train_by_chance), workspace, AGES)
+
+
+def test_ages_count_from_the_newest_row_and_each_once(workspace: Workspace) -> None:
+    class LongAfter(LastDay):
+        def now(self) -> datetime:
+            return datetime(2026, 5, 1, tzinfo=UTC)
+
+    found = staleness(ms.Loop("late", train=train), workspace, AGES[:1])
+    workspace.clock = LongAfter()
+    later = staleness(ms.Loop("late", train=train), workspace, [AGES[0], AGES[0]])
+    assert [each.loss for each in later.ages] == [each.loss for each in found.ages]
+    with pytest.raises(Invalid, match="No age is named"):
+        staleness(ms.Loop("late", train=train), workspace, [])
+
+
+@pytest.mark.parametrize(("time", "said"), [("nothing", "There is no column `nothing`"), ("x", "holds no moments")])
+def test_a_column_that_is_no_time_is_told(workspace: Workspace, tmp_path: Path, time: str, said: str) -> None:
+    world(0.0).to_csv(tmp_path / "rows.csv", index=False)
+    with pytest.raises(Invalid, match=said):
+        staleness(ms.Loop("late", data=tmp_path / "rows.csv", target="late", time=time), workspace, AGES)
+
+
 def test_a_loop_without_time_is_told_what_it_lacks(workspace: Workspace) -> None:
     with pytest.raises(Invalid, match="cannot be trained to an earlier moment"):
         staleness(ms.Loop("late", data="rows.csv", target="late"), workspace, AGES)

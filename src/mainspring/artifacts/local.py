@@ -224,24 +224,35 @@ class LocalArtifactStore:
         read the other.
         """
         place, target = self._place_of(digest), self._deltas.place_of(digest)
-        if not place.exists() or not LEAST_BYTES <= place.stat().st_size <= MOST_BYTES >= self.size_bytes(like):
+        try:
+            if not LEAST_BYTES <= place.stat().st_size <= MOST_BYTES >= self.size_bytes(like):
+                return 0
+        except FileNotFoundError:  # it is a difference already, or gone
             return 0
         data, base = self.read_bytes(digest), self.read_bytes(like)
         delta = b"" if data[:1] in (b"{", b"[") else delta_bytes(data, like, base)
         if not 0 < len(delta) < len(data) / 2:
             return 0
-        with self._keeping(delta) as draft, self._lock(shared=False):
-            if digest_of_bytes(restored(draft, base)) != digest:
-                raise Corrupt(f"The object {digest[:16]} does not read back from its difference", where=str(draft))
-            steps = self._deltas.steps_to(like)
-            times = self._times(digest)
-            if digest in steps or len(steps) >= MOST_STEPS or not times or max(times) >= unless_put_since.timestamp():
-                return 0
-            os.utime(draft, (max(times), max(times)))
-            target.parent.mkdir(parents=True, exist_ok=True)
-            draft.replace(target)
-            _sync_folder(target.parent)
-            place.unlink()
+        try:
+            with self._keeping(delta) as draft:
+                if digest_of_bytes(restored(draft, base)) != digest:
+                    raise Corrupt(f"The object {digest[:16]} does not read back from its difference", where=str(draft))
+                with self._lock(shared=False):
+                    steps = self._deltas.steps_to(like)
+                    times = self._times(digest)
+                    if digest in steps or len(steps) >= MOST_STEPS or not self.exists(like) or not place.exists():
+                        return 0
+                    if max(times) >= unless_put_since.timestamp():
+                        return 0
+                    os.utime(draft, (max(times), max(times)))
+                    if not target.parent.is_dir():
+                        target.parent.mkdir(parents=True, exist_ok=True)
+                        _sync_folder(self._deltas.root)
+                    draft.replace(target)
+                    _sync_folder(target.parent)
+                    place.unlink()
+        except OSError as error:
+            raise _outage(error, self.root) from error
         return len(data) - len(delta)
 
     def remove(self, digest: Digest, *, unless_put_since: datetime) -> bool:
@@ -271,13 +282,23 @@ class LocalArtifactStore:
         return True
 
     def _undone(self, digest: Digest) -> bytes:
-        """Return an object that is kept as a difference; what cannot be undone is set aside."""
-        place = self._deltas.place_of(digest)
-        base = self.read_bytes(head_of(place).base)
-        try:
-            return restored(place, base)
-        except Corrupt as error:
-            raise self._set_aside(digest) from error
+        """Return an object that is kept as a difference; what cannot be undone is set aside.
+
+        Raises:
+            FileNotFoundError: a step became whole, or a difference, meanwhile: look again.
+        """
+        *steps, whole = self._deltas.steps_to(digest)
+        if not steps:
+            raise FileNotFoundError(digest)
+        data = self._place_of(whole).read_bytes()
+        if digest_of_bytes(data) != whole:
+            raise self._set_aside(whole)
+        for each in reversed(steps):
+            try:
+                data = restored(self._deltas.place_of(each), data)
+            except Corrupt as error:
+                raise self._set_aside(each) from error
+        return data
 
     def _times(self, digest: Digest) -> list[float]:
         """Return when each of an object's forms was put."""
@@ -379,11 +400,17 @@ class LocalArtifactStore:
             raise self._set_aside(digest)
 
     def _set_aside(self, digest: Digest) -> Corrupt:
-        """Move a damaged object out of the way and return the error to raise."""
+        """Move a damaged object out of the way, unless a put has healed it, and return the error to raise."""
         # A store on a read-only disk can still say what it found.
-        with contextlib.suppress(OSError):
-            self._corrupt.mkdir(exist_ok=True)
+        with contextlib.suppress(OSError), self._lock(shared=False):
             place = self._place_of(digest)
+            if place.exists() and digest_of_file(place) == digest:
+                return Corrupt(
+                    f"The object {digest[:16]} was not what was put, and has been healed since",
+                    where=str(place),
+                    next_step="ask again",
+                )
+            self._corrupt.mkdir(exist_ok=True)
             (place if place.exists() else self._deltas.place_of(digest)).replace(self._corrupt / digest)
         return Corrupt(
             f"The object {digest[:16]} is not what was put: its bytes have another digest",

@@ -22,7 +22,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
-from mainspring.artifacts.bucket import Bucket
+from mainspring.artifacts.bucket import Bucket, Found
 from mainspring.artifacts.digests import require_digest
 from mainspring.artifacts.local import SMALL_BYTES, LocalArtifactStore
 from mainspring.artifacts.protocol import Incoming
@@ -34,6 +34,8 @@ __all__ = ["RemoteArtifactStore"]
 
 #: Objects of one tree that are under way at once.
 _AT_ONCE = 16
+#: What came damaged is asked for again: the network may be at fault.
+_DOWNLOADS = 2
 _FOREVER = datetime.max.replace(tzinfo=UTC)
 
 
@@ -103,24 +105,27 @@ class RemoteArtifactStore:
 
     def exists(self, digest: Digest) -> bool:
         """Whether the object is in the bucket; it is not read."""
-        return self.bucket.find(_key("objects", digest)) is not None
+        return self._find(digest) is not None
 
     def size_bytes(self, digest: Digest) -> int:
         """Return the size of an object."""
-        found = self.bucket.find(_key("objects", digest))
+        found = self._find(digest)
         if found is None:
             raise self._absent(digest)
         return found.size_bytes
 
     def verify(self, digest: Digest) -> None:
         """Read the object out of the bucket and raise `Corrupt` if it is not what was put."""
-        self.cache.remove(digest, unless_put_since=_FOREVER)
         self._fetched(digest)
 
     def digests(self) -> Iterator[Digest]:
-        """Yield the digest of every object in the bucket."""
+        """Yield the digest of every object in the bucket, those of removals that were killed half-way too."""
+        aside = {Digest("".join(key.split("/")[-2:])) for key in self.bucket.keys("removed")}
         for key in self.bucket.keys("objects"):
-            yield Digest("".join(key.split("/")[-2:]))
+            digest = Digest("".join(key.split("/")[-2:]))
+            aside.discard(digest)
+            yield digest
+        yield from aside
 
     def claim(self, digest: Digest) -> bool:
         """Whether the object is there; if so its time becomes now, and `remove` leaves it alone."""
@@ -129,7 +134,7 @@ class RemoteArtifactStore:
 
     def put_at(self, digest: Digest) -> datetime:
         """Return when the object was put or claimed, for the last time; rather somewhat later than too early."""
-        found = self.bucket.find(_key("objects", digest))
+        found = self._find(digest)
         if found is None:
             raise self._absent(digest)
         claimed = self.bucket.find(_key("claims", digest)) or found
@@ -156,10 +161,10 @@ class RemoteArtifactStore:
                 self.bucket.copy(aside, place)
                 self.bucket.delete(aside)
                 return False
-            self.bucket.delete(aside, claims)
+            self.bucket.delete(aside)  # the claim stays: another removal may be about to look for it
         except NotFound:  # another removal was faster
             return False
-        self.cache.remove(digest, unless_put_since=_FOREVER)
+        self.cache.remove(digest, unless_put_since=unless_put_since)
         return True
 
     def trim(self, unused_since: datetime) -> int:
@@ -189,18 +194,19 @@ class RemoteArtifactStore:
     def _fetched(self, digest: Digest) -> Path:
         """Bring an object into the cache, verified, and return its file there."""
         place = _key("objects", digest)
-        if self.bucket.find(place) is None:
-            self._bring_back(digest)
-        incoming = self.cache.incoming()
-        try:
-            for piece in self.bucket.read(place):
-                incoming.write(piece)
-            got = incoming.keep()
-        finally:
-            incoming.discard()
-        if got == digest:
-            return self.cache.path_of(digest)
-        self.cache.remove(got, unless_put_since=_FOREVER)
+        if self._find(digest) is None:
+            raise self._absent(digest)
+        for _ in range(_DOWNLOADS):
+            incoming = self.cache.incoming()
+            try:
+                for piece in self.bucket.read(place):
+                    incoming.write(piece)
+                got = incoming.keep()
+            finally:
+                incoming.discard()
+            if got == digest:
+                return self.cache.path_of(digest)
+            self.cache.remove(got, unless_put_since=_FOREVER)
         self.bucket.copy(place, _key("corrupt", digest))
         self.bucket.delete(place)
         raise Corrupt(
@@ -209,12 +215,15 @@ class RemoteArtifactStore:
             next_step="put the same bytes again (run the step, add the file); find out who writes into the bucket",
         )
 
-    def _bring_back(self, digest: Digest) -> None:
-        """Undo a removal that was killed half-way, if there is one."""
-        aside = _key("removed", digest)
-        if self.bucket.find(aside) is None:
-            raise self._absent(digest)
-        self.bucket.copy(aside, _key("objects", digest))
+    def _find(self, digest: Digest) -> Found | None:
+        """Return what the bucket knows of an object. A removal that was killed half-way is undone."""
+        place, aside = _key("objects", digest), _key("removed", digest)
+        found = self.bucket.find(place)
+        if found is None and self.bucket.find(aside) is not None:
+            with suppress(NotFound):  # the removal was only slow, and is done
+                self.bucket.copy(aside, place)
+            found = self.bucket.find(place)
+        return found
 
     def _absent(self, digest: Digest) -> NotFound:
         return NotFound(

@@ -29,7 +29,17 @@ class TreeFile:
 
 
 def tree_bytes(files: Sequence[TreeFile]) -> bytes:
-    """Return the list as bytes; equal files give equal bytes in whatever order they come."""
+    """Return the list as bytes; equal files give equal bytes in whatever order they come.
+
+    Raises:
+        Invalid: a file has a name under which it could not be written again on every system.
+    """
+    for each in files:
+        if not _is_inside(each.path):
+            raise Invalid(
+                f"A file cannot be kept under the name `{each.path}`",
+                next_step="rename it: no \\, and no second character that is a colon",
+            )
     listed = [asdict(each) for each in sorted(files, key=lambda each: each.path)]
     return json.dumps({"mainspring_tree": _FORMAT, "files": listed}, separators=(",", ":")).encode()
 
@@ -86,6 +96,6 @@ def files_under(folder: Path) -> Iterator[tuple[str, Path]]:
 
 def _is_inside(path: object) -> bool:
     """Whether a relative path names something below its folder on every system we run on."""
-    if not isinstance(path, str) or not path or "\\" in path or "\0" in path or ":" in path.split("/")[0]:
+    if not isinstance(path, str) or not path or "\\" in path or "\0" in path or path[1:2] == ":":
         return False
     return not path.startswith("/") and all(part not in ("", ".", "..") for part in path.split("/"))

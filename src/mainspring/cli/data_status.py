@@ -7,6 +7,7 @@ import click
 from mainspring.cli.output import json_option, print_json
 from mainspring.data.pinned import PinStatus, status_of
 from mainspring.data.pins import find_pins
+from mainspring.errors import MainspringError
 from mainspring.workspace import Workspace
 
 __all__ = ["status_command"]
@@ -27,17 +28,28 @@ def status_command(context: click.Context, pins: tuple[Path, ...], as_json: bool
     Example:
       mainspring data status
     """
-    listed = [found for each in pins or (Path(),) for found in (find_pins(each) if each.is_dir() else [each])]
+    listed = [pin for each in pins or (Path(),) for pin in (find_pins(each) if each.is_dir() else [each])]
+    found: list[PinStatus] = []
+    failed: dict[Path, str] = {}
     with Workspace() as workspace:
-        found = [status_of(each, workspace.artifacts, workspace.indexes) for each in listed]
+        for pin in listed:
+            try:
+                found.append(status_of(pin, workspace.artifacts, workspace.indexes))
+            except MainspringError as error:  # one pin that cannot be read does not hide the others
+                if len(listed) == 1:
+                    raise
+                failed[pin] = error.what
     if as_json:
-        print_json([each._asdict() for each in found])
+        told = [{"pin": pin, "state": "unreadable", "error": what} for pin, what in failed.items()]
+        print_json([*(each._asdict() for each in found), *told])
     else:
         for each in found:
             _print(each)
-        if not found:
+        for pin, what in failed.items():
+            click.echo(f"{pin}: unreadable: {what}")
+        if not listed:
             click.echo("No pins here. Make one with `mainspring data add PATH --pin`.")
-    if any(each.state != "unchanged" for each in found):
+    if failed or any(each.state != "unchanged" for each in found):
         context.exit(1)
 
 

@@ -118,11 +118,20 @@ def place(
         differing = {name: each for name, each in wanted.items() if name not in seen or seen[name].digest != each}
         for name, each in differing.items():
             _copy_out(artifacts, each, _under(staging, name))
+        if seen and not force and _digests(look(path, seen, digest_of_file)) != _digests(seen):
+            raise Conflict(f"`{path}` was changed meanwhile", where=str(path), next_step="nothing was touched; repeat")
         if not seen:
             _remove(path)
         _move_in(path, staging, differing, seen.keys() - wanted.keys(), folder=folder)
         known = {name: each for name, each in seen.items() if name not in differing}
-        write_index(indexes, path, FileIndex(digest, look(path, known, digest_of_file)))
+        found = look(path, known, digest_of_file)
+        # what somebody writes from now on is no version's, and must not pass for one
+        placed = {name: each for name, each in found.items() if wanted.get(name) == each.digest}
+        write_index(indexes, path, FileIndex(root_digest(placed) if placed else digest, placed))
+
+
+def _digests(files: Mapping[str, SeenFile]) -> dict[str, Digest]:
+    return {name: each.digest for name, each in files.items()}
 
 
 def _beside(pin_file: Path, pin: Pin) -> Path:

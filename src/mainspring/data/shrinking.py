@@ -3,7 +3,7 @@
 What people edit, append to and delete from then costs what changed. A version reads back bit by bit all the same.
 """
 
-from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime
 from itertools import groupby, pairwise
 
@@ -11,12 +11,12 @@ from mainspring.artifacts.protocol import ArtifactStore
 from mainspring.artifacts.trees import parse_tree
 from mainspring.data.versions import DatasetVersion, list_datasets
 from mainspring.domain.ids import Digest
-from mainspring.errors import MainspringError
+from mainspring.errors import Corrupt, MainspringError, NotFound, Unavailable
 from mainspring.store.protocol import Store
 
 __all__ = ["shrink_versions"]
 
-#: Every so many versions one stays whole, so that none is read through more differences than that.
+#: Of what a file held from version to version, one in so many stays whole; none is read through more differences.
 _WHOLE_EVERY = 10
 
 
@@ -30,21 +30,23 @@ def shrink_versions(store: Store, artifacts: ArtifactStore, *, unless_put_since:
     whole = {digest for versions in by_name for digest in _files(artifacts, versions[-1]).values()}
     freed = 0
     for versions in by_name:
-        for older, newer in pairwise(versions):
-            if older.version % _WHOLE_EVERY and artifacts.exists(older.digest) and artifacts.exists(newer.digest):
-                for digest, like in _changed(artifacts, older, newer):
-                    if digest not in whole:
+        for contents in _contents(artifacts, versions):
+            for number, (digest, like) in enumerate(pairwise(contents), start=1):
+                if number % _WHOLE_EVERY and digest not in whole:
+                    with suppress(Corrupt, NotFound, Unavailable):  # whoever reads it is told; the others go on
                         freed += artifacts.shrink(digest, like, unless_put_since=unless_put_since)
     return freed
 
 
-def _changed(artifacts: ArtifactStore, older: DatasetVersion, newer: DatasetVersion) -> Iterator[tuple[Digest, Digest]]:
-    """Yield each file of a version with the file of the same name in the next, where they differ and are there."""
-    after = _files(artifacts, newer)
-    for path, digest in _files(artifacts, older).items():
-        like = after.get(path, digest)
-        if like != digest and artifacts.exists(digest) and artifacts.exists(like):
-            yield digest, like
+def _contents(artifacts: ArtifactStore, versions: list[DatasetVersion]) -> list[list[Digest]]:
+    """Return for each file name what it held, from version to version, without repeats."""
+    held: dict[str, list[Digest]] = {}
+    for version in versions:
+        for path, digest in _files(artifacts, version).items():
+            contents = held.setdefault(path, [])
+            if contents[-1:] != [digest]:
+                contents.append(digest)
+    return list(held.values())
 
 
 def _files(artifacts: ArtifactStore, version: DatasetVersion) -> dict[str, Digest]:

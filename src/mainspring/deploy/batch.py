@@ -67,6 +67,7 @@ class _Plan:
     source: str
     size_bytes: int
     modified_ns: int
+    inode: int
     bundle: str
     part_rows: int
     ending: str
@@ -116,13 +117,19 @@ def score_file(
         Unavailable: the target cannot be written.
     """
     ending = target.suffix.removeprefix(".").lower().replace("ndjson", "jsonl")
-    stat = source.stat()
-    plan = _Plan(str(source.resolve()), stat.st_size, stat.st_mtime_ns, digest, part_rows, ending)
+    if target.exists() and target.samefile(source):
+        raise Invalid(f"IN and OUT are both `{source}`", where="OUT", next_step="name another file")
+    plan = _plan_of(source, digest, part_rows, ending)
     folder = target.with_name(f".{target.name}.parts")
     with _alone(folder, target):
         _begin(folder, plan)
         try:
-            done = _score_rows(bundle, digest, source, target, folder, ending, context, part_rows)
+            done = _score_rows(bundle, digest, source, folder, ending, context, part_rows)
+            if _plan_of(source, digest, part_rows, ending) != plan:
+                raise Invalid(
+                    f"`{source.name}` was changed while it was scored", where=str(source), next_step="score it again"
+                )
+            (folder / f"whole.{ending}").replace(target)
         except Invalid:  # the source has to change first, and then nothing here is of use
             shutil.rmtree(folder)
             raise
@@ -155,12 +162,12 @@ def _score_rows(
     bundle: Path,
     digest: str,
     source: Path,
-    target: Path,
     folder: Path,
     ending: str,
     context: PipelineContext,
     part_rows: int,
 ) -> Scored:
+    """Score all rows into the file `whole` of the folder."""
     signature = load_bundle(bundle).signature
     typed, given, names = _row_files(source, folder, signature, ending)
     with connect() as connection:
@@ -176,9 +183,14 @@ def _score_rows(
     missing = [part for part in parts if not Path(part.target).exists()]
     _score(missing, bundle, digest, context)
     warnings = [line for part in parts for line in json.loads(_told(part).read_text(encoding="utf-8"))]
-    _join([Path(part.target) for part in parts], target, ending)
+    _join([Path(part.target) for part in parts], ending)
     replaced = [name for name in _answer_names(signature) if name in names]
     return Scored(rows, warnings[:_MOST_WARNINGS], len(parts) - len(missing), replaced)
+
+
+def _plan_of(source: Path, digest: str, part_rows: int, ending: str) -> _Plan:
+    stat = source.stat()
+    return _Plan(str(source.resolve()), stat.st_size, stat.st_mtime_ns, stat.st_ino, digest, part_rows, ending)
 
 
 def _begin(folder: Path, plan: _Plan) -> None:
@@ -295,8 +307,8 @@ def _answer_names(signature: Signature) -> list[str]:
     return ["score"] if signature.task == "regression" else ["score", "label"]
 
 
-def _join(parts: Sequence[Path], target: Path, ending: str) -> None:
-    """Put the parts' rows into `target` in order, which is there whole or not at all."""
+def _join(parts: Sequence[Path], ending: str) -> None:
+    """Put the parts' rows into one file beside them, in order."""
     whole = parts[0].with_name(f"whole.{ending}")  # what a killed call left of it is written over
     if ending == "parquet":
         with connect() as connection:
@@ -307,4 +319,3 @@ def _join(parts: Sequence[Path], target: Path, ending: str) -> None:
             for part in parts:
                 with part.open("rb") as piece:
                     shutil.copyfileobj(piece, file, 1 << 20)
-    whole.replace(target)

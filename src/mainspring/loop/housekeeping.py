@@ -47,9 +47,6 @@ def clean(
     None of the prediction log is forgotten where nothing says for how long it is kept.
     """
     now = workspace.clock.now()
-    shrunk = 0
-    if not dry_run:
-        shrunk = shrink_versions(workspace.store, workspace.artifacts, unless_put_since=now - parse_duration(grace))
     freed = collect_garbage(
         workspace.store,
         workspace.artifacts,
@@ -58,7 +55,11 @@ def clean(
         grace=parse_duration(grace),
         retention=parse_duration(retention or value_of("retention")),
         dry_run=dry_run,
-    )._replace(shrunk_bytes=shrunk)
+    )
+    if not dry_run:  # behind the collection, for it needs room
+        since = now - parse_duration(grace)
+        shrunk = shrink_versions(workspace.store, workspace.artifacts, unless_put_since=since)
+        freed = freed._replace(shrunk_bytes=shrunk)
     if isinstance(workspace.artifacts, RemoteArtifactStore) and not dry_run:
         workspace.artifacts.trim(now - parse_duration(grace))
     kept_for = predictions or value_of("prediction_retention")

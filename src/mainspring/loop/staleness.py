@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mainspring.data.split import split_by_time
 from mainspring.data.table import columns_of
-from mainspring.errors import Invalid
+from mainspring.errors import Invalid, nearest
 from mainspring.evaluate.compare import Comparison, compare
 from mainspring.evaluate.losses import loss
 from mainspring.train.features import days_of, target_index
@@ -76,15 +77,19 @@ def staleness(loop: "Loop", workspace: "Workspace", ages: Sequence[timedelta], *
     Raises:
         Invalid: the loop cannot be trained to a moment, or an age leaves no rows to learn from.
     """
+    if not ages:
+        raise Invalid("No age is named", where="ages", next_step="such as 7d,30d,90d")
+    wanted = sorted(set(ages))
     until = _newest_moment(loop, workspace)
     newest = _trained(loop, workspace, until, parameters)
     test, fitted = columns_of(newest.test), newest.fitted
+    time = loop.time or _time_of(test, newest)
+    until = min(until, _learnt_before(newest, test, time))
     truth = target_index(test[fitted.signature.target], fitted.signature)
     task, bound = fitted.signature.task, fitted.loss_bound
-    time = loop.time or _time_of(test, newest)
     days = days_of(test, time)
     losses = [loss(task, truth, newest.scores, bound=bound)]
-    for age in sorted(ages):
+    for age in wanted:
         older = _trained(loop, workspace, until - age, parameters).fitted
         if older.signature.classes != fitted.signature.classes:
             raise Invalid(f"{age.days} days ago the target had other classes", next_step="name younger ages")
@@ -94,8 +99,8 @@ def staleness(loop: "Loop", workspace: "Workspace", ages: Sequence[timedelta], *
         newest.report.loss,
         len(truth),
         _span(test, time),
-        _curve(losses, [timedelta(0), *sorted(ages)], days, until),
-        _half_life(losses, [timedelta(0), *sorted(ages)], days),
+        _curve(losses, [timedelta(0), *wanted], days, until),
+        _half_life(losses, [timedelta(0), *wanted], days),
     )
 
 
@@ -157,9 +162,28 @@ def _newest_moment(loop: "Loop", workspace: "Workspace") -> datetime:
         )
     from mainspring.train.default import read_table
 
-    moments = columns_of(read_table(Path(str(loop.data)), loop.target))[loop.time]
-    newest: datetime = np.max(moments).astype("datetime64[us]").item()
+    columns = columns_of(read_table(Path(str(loop.data)), loop.target))
+    if loop.time not in columns:
+        raise Invalid(f"There is no column `{loop.time}`", where="loop.time", next_step=nearest(loop.time, columns))
+    split_by_time(columns[loop.time])  # says what is wrong with the column, if anything is
+    newest: datetime = np.max(columns[loop.time]).astype("datetime64[us]").item()
     return newest.replace(tzinfo=UTC)
+
+
+def _learnt_before(newest: "Candidate", test: dict[str, NDArray[Any]], time: str) -> datetime:
+    """Return the newest moment of the test rows, which must all be later than what the model learnt from.
+
+    Raises:
+        Invalid: the rows were dealt by chance, so older models may have learnt from rows they would be tested on.
+    """
+    if not time or "test_from" not in newest.report.span:
+        raise Invalid(
+            "The pipeline deals its rows by chance, so an older model may have learnt what it would be tested on",
+            where="split",
+            next_step="split by time: split(table, time=..., target=...)",
+        )
+    last: datetime = np.max(test[time]).astype("datetime64[us]").item()
+    return last.replace(tzinfo=UTC)
 
 
 def _time_of(test: dict[str, NDArray[Any]], candidate: "Candidate") -> str:
