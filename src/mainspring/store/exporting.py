@@ -26,6 +26,7 @@ EXPORTED: dict[str, tuple[str, ...]] = {
     "ingestions": ("name", "number"),
     "input_datasets": ("number",),
     "latest_metrics": ("run", "metric"),
+    "log_gaps": ("number",),
     "log_segments": ("number",),
     "logged_files": ("path",),
     "logged_model_metrics": ("model_id", "key", "at_ms", "step", "run_id"),
