@@ -1,5 +1,6 @@
 """Dataset versions: the same bytes for ever, a new number for new bytes only, and nothing written over."""
 
+import os
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -146,3 +147,20 @@ def test_files_that_cannot_be_what_they_say_are_refused(add, workspace: Workspac
         add_dataset(workspace.store, workspace.artifacts, tmp_path / "empty", name="x", at=NOW)
     assert list_datasets(workspace.store) == []
     assert events(workspace.store) == []
+
+
+def test_a_file_that_is_cut_while_it_is_read_is_told_and_ends_no_process(tmp_path: Path) -> None:
+    path = tmp_path / "large.bin"
+    path.touch()
+    sizes = [256 << 20, 64 << 20]  # holes, which take no room
+    os.truncate(path, sizes[0])
+    environment = {**os.environ, "MAINSPRING_HOME": str(tmp_path / "home")}
+    words = [sys.executable, "-m", "mainspring", "data", "add", str(path)]
+    with subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, text=True) as adding:
+        while adding.poll() is None:
+            sizes.reverse()
+            os.truncate(path, sizes[0])
+        assert adding.stderr is not None
+        told = adding.stderr.read()
+    assert adding.returncode > 0, adding.returncode
+    assert "`large.bin` changed while it was read" in told

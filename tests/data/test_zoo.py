@@ -22,6 +22,8 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "unclosed.csv": (b'a,b\n1,"x\n2,y\n3,z\n', "Line: 2"),
     "ragged.csv": (b"a,b\n1,2\n1,2,3\n", "Line: 3"),
     "longline.csv": (b"a,b\n1," + b"x" * (4 << 20) + b"\n", "Line: 1"),
+    "longline.jsonl": (b'{"a":1,"b":"' + b"x" * (36 << 20) + b'"}\n', "a JSON record 16 MB"),
+    "longhead.csv": (b"a," + b"x" * (4 << 20) + b"\n1,2\n", "may be 2 MB long"),
     "nested.jsonl": (b'{"a":' + b"[" * 5000 + b"1" + b"]" * 5000 + b"}\n", "recursion depth"),
     "cut.jsonl": (b'{"a":1}\n{"a":', "Malformed JSON"),
     "text.parquet": (GOOD.encode(), "No magic bytes"),

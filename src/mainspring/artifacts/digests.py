@@ -15,7 +15,8 @@ __all__ = ["CHUNK_BYTES", "digest_of_bytes", "digest_of_file", "is_digest", "req
 #: How much of a file is in memory at a time.
 CHUNK_BYTES = 1 << 20
 
-# Below this, starting threads costs more than hashing.
+# Up to this a file is read at once; beyond, this much is what all cores get at a time. A mapped file would cost the
+# same, but one that somebody shortens meanwhile would end the process by a signal.
 _MANY_BYTES = 1 << 22
 
 
@@ -29,14 +30,19 @@ def digest_of_bytes(data: bytes | memoryview) -> Digest:
 
 
 def digest_of_file(path: Path) -> Digest:
-    """Return the digest of a file's content; a large file is mapped and hashed on every core.
+    """Return the digest of what was read of a file; a large one is hashed on every core.
 
     Raises:
         OSError: the file cannot be read.
     """
-    if path.stat().st_size >= _MANY_BYTES:
-        return Digest(blake3(max_threads=blake3.AUTO).update_mmap(path).hexdigest())
-    return Digest(blake3(path.read_bytes()).hexdigest())
+    if path.stat().st_size < _MANY_BYTES:
+        return Digest(blake3(path.read_bytes()).hexdigest())
+    hasher = blake3(max_threads=blake3.AUTO)
+    piece = memoryview(bytearray(_MANY_BYTES))
+    with path.open("rb", buffering=0) as file:
+        while size := file.readinto(piece):
+            hasher.update(piece[:size])
+    return Digest(hasher.hexdigest())
 
 
 def is_digest(text: str) -> bool:

@@ -19,7 +19,17 @@ from mainspring.artifacts.trees import TreeFile, tree_bytes
 from mainspring.domain.ids import Digest, new_id
 from mainspring.errors import Conflict, Invalid, NotFound
 
-__all__ = ["NOTHING_SEEN", "FileIndex", "SeenFile", "look", "read_index", "root_digest", "tree_of", "write_index"]
+__all__ = [
+    "NOTHING_SEEN",
+    "FileIndex",
+    "SeenFile",
+    "changed_meanwhile",
+    "look",
+    "read_index",
+    "root_digest",
+    "tree_of",
+    "write_index",
+]
 
 # Kernels stamp files with a clock of up to 10 ms; whole seconds tell of a file system that keeps no finer ones.
 _SLACK_NS = 50_000_000
@@ -128,7 +138,14 @@ def _read(file: Path, read: Callable[[Path], Digest], now: int) -> SeenFile:
             newest = max(before[1], before[2])
             slack = _COARSE_SLACK_NS if newest % 1_000_000_000 == 0 else _SLACK_NS
             return SeenFile(before if newest < now - slack else (), before[0], digest)
-    raise Conflict(f"`{file.name}` keeps changing", where=str(file), next_step="wait until it is written, and repeat")
+    raise changed_meanwhile(file)
+
+
+def changed_meanwhile(file: Path) -> Conflict:
+    """Return what to raise for a file that did not stay as it was while it was read."""
+    return Conflict(
+        f"`{file.name}` changed while it was read", where=str(file), next_step="wait until it is written, and repeat"
+    )
 
 
 def _clock_of(path: Path) -> int:

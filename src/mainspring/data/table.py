@@ -10,6 +10,7 @@ import gzip
 import math
 import os
 import re
+import shutil
 import threading
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
@@ -22,8 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mainspring.config import value_of
+from mainspring.data.scratch import make_scratch
 from mainspring.domain.signature import ColumnType
-from mainspring.errors import Invalid, MissingExtra, NotFound
+from mainspring.errors import Invalid, MissingExtra, NotFound, Unavailable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,14 +72,16 @@ _READERS = {
 
 
 _engines: dict[int, "duckdb.DuckDBPyConnection"] = {}
+_spills: dict[int, tuple[Path, int]] = {}
 _engines_lock = threading.Lock()
 
 
 def connect() -> "duckdb.DuckDBPyConnection":
     """Return a new connection to this process's engine, for one thread; close it or use it as a context manager.
 
-    Making an engine takes some 16 ms and a connection to one 0.3 ms. What is registered on a connection is its own. A
-    forked child gets an engine of its own, for the threads of its parent's did not come along.
+    Making an engine takes some 16 ms and a connection to one 0.3 ms. What is registered on a connection is its own.
+    What does not fit in the memory that the setting `memory` allows goes to a folder of `scratch`. A forked child gets
+    an engine of its own, for the threads of its parent's did not come along.
     """
     with _engines_lock:
         engine = _engines.get(os.getpid())
@@ -90,6 +94,9 @@ def connect() -> "duckdb.DuckDBPyConnection":
             }
             if memory := value_of("memory"):
                 config["memory_limit"] = memory
+            if scratch := make_scratch():
+                _spills[os.getpid()] = scratch
+                config["temp_directory"] = str(scratch[0])
             engine = _engines[os.getpid()] = duckdb.connect(config=config)
         return engine.cursor()
 
@@ -100,6 +107,9 @@ def _close_engines() -> None:
     engine = _engines.pop(os.getpid(), None)
     if engine is not None:
         engine.close()
+    if scratch := _spills.pop(os.getpid(), None):
+        shutil.rmtree(scratch[0], ignore_errors=True)
+        os.close(scratch[1])
 
 
 def scan_sql(path: Path, *, as_written: bool = False) -> str:
@@ -168,22 +178,32 @@ def _first_line(path: Path) -> str:
             return ""
 
 
-def unreadable(path: Path, error: duckdb.Error) -> Invalid:
+def unreadable(path: Path, error: duckdb.Error) -> Invalid | Unavailable:
     """Return what to raise for a file that the engine cannot read, with the line where it can be known."""
     told = str(error)
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return Unavailable(
+            f"The memory allowed is too little for `{path.name}`: {told.strip().splitlines()[0]}",
+            where=str(path),
+            next_step="allow more with the setting `memory` (MAINSPRING_MEMORY=4GB), or make room on the disk",
+        )
     if "sniffing" in told:  # says only that no types were found; read as text, the file shows where it breaks
         names = next(csv.reader([_first_line(path)], delimiter="\t" if _ending(path) == ".tsv" else ","), ["column"])
         columns = ", ".join(f"{quoted_text(f'{number} {name}')}: 'VARCHAR'" for number, name in enumerate(names))
-        query = f"FROM read_csv({_one_file(path)}, {_dialect(path)}, auto_detect=false, columns={{{columns}}})"
+        scan = f"read_csv({_one_file(path)}, {_dialect(path)}, auto_detect=false, columns={{{columns}}})"
         with connect() as connection:
             try:
-                connection.execute(query).fetchnumpy()
+                connection.execute(f"SELECT count(COLUMNS(*)) FROM {scan}").fetchall()
             except duckdb.Error as again:
                 told = str(again)
     told = told.partition("\nLINE 1:")[0]  # the query is ours, and none of the reader's business
+    told = told.replace('Try increasing "maximum_object_size".', "")
     lines = [line.strip()[:_LONGEST_QUOTE] for line in told.strip().splitlines() if line.strip()][:3]
     what = f"`{path.name}` cannot be read: {'; '.join(lines)}"
-    return Invalid(what, where=str(path), next_step="mend the line named and try again")
+    next_step = "mend the line named and try again"
+    if "maximum_object_size" in told or "Maximum line size" in told:
+        next_step = "a line of separated values may be 2 MB long, a JSON record 16 MB: split or shorten it"
+    return Invalid(what, where=str(path), next_step=next_step)
 
 
 def quoted_files(paths: Iterable[Path]) -> str:

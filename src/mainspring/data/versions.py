@@ -18,6 +18,7 @@ from mainspring.data.file_index import (
     NOTHING_SEEN,
     FileIndex,
     SeenFile,
+    changed_meanwhile,
     look,
     read_index,
     root_digest,
@@ -154,6 +155,8 @@ def _entry(artifacts: ArtifactStore, path: Path, source: str, seen: FileIndex) -
         from mainspring.data.described import describe
 
         n_rows, columns = describe(path)
+        if path.stat().st_size != seen.files[""].size_bytes:  # rows of other bytes than those that are kept
+            raise changed_meanwhile(path)
     size = sum(each.size_bytes for each in seen.files.values())
     listed = None if columns is None else json.dumps(columns)
     return (seen.digest, path.name + ("/" if folder else ""), size, n_rows, listed, source)

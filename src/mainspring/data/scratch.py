@@ -1,0 +1,82 @@
+"""Folders for what does not fit in memory: in the workspace, seen by nobody else, and gone with their process.
+
+A folder is locked as long as its process lives, however that ends; whoever makes the next one removes those that are
+not locked. Without a workspace they lie where temporary files do.
+"""
+
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from mainspring.config import home
+from mainspring.domain.ids import new_id
+
+if sys.platform != "win32":
+    import fcntl
+
+__all__ = ["make_scratch", "scratch_folder"]
+
+_PREFIX = "mainspring-scratch-"
+
+
+def make_scratch() -> tuple[Path, int] | None:
+    """Make a folder and return it with the handle that holds it until it is closed; None where nothing can be made."""
+    for root in (home(), Path(tempfile.gettempdir())):
+        if root.is_dir():
+            with contextlib.suppress(OSError):
+                _sweep(root)
+                return _held(root)
+    return None
+
+
+@contextlib.contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Give an empty folder that is gone afterwards.
+
+    Raises:
+        OSError: there is no place to make one.
+    """
+    made = make_scratch()
+    if made is None:
+        with tempfile.TemporaryDirectory(prefix=_PREFIX) as folder:  # says why it cannot be made
+            yield Path(folder)
+        return
+    path, handle = made
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+        os.close(handle)
+
+
+def _held(root: Path) -> tuple[Path, int]:
+    while True:
+        path = root / f"{_PREFIX}{new_id()}"
+        path.mkdir(mode=0o700)
+        with contextlib.suppress(FileNotFoundError):
+            handle = os.open(path, os.O_RDONLY)
+            if sys.platform == "win32":
+                return path, handle
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            # another process may have swept it between the making and the lock; then another is made
+            if path.exists():
+                return path, handle
+            os.close(handle)
+
+
+def _sweep(root: Path) -> None:
+    """Remove the folders of processes that are gone."""
+    if sys.platform == "win32":
+        return
+    for path in root.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(path, ignore_errors=True)
+            finally:
+                os.close(handle)
