@@ -22,17 +22,20 @@ if TYPE_CHECKING:
         soak,
         worst_slice,
     )
+    from mainspring.features.view import FeatureView
     from mainspring.loop.definition import Loop
     from mainspring.pipeline.mapped import map  # noqa: A004
     from mainspring.pipeline.partitions import Partition, partitions
     from mainspring.pipeline.step import pipeline, step
     from mainspring.recording.run import log, start_run
     from mainspring.train.candidate import Candidate, Fitted, Parts
+    from mainspring.train.joined import join_features
     from mainspring.train.steps import check, evaluate, fit, split
     from mainspring.workspace import Workspace
 
 __all__ = [
     "Candidate",
+    "FeatureView",
     "Fitted",
     "Loop",
     "Partition",
@@ -45,6 +48,7 @@ __all__ = [
     "check",
     "evaluate",
     "fit",
+    "join_features",
     "latency",
     "log",
     "map",
@@ -75,12 +79,14 @@ _HOMES = {
         "soak",
         "worst_slice",
     ),
+    "mainspring.features.view": ("FeatureView",),
     "mainspring.loop.definition": ("Loop",),
     "mainspring.pipeline.mapped": ("map",),
     "mainspring.pipeline.partitions": ("Partition", "partitions"),
     "mainspring.pipeline.step": ("pipeline", "step"),
     "mainspring.recording.run": ("log", "start_run"),
     "mainspring.train.candidate": ("Candidate", "Fitted", "Parts"),
+    "mainspring.train.joined": ("join_features",),
     "mainspring.train.steps": ("check", "evaluate", "fit", "split"),
     "mainspring.workspace": ("Workspace",),
 }

@@ -6,7 +6,7 @@ rule and does not make other rules impossible to ask: a value that is not of the
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import duckdb
@@ -16,11 +16,16 @@ from mainspring.data.schema import Rule, Schema
 from mainspring.data.table import quoted_text
 from mainspring.errors import Invalid, nearest
 
-__all__ = ["Shape", "expression_columns", "looks_around", "rule_columns", "rule_value"]
+__all__ = [
+    "Shape", "expression_columns", "expression_nodes", "looks_around", "named_columns", "nodes_of",
+    "rule_columns", "rule_value",
+]  # fmt: skip
 
 #: Of each column of the table its number and its kind: `number`, `timestamp`, `string`, or `written`, which is a text
 #: of a file that knows no types, so that a text of a number or of a truth value is one.
 Shape = Mapping[str, tuple[int, str]]
+#: What a statement may have beside its one expression.
+_BESIDE = ("modifiers", "where_clause", "group_expressions", "having", "sample", "qualify")
 _KINDS = {"integer": "number", "boolean": "number"}
 
 
@@ -68,9 +73,29 @@ def expression_columns(
         Invalid: it is no single expression, it reads another table, or it names a column that the table has not.
     """
     where = f"rules.{rule.name}"
-    nodes = _expression(rule, connection)
+    return named_columns(_expression(rule, connection), rule.expression, known, where=where)
+
+
+def looks_around(rule: Rule, connection: "duckdb.DuckDBPyConnection") -> bool:
+    """Whether a rule about rows looks at other rows as well, by OVER; such a condition becomes a column of `base`."""
+    return rule.kind == "row" and any(node.get("class") == "WINDOW" for node in _expression(rule, connection))
+
+
+def _expression(rule: Rule, connection: "duckdb.DuckDBPyConnection") -> list[dict[str, Any]]:
+    return expression_nodes(rule.expression, connection, where=f"rules.{rule.name}")
+
+
+def named_columns(
+    nodes: Iterable[Mapping[str, Any]], expression: str, known: Mapping[str, object], *, where: str
+) -> tuple[str, ...]:
+    """Return the columns that the nodes of an expression name, of those that are `known`.
+
+    Raises:
+        Invalid: it reads another table, or it names a column that the table has not.
+    """
+    nodes = list(nodes)
     if any(node.get("class") in ("SUBQUERY", "STAR") for node in nodes):
-        raise Invalid(f"`{rule.expression}` reads a table", where=where, next_step="name columns, or use found_in")
+        raise Invalid(f"`{expression}` reads a table", where=where, next_step="name columns, or use found_in")
     folded: dict[str, list[str]] = {}
     for name in known:
         folded.setdefault(name.lower(), []).append(name)
@@ -86,35 +111,39 @@ def expression_columns(
     return tuple(found)
 
 
-def looks_around(rule: Rule, connection: "duckdb.DuckDBPyConnection") -> bool:
-    """Whether a rule about rows looks at other rows as well, by OVER; such a condition becomes a column of `base`."""
-    return rule.kind == "row" and any(node.get("class") == "WINDOW" for node in _expression(rule, connection))
+def expression_nodes(
+    expression: str, connection: "duckdb.DuckDBPyConnection", *, where: str, windows: str = ""
+) -> list[dict[str, Any]]:
+    """Return the nodes of an expression's syntax tree, as the engine gives them in JSON.
 
+    `windows` is a WINDOW clause, for expressions that may name the windows in it.
 
-def _expression(rule: Rule, connection: "duckdb.DuckDBPyConnection") -> list[dict[str, Any]]:
-    """Return the nodes of an expression's syntax tree, as the engine gives them in JSON."""
-    where = f"rules.{rule.name}"
-    quoted = quoted_text(f"SELECT ({rule.expression})")
+    Raises:
+        Invalid: it is no single expression.
+    """
+    quoted = quoted_text(f"SELECT ({expression}) {windows}")
     answer = connection.execute(f"SELECT json_serialize_sql({quoted})").fetchall()
     parsed = json.loads(answer[0][0])
     if parsed.get("error"):
         raise Invalid(
-            f"`{rule.expression}` is no expression: {parsed['error_message']}",
+            f"`{expression}` is no expression: {parsed['error_message']}",
             where=where,
             next_step="mend it; a name that is a word of SQL goes in double quotes",
         )
     select = parsed["statements"][0]["node"]
     alone = len(parsed["statements"]) == 1 and select.get("type") == "SELECT_NODE"
+    alone = alone and not any(select.get(part) for part in _BESIDE)
     if not alone or len(select["select_list"]) != 1 or select["from_table"]["type"] != "EMPTY":
-        raise Invalid(f"`{rule.expression}` is more than an expression", where=where, next_step="write a condition")
-    return list(_nodes(select["select_list"]))
+        raise Invalid(f"`{expression}` is more than an expression", where=where, next_step="write a condition")
+    return list(nodes_of(select["select_list"]))
 
 
-def _nodes(tree: object) -> Iterator[dict[str, Any]]:
+def nodes_of(tree: object) -> Iterator[dict[str, Any]]:
+    """Yield every node of a syntax tree, from the root on."""
     if isinstance(tree, dict):
         yield tree
         for each in tree.values():
-            yield from _nodes(each)
+            yield from nodes_of(each)
     elif isinstance(tree, list):
         for each in tree:
-            yield from _nodes(each)
+            yield from nodes_of(each)
