@@ -3,6 +3,7 @@
 import fcntl
 import itertools
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from tests.loop.conftest import Production, write_csv
@@ -10,12 +11,15 @@ from tests.loop.conftest import Production, write_csv
 import mainspring as ms
 from mainspring.deploy.rollout import active_canary, list_deployments, put_live, start_canary
 from mainspring.domain.incident import Incident
+from mainspring.domain.moments import to_iso
 from mainspring.domain.policy import Canary
 from mainspring.domain.version import GateResult
 from mainspring.errors import Conflict, Invalid
 from mainspring.monitor.incidents import find_incident, list_incidents, move_incident, open_incident
 from mainspring.monitor.quality import quality_of
 from mainspring.monitor.risk import RiskVerdict
+from mainspring.predictions.journal import JournalWriter
+from mainspring.predictions.records import RefusedRecord, encode_record
 from mainspring.registry.approvals import approve
 from mainspring.registry.versions import find_champion, find_version, list_versions
 from mainspring.store.events import events, verify_chain
@@ -305,6 +309,18 @@ def test_requests_that_come_again_are_told_and_counted_once(production: Producti
     found = watched(production, loop)
     assert found.rows == 120
     assert "closed the incident: Requests to hits come more than once" in production.live(loop, 1)
+
+
+def test_a_service_that_fails_pages_until_it_answers_again(production: Production) -> None:
+    loop = production.loop()
+    loop.run(production.workspace)
+    with JournalWriter(production.workspace.journals, name="refused") as journal:
+        failed = to_iso(production.day + timedelta(hours=7))
+        journal.append(encode_record(RefusedRecord(model=loop.name, at=failed, refused=2, failed=30)))
+    assert any("93.8% of the requests from 2024-03-01 07:00" in each for each in production.live(loop, 1))
+    (incident,) = _incidents(production)
+    assert (incident.rule, incident.severity, incident.diagnosis["suspect"]) == ("errors", "page", "infrastructure")
+    assert "closed the incident: hits fails to answer" in production.live(loop, 1)
 
 
 def test_labels_that_stay_away_open_a_ticket_until_they_come(production: Production) -> None:

@@ -19,6 +19,7 @@ import pytest
 from mainspring.domain.ids import new_id
 from mainspring.errors import Invalid, MainspringError, Unavailable
 from mainspring.predictions.journal import journals
+from mainspring.predictions.records import RefusedRecord
 from mainspring.serve.client import PredictionClient
 from mainspring.serve.listening import listening_sockets
 from mainspring.serve.options import options_of
@@ -90,6 +91,20 @@ def test_a_full_disk_withholds_the_answer_and_the_server_goes_on(site: Any, flig
     assert {each.model for each in lost} == {"late-flights"}
     assert (sum(each.requests for each in lost), sum(each.rows for each in lost)) == (3, 30)
     assert "journal cannot be written" in lost[0].reason
+
+
+def test_refused_requests_are_counted_in_the_journal_by_the_minute(site: Any, flight: dict[str, object]) -> None:
+    site.route((1, "champion", 100.0))
+    with site.start() as server, PredictionClient(server.url) as client:
+        client.predict("late-flights", [flight])
+        for _ in range(3):
+            with pytest.raises(Invalid):
+                client.predict("late-flights", [{"no": "column"}])
+        with pytest.raises(MainspringError):
+            client.predict("unknown", [flight])
+    told = [each for each in site.records() if isinstance(each, RefusedRecord)]
+    assert sum(each.refused for each in told) == 3  # told at the next minute, or at the end
+    assert {(each.model, each.failed) for each in told} == {("late-flights", 0)}
 
 
 def test_a_503_says_when_to_come_back(site: Any, flight: dict[str, object]) -> None:

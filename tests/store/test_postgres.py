@@ -114,7 +114,9 @@ def test_processes_that_are_killed_lose_nothing_acknowledged_and_leave_one_chain
         assert victim.stdout is not None
         lines = [victim.stdout.readline() for _ in range(chance.randrange(1, 60))]
         victim.send_signal(signal.SIGKILL)
-        acknowledged |= {line.strip() for line in lines} | set(victim.communicate(timeout=60)[0].split("\n")[:-1])
+        # not `communicate`, which would not see what `readline` has read ahead
+        acknowledged |= {line.strip() for line in lines} | set(victim.stdout.read().split("\n")[:-1])
+        victim.communicate(timeout=60)
         for child in children[1:]:
             output, errors = child.communicate(timeout=60)
             assert child.returncode == 0, errors

@@ -17,7 +17,7 @@ from mainspring.domain.version import ModelVersion
 from mainspring.errors import Invalid
 from mainspring.loop.retraining import held_back, note_cut_short, retrain_for
 from mainspring.loop.review import answers_reviewed
-from mainspring.loop.watching import watch_inputs_of, watch_labels, watch_losses, watch_repeats
+from mainspring.loop.watching import watch_inputs_of, watch_labels, watch_losses, watch_operations_of, watch_repeats
 from mainspring.monitor.canary import judge_canary
 from mainspring.monitor.decay import diagnose_decay
 from mainspring.monitor.estimate import PATIENCE, outlook
@@ -305,6 +305,7 @@ POLICIES: tuple[Policy, ...] = (
     Policy("requests that could not be answered are told", watch_losses),
     Policy("labels that stay away are told", watch_labels),
     Policy("requests that come again are told", watch_repeats),
+    Policy("a service that is not as usual is told", watch_operations_of),
     Policy("live quality is watched", _watch_quality),
     Policy("quality is estimated where labels are outstanding", _watch_estimate),
     Policy("decay is answered", _answer_decay),

@@ -13,16 +13,25 @@ from mainspring.monitor.finding import Finding
 from mainspring.monitor.incidents import move_incident, open_incident
 from mainspring.monitor.inputs import INPUT_RULE, watch_inputs
 from mainspring.monitor.losses import lost_requests
+from mainspring.monitor.operations import SPAN, Signal, watch_operations
 from mainspring.monitor.repeats import repeated_requests
+from mainspring.predictions.hours import served_hours
 from mainspring.predictions.segments import hourly_traffic
 
 if TYPE_CHECKING:
     from mainspring.loop.policies import Situation
 
-__all__ = ["watch_inputs_of", "watch_labels", "watch_losses", "watch_repeats"]
+__all__ = ["watch_inputs_of", "watch_labels", "watch_losses", "watch_operations_of", "watch_repeats"]
 
 #: So far back one looks for when labels came.
 _SPAN = timedelta(days=90)
+#: What is said when a signal is as usual again.
+_OVER: dict[Signal, str] = {
+    "errors": "requests are answered again",
+    "traffic": "the traffic is as usual, or has stayed as it is for half a week",
+    "latency": "answers take as long as usual",
+    "refusals": "requests are taken as usual",
+}
 
 
 def watch_inputs_of(situation: "Situation") -> Iterator[str]:
@@ -63,6 +72,18 @@ def watch_repeats(situation: "Situation") -> Iterator[str]:
         return
     found = repeated_requests(situation.workspace.log, champion, situation.loop.monitor, now=situation.now)
     yield from _tell(situation, "repeats", found, over="each request comes once again")
+
+
+def watch_operations_of(situation: "Situation") -> Iterator[str]:
+    """Page for errors and silence, open a ticket for odd traffic, latency or refusals; close it when it is over."""
+    if situation.champion is None:
+        return
+    now, every = situation.now, situation.loop.monitor.every
+    hours = list(served_hours(situation.workspace.store, situation.model, since=now - SPAN - every, until=now))
+    for signal, found in watch_operations(situation.model, hours, now=now, every=every).items():
+        if signal == "traffic" and situation.incidents("repeats"):
+            found = None  # said better there
+        yield from _tell(situation, signal, found, over=_OVER[signal])
 
 
 def _tell(situation: "Situation", rule: str, found: Finding | None, *, over: str) -> Iterator[str]:

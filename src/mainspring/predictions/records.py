@@ -18,6 +18,7 @@ __all__ = [
     "LostRecord",
     "PredictionRecord",
     "Record",
+    "RefusedRecord",
     "RouteRole",
     "decode_record",
     "encode_record",
@@ -120,7 +121,16 @@ class LostRecord(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", ta
     reason: str
 
 
-Record = BatchRecord | PredictionRecord | LabelRecord | LostRecord
+class RefusedRecord(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="refused"):
+    """Requests of the minute of `at` that got no prediction: `refused` were wrong (4xx), `failed` were not (5xx)."""
+
+    model: str
+    at: str
+    refused: int
+    failed: int
+
+
+Record = BatchRecord | PredictionRecord | LabelRecord | LostRecord | RefusedRecord
 
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)

@@ -26,8 +26,16 @@ from mainspring.predictions._merge import merge_small
 from mainspring.predictions._table import Kind, Segment, hourly_traffic, insert, segments, traffic, write_parquet
 from mainspring.predictions.counts import Hourly, ProfileOf, count_hours, keep_hourly
 from mainspring.predictions.gaps import keep_gaps
+from mainspring.predictions.hours import add_hours
 from mainspring.predictions.journal import JournalFile, journals, read_frames
-from mainspring.predictions.records import BatchRecord, LabelRecord, LostRecord, PredictionRecord, decode_record
+from mainspring.predictions.records import (
+    BatchRecord,
+    LabelRecord,
+    LostRecord,
+    PredictionRecord,
+    RefusedRecord,
+    decode_record,
+)
 from mainspring.store.protocol import Store, Transaction
 
 __all__ = [
@@ -85,6 +93,7 @@ def _seal_journal(
     while damage is None:
         batch: dict[tuple[Kind, str, int], list[Any]] = {}  # one kind of record each
         lost: list[LostRecord] = []
+        served: list[BatchRecord | RefusedRecord] = []
         rows, start = 0, offset
         try:
             for payload, end in read_frames(path, offset):
@@ -93,11 +102,16 @@ def _seal_journal(
                     lost.append(record)
                     offset = end
                     continue
+                if isinstance(record, RefusedRecord):
+                    served.append(record)
+                    offset = end
+                    continue
                 key: tuple[Kind, str, int] = ("labels", record.model, 0)
                 if isinstance(record, PredictionRecord):
                     record = record.as_batch()
                 if isinstance(record, BatchRecord):
                     key = ("predictions", record.model, record.version)
+                    served.append(record)
                 if record.ids:
                     batch.setdefault(key, []).append(record)
                 offset, rows = end, rows + len(record.ids)
@@ -108,7 +122,7 @@ def _seal_journal(
         if offset == start:
             break
         made = [_write_segment(folder, *key, records, signature_of, profile_of) for key, records in batch.items()]
-        _commit(store, path.name, offset, made, lost, at)
+        _commit(store, path.name, offset, made, lost, served, at)
         sealed += rows
     if damage is not None:
         if not journal.ended:
@@ -129,12 +143,14 @@ def _commit(
     offset: int,
     made: list[tuple[Segment, Hourly]],
     lost: list[LostRecord],
+    served: list[BatchRecord | RefusedRecord],
     at: datetime,
 ) -> None:
     moment = to_iso(at)
 
     def write(transaction: Transaction) -> None:
         keep_gaps(transaction, lost)
+        add_hours(transaction, served)
         for segment, hourly in made:
             insert(transaction, segment, moment)
             keep_hourly(transaction, segment.path, hourly)

@@ -33,6 +33,7 @@ from mainspring.serve.lost import LostRequests
 from mainspring.serve.metrics import ServerMetrics
 from mainspring.serve.problems import reply_of
 from mainspring.serve.recheck import Recheck
+from mainspring.serve.refusals import Refusals
 from mainspring.serve.reply import Reply, Tell
 from mainspring.serve.routes import Route, choose, is_chosen, route_for
 from mainspring.serve.scoring import Outcome, ScoredBlock, score
@@ -86,6 +87,7 @@ class PredictionService:
         self._recheck = recheck
         self._keeping = keeping or Keeping()
         self._lost = LostRequests()
+        self._refusals = Refusals(journal)
         self._spans = spans
         self._queues: WeakSet[_Queue] = WeakSet()  # a queue goes with its version
         self._waiting: set[asyncio.Task[None]] = set()  # for a model to be loaded
@@ -179,6 +181,7 @@ class PredictionService:
         while self._waiting or not all(queue.is_idle for queue in self._queues) or not self._slow.is_idle:
             await asyncio.sleep(_CLOSE_POLL_SECONDS)
         self._slow.close()
+        self._refusals.tell()
         for queue in self._queues:
             queue.close()
         if self._recheck is not None:
@@ -212,7 +215,7 @@ class PredictionService:
         except MainspringError as error:
             if not self._answer_unlogged:
                 for ask in scored.asks:
-                    self._refuse(ask.received, ask.route, error, ask.tell)
+                    self._refuse(ask.received, ask.route, error, ask.tell, is_lost=True)
                 return
         for ask in scored.asks:
             if ask.dialect.is_slow:
@@ -270,6 +273,7 @@ class PredictionService:
         )
         try:
             self._lost.tell(self._journal)
+            self._refusals.tell(record.received_at)
             self._journal.append(encode_record(record))
         except Unavailable as error:
             self._metrics.count("prediction_log_dropped_total", first.received.model, by=len(asks))
@@ -292,11 +296,16 @@ class PredictionService:
                 for kind, count in ask.warning_counts.items():
                     metrics.count("model_warnings_total", model, kind, by=count)
 
-    def _refuse(self, received: Received, route: Route | None, error: MainspringError, tell: Tell) -> None:
+    def _refuse(
+        self, received: Received, route: Route | None, error: MainspringError, tell: Tell, *, is_lost: bool = False
+    ) -> None:
+        """Answer with an error; one that `is_lost` is told to the journal with the other lost requests."""
         reply = reply_of(error)
         version, role = (str(route.version), route.role) if route else ("", "")
         # A name that is not served here is no label: anybody could make as many as they like.
         model = received.model if self._endpoints.knows(received.model) else ""
+        if model and not is_lost and tell is not _tell_nobody:
+            self._refusals.note(model, reply.status, to_iso(self._clock.now()))
         self._metrics.count("model_requests_total", model, version, role, str(reply.status))
         tell(reply)
         if self._access_log is not None and tell is not _tell_nobody:

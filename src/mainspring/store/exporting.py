@@ -52,6 +52,7 @@ EXPORTED: dict[str, tuple[str, ...]] = {
     "runs": ("number",),
     "schedules": ("name",),
     "segment_counts": ("path", "hour"),
+    "served_hours": ("model", "hour", "outcome", "latency_bin"),
     "silences": ("silence_id",),
     "version_comments": ("number",),
     "version_tags": ("model", "version", "key"),

@@ -306,6 +306,15 @@ def m0026_add_quiet(transaction: Transaction) -> None:
     transaction.execute("ALTER TABLE incidents ADD COLUMN quiet TEXT NOT NULL DEFAULT ''")
 
 
+def m0027_add_served_hours(transaction: Transaction) -> None:
+    """Requests by hour, outcome and latency; owned by `predictions.hours`."""
+    transaction.execute(
+        """CREATE TABLE served_hours (
+            model TEXT NOT NULL, hour TEXT NOT NULL, outcome TEXT NOT NULL, latency_bin INTEGER NOT NULL,
+            requests INTEGER NOT NULL, PRIMARY KEY (model, hour, outcome, latency_bin)) WITHOUT ROWID"""
+    )
+
+
 #: Append only. A released migration is never edited: add another.
 FROM_0014 = (
     m0014_reshape_tracking,
@@ -321,4 +330,5 @@ FROM_0014 = (
     m0024_add_reviews,
     m0025_add_log_gaps,
     m0026_add_quiet,
+    m0027_add_served_hours,
 )
