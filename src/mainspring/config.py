@@ -36,6 +36,12 @@ SETTINGS: tuple[Setting, ...] = (
         "folder, s3://, gs:// or az:// address for content-addressed bytes (default: in the workspace)",
         "MAINSPRING_ARTIFACTS",
     ),
+    Setting(
+        "features",
+        "",
+        "folder, or redis:// address, of features that are read online (default: in the workspace)",
+        "MAINSPRING_FEATURES",
+    ),
     Setting("retention", "30d", "how long deleted runs can be restored, before gc erases them", "MAINSPRING_RETENTION"),
     Setting(
         "prediction_retention",

@@ -5,7 +5,7 @@ the settings name. Nothing here decides anything.
 
     store.sqlite   facts          artifacts/   bytes by hash        bundles/    bundles laid out for serving
     endpoints/     route files    journals/    prediction log, live  segments/  prediction log, sealed
-    indexes/       files as they were last seen
+    indexes/       files as they were last seen                 features/    features, to be read online
 """
 
 import dataclasses
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from mainspring.data.profile import Profile
     from mainspring.domain.signature import Signature
     from mainspring.domain.version import ModelVersion
+    from mainspring.features.online import OnlineStore
     from mainspring.pipeline.context import PipelineContext
     from mainspring.pipeline.outcome import Progress
     from mainspring.predictions.log import PredictionLog
@@ -82,6 +83,18 @@ class Workspace:
         from mainspring.predictions.log import PredictionLog
 
         return PredictionLog(self.store, self.segments)
+
+    @cached_property
+    def online(self) -> "OnlineStore":
+        """The online store of features."""
+        from mainspring.features.opening import open_online
+
+        return open_online(self.features)
+
+    @property
+    def features(self) -> str:
+        """Where the online store of features lies: an address or a folder."""
+        return config.value_of("features") or str(self.home / "features")
 
     @property
     def endpoints(self) -> Path:
@@ -227,9 +240,11 @@ class Workspace:
         )
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Let go of the databases."""
         if "store" in self.__dict__:
             self.store.close()
+        if "online" in self.__dict__:
+            self.online.close()
 
     def __enter__(self) -> "Workspace":
         return self

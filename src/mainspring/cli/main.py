@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("demo", "live one model's year on real flights: decay, retraining, canary, rollback"),
     "doctor": ("doctor", "say what is ready, what is missing, and the command that mends it"),
     "export": ("export", "print the manifests that run a pipeline on Kubernetes or Argo"),
+    "features": ("features", "join features as of a moment, and keep them online"),
     "gc": ("gc", "erase deleted runs for good, and free the bytes that nothing names"),
     "graph": ("graph", "show the graph of a run, or of a pipeline without running it"),
     "import": ("arrive", "bring runs from MLflow, W&B and TensorBoard"),

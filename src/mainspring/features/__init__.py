@@ -1,7 +1,8 @@
 """Features of entities over time, computed by one expression for training and for serving.
 
-Nouns: `FeatureView` (entity, time, expressions over the rows of a source). Start reading in `view.py`; how a view
-becomes a query is in `compiled.py`, what was known of an entity at a moment in `joining.py`.
+Nouns: `FeatureView` (entity, time, expressions over the rows of a source), `OnlineStore` (what is known of each entity
+now, packed). Start reading in `view.py`; how a view becomes a query is in `compiled.py`, what was known of an entity at
+a moment in `joining.py`, and how the online store is filled in `materializing.py`.
 """
 
 from importlib import import_module

@@ -65,12 +65,16 @@ _SPEC = ("partitions", "orders", "start", "end", "start_expr", "end_expr", "excl
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A view whose expressions fit its source; `key_kinds` and `kinds` are the types of its keys and features."""
+    """A view whose expressions fit its source.
+
+    `key_kinds` and `kinds` are the types of its keys and features, `columns` those of the source that decide a value.
+    """
 
     view: FeatureView
     scan: str
     key_kinds: tuple[ColumnType, ...]
     kinds: tuple[ColumnType, ...]
+    columns: tuple[str, ...]
 
     @property
     def keys(self) -> list[str]:
@@ -102,6 +106,13 @@ class Compiled:
             f' {_windows(view)} QUALIFY lead("#t") OVER {HISTORY} {last}'
         )
 
+    def keys_sql(self, *, since: datetime, until: datetime) -> str:
+        """Return the query for the keys with rows that became known behind `since` and by `until`."""
+        base, delay = _base(self.view, self.scan, self.key_kinds), self.view.delay
+        shown = ", ".join(f'"#{key}" AS {key}' for key in self.keys)
+        known = f'"#t" > {moment_sql(since - delay)} AND "#t" <= {moment_sql(until - delay)}'
+        return f"(SELECT DISTINCT {shown} FROM ({base}) WHERE {known})"
+
 
 def compile_view(view: FeatureView, connection: "DuckDBPyConnection", source: Path) -> Compiled:
     """Check a view against the file of its source.
@@ -123,13 +134,14 @@ def compile_view(view: FeatureView, connection: "DuckDBPyConnection", source: Pa
     key_kinds = tuple(_key_kind(name, types[name], where) for name in view.keys)
     time_sql(view.time, types[view.time], where)
     shown = _shown_windows(view, connection)
+    columns = dict.fromkeys([*view.keys, view.time])
     for name, text in view.features.items():
-        _check(text, view, types, shown, connection, where=f"{where}.{name}")
+        columns |= dict.fromkeys(_check(text, view, types, shown, connection, where=f"{where}.{name}"))
     base = _base(view, scan, key_kinds)
     kinds = tuple(
         _kind_of(text, view, base, connection, where=f"{where}.{name}") for name, text in view.features.items()
     )
-    return Compiled(view, scan, key_kinds, kinds)
+    return Compiled(view, scan, key_kinds, kinds, tuple(columns))
 
 
 def key_sql(name: str, kind: ColumnType, found: str, where: str) -> str:
@@ -220,7 +232,8 @@ def _check(
     connection: "DuckDBPyConnection",
     *,
     where: str,
-) -> None:
+) -> tuple[str, ...]:
+    """Return the columns that an expression names; raise when it may see more than its past."""
     nodes = expression_nodes(text, connection, where=where, windows=_windows(view))
     ours: set[int] = set()  # the nodes that stand in the definition of a window
     for node in nodes:
@@ -228,7 +241,7 @@ def _check(
             _check_window(node, view, shown, where)
             ours.update(id(each) for part in _SPEC for each in nodes_of(node.get(part)))
     nodes = [node for node in nodes if id(node) not in ours]
-    named_columns(nodes, text, types, where=where)
+    named = named_columns(nodes, text, types, where=where)
     aggregates, unsteady = _functions()
     for node in nodes:
         kind, name = node.get("class"), str(node.get("function_name", "")).lower()
@@ -248,6 +261,7 @@ def _check(
             )
         if kind == "FUNCTION" and name == "age" and len(node.get("arguments") or node.get("children") or ()) < 2:
             raise Invalid("`age` of one moment asks the clock", where=where, next_step="give two moments")
+    return named
 
 
 def _check_window(node: Mapping[str, Any], view: FeatureView, shown: Mapping[str, str], where: str) -> None:

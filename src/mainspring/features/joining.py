@@ -86,8 +86,8 @@ def source_of(view: FeatureView, sources: Mapping[str, Path]) -> Path:
     """
     if view.name in sources:
         return sources[view.name]
-    path = Path(view.source)
-    if isinstance(view.source, str) and not path.suffix:
+    path = view.source_file
+    if path is None:
         raise Invalid(
             f"The source of the view `{view.name}` is the dataset `{view.source}`",
             where=f"view {view.name}",

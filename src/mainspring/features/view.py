@@ -120,6 +120,12 @@ class FeatureView:
         return hashlib.sha256(json.dumps([_MEANING, said]).encode()).hexdigest()[:32]
 
     @property
+    def source_file(self) -> Path | None:
+        """The file of the source; None where it is a dataset, which has no ending."""
+        path = Path(self.source)
+        return path if isinstance(self.source, Path) or path.suffix else None
+
+    @property
     def reference(self) -> str:
         """How people write it: the name and the start of the version."""
         return f"{self.name}/{self.version[:12]}"
