@@ -22,6 +22,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "release": ("quarantine", "put rows from quarantine into a new version"),
     "schema": ("tables", "print the schema that a file has now"),
     "status": ("data_status", "say what has changed beside pins"),
+    "suspects": ("suspects", "order the rows that are likely wrong, and try mending them"),
     "tag": ("datasets", "give a version a name of its own"),
 }
 

@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Literal
 
-__all__ = ["ColumnOverview", "Group", "Kind", "Overview", "Relation", "overview_page"]
+__all__ = ["STYLE", "ColumnOverview", "Group", "Kind", "Overview", "Relation", "overview_page"]
 
 Kind = Literal["number", "boolean", "string", "timestamp"]
 #: A column that explains this share of the target's variance by itself is more often a leak than a find.
 _KNOWS = 0.9
 
-_STYLE = """
+STYLE = """
 :root{color-scheme:light dark;font:15px/1.5 system-ui,sans-serif;
 --bar:#3a7bc8;--soft:color-mix(in srgb,currentColor 12%,transparent)}
 body{max-width:64rem;margin:2rem auto;padding:0 1rem}
@@ -112,7 +112,7 @@ def overview_page(table: Overview) -> str:
     title = escape(table.name)
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>{title}</title><style>{_STYLE}</style>{''.join(parts)}</html>\n"
+        f"<title>{title}</title><style>{STYLE}</style>{''.join(parts)}</html>\n"
     )
 
 
