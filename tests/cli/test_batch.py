@@ -94,7 +94,7 @@ def test_a_killed_call_goes_on_from_the_parts_that_are_there(rows: Path, run: Ru
         time.sleep(0.01)
     second = run(*words)
     assert second.code != 0
-    assert "Another call is scoring into `out.csv`" in second.err
+    assert "Another call is writing `out.csv`" in second.err
     os.killpg(killed.pid, signal.SIGKILL)
     killed.wait()
     assert not (rows / "out.csv").exists()

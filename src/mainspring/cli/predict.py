@@ -14,9 +14,10 @@ from mainspring.bundle.conform import conform
 from mainspring.bundle.format import digest_of, read_manifest
 from mainspring.bundle.manifest import MANIFEST_NAME
 from mainspring.bundle.predictor import load_bundle
-from mainspring.cli.progress import progress_for_people
+from mainspring.cli.gauge import Gauge
+from mainspring.data.parts import FORMATS, form_of
 from mainspring.data.table import Columns, connect, n_rows, read_columns, scan_sql
-from mainspring.deploy.batch import FORMATS, PART_ROWS, answers_of, score_file
+from mainspring.deploy.batch import PART_ROWS, answers_of, score_file
 from mainspring.errors import Invalid, Unavailable
 from mainspring.pipeline.executor import executor_named
 from mainspring.registry.versions import find_version
@@ -81,15 +82,16 @@ def predict_command(
 def _score_in_parts(
     workspace: Workspace, bundle: Path, source: Path, target: Path, part_rows: int, executor: str | None
 ) -> None:
-    _ending_of(target, "")
+    form_of(target)
     scan_sql(source)  # whether it is there and can be read, before anything is begun
-    workspace.progress = progress = progress_for_people()
     context = workspace.pipeline_context
     if executor is not None:
         context = dataclasses.replace(context, executor=executor_named(executor))
     try:
-        with progress:
-            done = score_file(bundle, digest_of(bundle), source, target, context=context, part_rows=part_rows)
+        with Gauge(source) as gauge:
+            done = score_file(
+                bundle, digest_of(bundle), source, target, context=context, part_rows=part_rows, tell=gauge
+            )
     except (OSError, duckdb.IOException) as error:
         told = str(error).splitlines()[0]
         raise Unavailable(
@@ -108,14 +110,6 @@ def _warn(warnings: list[str], replaced: list[str]) -> None:
     if replaced:
         listed = ", ".join(replaced)
         click.echo(f"Warning: IN has columns named {listed}; OUT holds the answers in their place", err=True)
-
-
-def _ending_of(target: Path, kind: str) -> str:
-    ending = kind if str(target) == "-" else target.suffix.removeprefix(".").lower().replace("ndjson", "jsonl")
-    if ending not in FORMATS:
-        known = ", ".join(f".{each}" for each in sorted(FORMATS))
-        raise Invalid(f"`{target.name}` has an ending Mainspring does not write", where="OUT", next_step=f"use {known}")
-    return ending
 
 
 @contextlib.contextmanager
@@ -139,7 +133,7 @@ def _write(source: Path, answers: Columns, replaced: list[str], target: Path, ki
     To a hidden file beside the target, which is then renamed; IN is read again by the engine, so that what the model
     does not eat (ids, dates, notes) is passed on and not through the types of the model.
     """
-    ending = _ending_of(target, kind)
+    ending = kind if str(target) == "-" else form_of(target)
     left_out = f" EXCLUDE ({', '.join(replaced)})" if replaced else ""
     with tempfile.TemporaryDirectory() as scratch, connect() as connection:
         connection.register("answers", answers)

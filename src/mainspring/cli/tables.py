@@ -1,12 +1,12 @@
 """`mainspring data schema`, `check`, `diff`, `leaks`, `profile`: looking at tables, which needs the table engine."""
 
 import tempfile
-import time
 from pathlib import Path
 
 import click
 import msgspec
 
+from mainspring.cli.gauge import Gauge
 from mainspring.cli.output import json_option, print_fields, print_json, print_table
 from mainspring.data.checks import Scan
 from mainspring.data.difference import difference
@@ -122,7 +122,7 @@ def check_command(
       mainspring data check flights.parquet flights.schema.yaml --with planes=planes.csv --rows broken.csv
       mainspring data check today.csv flights.schema.yaml --model late-flights
     """
-    with Scan(file, read_schema(schema), named_tables(others)) as scan:
+    with Gauge(file) as gauge, Scan(file, read_schema(schema), named_tables(others), tell=gauge) as scan:
         found = scan.check()
         if rows is not None:
             scan.write_broken(rows)
@@ -195,15 +195,8 @@ def profile_command(file: Path, target: str, against: Path | None, page: Path | 
       mainspring data profile flights.parquet --target late --html flights.html
       mainspring data profile may.csv --against april.csv
     """
-    told = time.monotonic()
-
-    def tell(what: str) -> None:
-        nonlocal told
-        if time.monotonic() - told > 1:  # what is done in no time needs no news
-            click.echo(f"  {what} ...", err=True)
-            told = time.monotonic()
-
-    found = overview(file, target=target, against=against, tell=tell)
+    with Gauge(file) as gauge:
+        found = overview(file, target=target, against=against, tell=gauge)
     if page is not None:
         page.write_text(overview_page(found), encoding="utf-8")
         click.echo(f"Wrote {page}", err=True)

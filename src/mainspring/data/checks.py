@@ -25,6 +25,7 @@ from mainspring.data.table import (
     settled_scan,
     unreadable,
 )
+from mainspring.data.watching import Tell, untold, watched
 from mainspring.errors import Invalid, NotFound, nearest
 
 __all__ = ["Checked", "Scan", "check_table", "violations"]
@@ -72,13 +73,21 @@ class Scan:
     """
 
     def __init__(
-        self, table: "Columns | Path", schema: Schema, tables: Mapping[str, "Columns | Path"] = _NO_TABLES
+        self,
+        table: "Columns | Path",
+        schema: Schema,
+        tables: Mapping[str, "Columns | Path"] = _NO_TABLES,
+        *,
+        tell: Tell = untold,
     ) -> None:
         self.schema = schema
+        self._tell = tell
         self.told: list[tuple[str, str]] = []
         self._table = table
         self._connection = connect()
         try:
+            if isinstance(table, Path):
+                tell(f"reading the types of {table.name}", 0.0)
             self.source, self.shape = _source(self._connection, table, "checked")
             self.probes = tuple(probes_of(schema, self.shape, self._connection))
             asked = [
@@ -106,7 +115,8 @@ class Scan:
     def check(self) -> Checked:
         """Ask everything, and fetch examples of what is broken."""
         listed = ", ".join(["count(*)", *(probe.figure for probe in self.probes)])
-        (rows, *figures) = self.ask(f"SELECT {listed} FROM {self.base()}")[0]
+        with watched(self._connection, f"asking {len(self.probes)} rules", self._tell):
+            (rows, *figures) = self.ask(f"SELECT {listed} FROM {self.base()}")[0]
         found = self._about_the_whole(rows)
         if rows:
             found += self._broken(figures)
@@ -138,7 +148,8 @@ class Scan:
             raise Invalid(f"`{path.name}` is no CSV or Parquet file", where=str(path), next_step="name it rows.csv")
         rows = self.broken_rows(self.told or [("", "false")])
         ordered = f"SELECT * FROM ({rows}) ORDER BY 1"
-        self.ask(f"COPY ({ordered}) TO {quoted_text(str(path))} (FORMAT {forms[path.suffix]})")
+        with watched(self._connection, f"writing {path.name}", self._tell):
+            self.ask(f"COPY ({ordered}) TO {quoted_text(str(path))} (FORMAT {forms[path.suffix]})")
 
     def _about_the_whole(self, rows: int) -> list[Violation]:
         found = []
@@ -175,7 +186,8 @@ class Scan:
         if not shown:
             return [violation for *_, violation in found]
         self.told = [(probe.name, broken) for probe, broken in shown]
-        examples = dict(zip((probe.name for probe, _ in shown), self._examples(shown), strict=True))
+        with watched(self._connection, "looking for examples", self._tell):
+            examples = dict(zip((probe.name for probe, _ in shown), self._examples(shown), strict=True))
         return [_hinted(probe, replace(each, examples=examples.get(probe.name, ()))) for probe, _, each in found]
 
     def _examples(self, shown: list[tuple[Probe, str]]) -> list[tuple[tuple[int, object], ...]]:

@@ -4,31 +4,29 @@ A left table keeps exactly its rows, in its order; what the right table could no
 engine sees keys and times only and answers with row numbers, so that no value changes on its way through a join.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mainspring.data.matching import (
+    Cardinality,
+    Duplicates,
+    Match,
+    Orphans,
+    check_sides,
+    find_partners,
+    matches_sql,
+    orphan,
+)
 from mainspring.data.table import Columns, columns_of, connect, n_rows
-from mainspring.domain.moments import parse_duration
-from mainspring.errors import Invalid, nearest
-
-if TYPE_CHECKING:
-    import duckdb
 
 __all__ = ["Cardinality", "Duplicates", "Joined", "Orphans", "join_asof", "join_lookup"]
 
-Cardinality = Literal["many-to-one", "one-to-one"]
-Duplicates = Literal["refuse", "first", "last"]
-Orphans = Literal["keep", "drop", "refuse"]
-_SIDES = {"l": "left", "r": "right"}
-
-#: Above this, whole numbers that differ can be the same float64, and rows would find partners that are not theirs.
-_LARGEST_KEY = 2.0**53
+_KINDS = {"f": "number", "M": "timestamp", "O": "string"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,48 +62,8 @@ def join_lookup(
         Invalid: a key column is missing or of another type, or keys stand more than once or find nothing where that is
             refused (the message names some).
     """
-    keys = _names(on)
-    if not keys:
-        raise Invalid("A lookup needs a key", where="join_lookup(on)", next_step="name the columns both tables share")
-    lefts, rights = columns_of(left), columns_of(right)
-    _check(lefts, rights, keys)
-    listed = [f"k{number}" for number in range(len(keys))]
-    with connect() as connection:
-        connection.register("l", _numbered([lefts[key] for key in keys]))
-        connection.register("r", _numbered([rights[key] for key in keys]))
-        present = " AND ".join(f"{key} IS NOT NULL" for key in listed)
-        for side, table, unique in (("l", lefts, cardinality == "one-to-one"), ("r", rights, duplicates == "refuse")):
-            if unique:
-                _refuse_twice(connection, side, table, keys, listed, present)
-        pick = "max" if duplicates == "last" else "min"
-        grouped = f"SELECT {', '.join(listed)}, {pick}(i) AS i FROM r WHERE {present} GROUP BY {', '.join(listed)}"
-        (twice,) = connection.execute(
-            f"SELECT (SELECT count(*) FROM r WHERE {present}) - (SELECT count(*) FROM ({grouped}))"
-        ).fetchall()[0]
-        condition = " AND ".join(f"l.{key} = r.{key}" for key in listed)
-        rows = connection.execute(f"SELECT l.i, r.i FROM l JOIN ({grouped}) r ON {condition}").fetchnumpy()
-    return _joined(lefts, rights, keys, rows, orphans, twice)
-
-
-def _refuse_twice(
-    connection: "duckdb.DuckDBPyConnection",
-    side: str,
-    table: Columns,
-    keys: Sequence[str],
-    listed: Sequence[str],
-    present: str,
-) -> None:
-    twice = connection.execute(
-        f"SELECT min(i), count(*) FROM {side} WHERE {present} GROUP BY {', '.join(listed)} HAVING count(*) > 1"
-        " ORDER BY 1 LIMIT 1"
-    ).fetchall()
-    if twice:
-        shown = ", ".join(f"{key}={table[key][twice[0][0]]}" for key in keys)
-        raise Invalid(
-            f"The {_SIDES[side]} table has keys more than once, such as {shown} ({twice[0][1]} times)",
-            where=f"join on {', '.join(keys)}",
-            next_step="drop the duplicates first, join on more columns, or say which of them counts",
-        )
+    match = Match.equal(on, cardinality=cardinality, duplicates=duplicates)
+    return _join(columns_of(left), columns_of(right), match, orphans)
 
 
 def join_asof(
@@ -127,54 +85,31 @@ def join_asof(
     Raises:
         Invalid: a column is missing or of another type, a time column holds no moments, or `delay` is negative.
     """
-    wait = _wait(delay)
-    if wait < timedelta(0):
-        raise Invalid(f"A delay of {wait} sees the future", where="join_asof(delay)", next_step="give zero or more")
-    keys = _names(on)
-    lefts, rights = columns_of(left), columns_of(right)
-    _require(lefts, [left_time], "left")
-    _require(rights, [right_time], "right")
-    for table, column in ((lefts, left_time), (rights, right_time)):
-        if table[column].dtype.kind != "M":
-            raise Invalid(
-                f"The column `{column}` holds no moments", where="join_asof", next_step="parse it as a timestamp"
-            )
-    _check(lefts, rights, keys)
-    # the moment of being known is made on the right side, so that the join itself is a plain "known by then"
-    known_at = rights[right_time] + np.timedelta64(wait // timedelta(microseconds=1), "us")
-    listed = [f"k{number}" for number in range(len(keys))]
+    match = Match.known(on, left_time=left_time, right_time=right_time, delay=delay)
+    return _join(columns_of(left), columns_of(right), match, orphans)
+
+
+def _join(left: Columns, right: Columns, match: Match, orphans: Orphans) -> Joined:
+    kinds = [{name: _KINDS[array.dtype.kind] for name, array in table.items()} for table in (left, right)]
+    check_sides(match, kinds[0], kinds[1], typed=bool(n_rows(left) and n_rows(right)))
     with connect() as connection:
-        connection.register("l", _numbered([lefts[key] for key in keys], lefts[left_time]))
-        connection.register("r", _numbered([rights[key] for key in keys], known_at))
-        condition = " AND ".join([*(f"l.{key} = r.{key}" for key in listed), "l.t >= r.t"])
-        last = f"SELECT {', '.join([*listed, 't'])}, max(i) AS i FROM r WHERE t IS NOT NULL GROUP BY ALL"
-        query = f"SELECT l.i, r.i FROM (SELECT * FROM l WHERE t IS NOT NULL) l ASOF JOIN ({last}) r ON {condition}"
-        rows = connection.execute(query).fetchnumpy()
-    return _joined(lefts, rights, keys, rows, orphans)
+        connection.register("l", _numbered(left, match.keys, match.left_time))
+        connection.register("r", _numbered(right, match.keys, match.right_time))
+        duplicates = find_partners(connection, match, kinds[0])
+        rows = connection.execute(matches_sql(match)).fetchnumpy()
+    return _joined(left, right, match, rows, orphans, duplicates)
 
 
-def _wait(delay: str | timedelta) -> timedelta:
-    if isinstance(delay, timedelta):
-        return delay
-    return timedelta(0) if re.fullmatch(r"0+(ms|s|m|h|d|w)?", delay) else parse_duration(delay)
-
-
-def _names(on: str | Sequence[str]) -> list[str]:
-    return [on] if isinstance(on, str) else list(on)
-
-
-def _numbered(keys: Sequence[NDArray[Any]], times: NDArray[Any] | None = None) -> dict[str, NDArray[Any]]:
-    """Return keys, time and row number under names of our own: nothing a user names can clash with them."""
-    table = {f"k{number}": key for number, key in enumerate(keys)}
-    if times is not None:
-        table["t"] = times
-    first = keys[0] if keys else times
-    assert first is not None
-    return {**table, "i": np.arange(len(first))}
+def _numbered(table: Columns, keys: Sequence[str], time: str) -> dict[str, NDArray[Any]]:
+    """Return keys, time and row number under the names of `matching`."""
+    named = {f"k{number}": table[key] for number, key in enumerate(keys)}
+    if time:
+        named["t"] = table[time]
+    return {**named, "i": np.arange(n_rows(table))}
 
 
 def _joined(
-    left: Columns, right: Columns, keys: Sequence[str], rows: dict[str, Any], orphans: Orphans, duplicates: int = 0
+    left: Columns, right: Columns, match: Match, rows: dict[str, Any], orphans: Orphans, duplicates: int
 ) -> Joined:
     """Put the right columns beside the left ones; `rows` holds (left row, right row) for each pair."""
     lefts, rights = (np.asarray(array, dtype=np.int64) for array in rows.values())
@@ -183,15 +118,10 @@ def _joined(
     found[lefts] = True
     if lost and orphans == "refuse":
         row = int(np.argmin(found))
-        shown = ", ".join(f"{key}={left[key][row]}" for key in keys)
-        raise Invalid(
-            f"{lost:,} left rows find nothing, the first with {shown or 'no key'}",
-            where=f"left table rows[{row}]",
-            next_step="complete the right table, or keep or drop such rows",
-        )
+        raise orphan(lost, row, match, [left[key][row] for key in match.keys])
     columns = dict(left)
     for name, array in right.items():
-        if name not in keys:
+        if name not in match.keys:
             missing = {"M": np.datetime64("NaT", "us"), "O": None}.get(array.dtype.kind, np.nan)
             taken = np.full(n_rows(left), missing, dtype=array.dtype)
             taken[lefts] = array[rights]
@@ -199,41 +129,3 @@ def _joined(
     if orphans == "drop":
         columns = {name: array[found] for name, array in columns.items()}
     return Joined(columns, len(lefts), lost, duplicates)
-
-
-def _check(left: Columns, right: Columns, keys: Sequence[str]) -> None:
-    _require(left, keys, "left")
-    _require(right, keys, "right")
-    for key in keys:
-        kinds = {"f": "numbers", "M": "moments", "O": "text"}
-        here, there = (kinds[table[key].dtype.kind] for table in (left, right))
-        if here != there and n_rows(left) and n_rows(right):
-            raise Invalid(
-                f"The key `{key}` holds {here} in the left table and {there} in the right one",
-                where=f"join on {key}",
-                next_step="give both the same type",
-            )
-        for side, table in (("left", left), ("right", right)):
-            array = table[key]
-            if array.dtype.kind == "f" and (large := np.abs(array) > _LARGEST_KEY).any():
-                row = int(np.argmax(large))
-                raise Invalid(
-                    f"The key {array[row]:.0f} is too large to be told from its neighbours as a number",
-                    where=f"{side} table rows[{row}].{key}",
-                    next_step="read long ids as text",
-                )
-    clashes = [name for name in right if name in left and name not in keys]
-    if clashes:
-        raise Invalid(
-            f"Both tables have a column `{clashes[0]}`", where="join", next_step="rename it in one of the tables"
-        )
-
-
-def _require(columns: Columns, names: Sequence[str], side: str) -> None:
-    for name in names:
-        if name not in columns:
-            raise Invalid(
-                f"The {side} table has no column `{name}`",
-                where=f"join, {side} table",
-                next_step=nearest(name, columns),
-            )

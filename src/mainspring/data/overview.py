@@ -11,8 +11,7 @@ stability index: Yurdakul 2018, "Statistical properties of population stability 
 """
 
 import math
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -21,7 +20,10 @@ from typing import Any
 import duckdb
 
 from mainspring.data.overview_page import ColumnOverview, Group, Kind, Overview, Relation
+from mainspring.data.parts import copied
+from mainspring.data.scratch import scratch_folder
 from mainspring.data.table import cast_sql, connect, quoted_files, quoted_name, quoted_text, settled_scan, unreadable
+from mainspring.data.watching import Tell, untold, watched
 from mainspring.errors import Invalid, nearest
 
 __all__ = ["overview"]
@@ -35,27 +37,23 @@ _MOST_CORRELATED = 20
 _QUANTILES = (0.01, 0.05, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 0.95, 0.99)
 _FLOOR = 1e-4
 
-Tell = Callable[[str], None]
 
-
-def overview(path: Path, *, target: str = "", against: Path | None = None, tell: Tell = lambda _: None) -> Overview:
+def overview(path: Path, *, target: str = "", against: Path | None = None, tell: Tell = untold) -> Overview:
     """Look at a CSV, TSV, Parquet, JSON or JSON-lines file of any size.
 
     With a `target` each column is told how it goes with it; with `against`, how far this table has moved from that one.
-    `tell` is called with what is being done.
+    `tell` is called with what is being done, and which share of it is.
 
     Raises:
         NotFound, Invalid: the file cannot be read, holds no rows, or has no such target.
     """
-    with connect() as connection, tempfile.TemporaryDirectory(prefix="mainspring-") as scratch:
+    with connect() as connection, scratch_folder() as scratch:
         try:
-            tell(f"reading the types of {path.name}")
+            tell(f"reading the types of {path.name}", 0.0)
             scan, described = settled_scan(connection, path)
             if len(described) > _AT_ONCE and path.suffix != ".parquet":
                 # each scan of a text file reads all of its columns; of Parquet, only those that are asked for
-                copy = Path(scratch) / "columns.parquet"
-                connection.execute(f"COPY (SELECT * FROM {scan}) TO {quoted_text(str(copy))}").fetchall()
-                scan = quoted_files([copy])
+                scan = quoted_files([copied(connection, scan, scratch / "columns.parquet", path, tell)])
             return _look(connection, path, scan, described, target, against, tell)
         except duckdb.Error as error:
             raise unreadable(path, error) from error
@@ -76,22 +74,24 @@ def _look(
     rows = 0
     columns: list[ColumnOverview] = []
     for number, chunk in enumerate(_chunks(described), start=1):
-        tell(f"first scan: ranges and commonest values (columns {(number - 1) * _AT_ONCE + 1} and on)")
-        rows, found = _first(connection, scan, chunk)
+        what = f"first scan: ranges and commonest values (columns {(number - 1) * _AT_ONCE + 1} and on)"
+        with watched(connection, what, tell):
+            rows, found = _first(connection, scan, chunk)
         columns += found
     if not rows:
         raise Invalid(f"`{path.name}` holds no rows", where=str(path), next_step="give a file with at least one row")
     goal, classes = _goal(columns, target)
     done: list[ColumnOverview] = []
     for start in range(0, len(columns), _AT_ONCE):
-        tell(f"second scan: counts of {rows:,} rows (columns {start + 1} and on)")
-        found = _second(connection, scan, columns[start : start + _AT_ONCE])
-        done += _related(connection, scan, found, goal, target) if goal else found
-    tell("correlations")
-    pairs = _correlations(connection, scan, done)
+        with watched(connection, f"second scan: counts of {rows:,} rows (columns {start + 1} and on)", tell):
+            found = _second(connection, scan, columns[start : start + _AT_ONCE])
+        with watched(connection, f"the target by columns {start + 1} and on", tell):
+            done += _related(connection, scan, found, goal, target) if goal else found
+    with watched(connection, "correlations", tell):
+        pairs = _correlations(connection, scan, done)
     if against is not None:
-        tell(f"comparing with {against.name}")
-        done = _drifted(connection, against, done)
+        with watched(connection, f"comparing with {against.name}", tell):
+            done = _drifted(connection, against, done)
     return Overview(path.name, rows, tuple(done), pairs, target, classes, against.name if against else "")
 
 

@@ -9,7 +9,6 @@ new version, by a person, for a reason.
 import dataclasses
 import json
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +18,7 @@ from mainspring.artifacts.protocol import ArtifactStore
 from mainspring.data.cleaning import ORIGINAL, REASONS, ROW, Effect, clean
 from mainspring.data.pins import check_name
 from mainspring.data.schema import Schema, Violation
+from mainspring.data.scratch import scratch_folder
 from mainspring.data.table import connect, quoted_files, quoted_name, quoted_text
 from mainspring.data.versions import find_dataset, record_version, version_entry
 from mainspring.domain.ids import Digest
@@ -76,14 +76,14 @@ def ingest(
         Invalid, NotFound: the name, the file or a rule cannot be used.
     """
     check_name(name)
-    with tempfile.TemporaryDirectory(prefix="mainspring-ingest-") as scratch:
+    with scratch_folder() as scratch:
         # a copy, so that the bytes that are kept are the bytes that were cleaned
-        copy = Path(scratch) / f"original-{path.name}"
+        copy = scratch / f"original-{path.name}"
         try:
             shutil.copyfile(path, copy)
         except (FileNotFoundError, IsADirectoryError) as error:
             raise NotFound(f"There is no file `{path.name}`", where=str(path), next_step="check the path") from error
-        cleaned = clean(copy, schema, Path(scratch))
+        cleaned = clean(copy, schema, scratch)
         stopping = [each for each in cleaned.violations if each.severity != "warn"]
         if stopping:
             listed = "\n  ".join(str(each) for each in stopping[:10])
@@ -210,8 +210,8 @@ def release(
             f"`{newest.reference}` is not of ingestion {found.number}, which made `{name}/{found.version}`",
             next_step="ingest the file again, and release its rows then",
         )
-    with tempfile.TemporaryDirectory(prefix="mainspring-release-") as scratch:
-        path = Path(scratch) / newest.file_name
+    with scratch_folder() as scratch:
+        path = scratch / newest.file_name
         accepted, aside = (quoted_files([artifacts.path_of(each)]) for each in (newest.digest, found.set_aside))
         own = ", ".join(quoted_name(each) for each in (ROW, REASONS, ORIGINAL))
         listed = ", ".join(str(row) for row in wanted)

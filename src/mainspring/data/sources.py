@@ -5,7 +5,6 @@ from that version itself, so there is no state that could disagree with the data
 """
 
 import sqlite3
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
@@ -16,6 +15,7 @@ from typing import Literal
 
 from mainspring.artifacts.protocol import ArtifactStore
 from mainspring.data.pins import check_name
+from mainspring.data.scratch import scratch_folder
 from mainspring.data.table import columns_of, connect, fetch_columns, quoted_files, quoted_name, quoted_text
 from mainspring.data.versions import (
     DatasetVersion,
@@ -65,8 +65,8 @@ def pull(
     """
     check_name(name)
     newest = next(iter(list_datasets(store, name)), None)
-    with tempfile.TemporaryDirectory(prefix="mainspring-pull-") as scratch:
-        folder = Path(scratch)
+    with scratch_folder() as scratch:
+        folder = scratch
         after = None
         if cursor and newest is not None:
             after = _last(artifacts, newest, cursor)

@@ -5,22 +5,29 @@ row that does not fit ends the whole call, and nothing is written. Each part goe
 the bundle's predictor in its certified form.
 """
 
-import contextlib
-import fcntl
 import functools
 import json
-import os
 import shutil
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import duckdb
 import numpy as np
 
 from mainspring.bundle.conform import conform
 from mainspring.bundle.predictor import Predictor, load_bundle
+from mainspring.data.parts import (
+    READING_ROW,
+    copied,
+    count_rows,
+    form_of,
+    part_form,
+    parts_folder,
+    refuse_reading_row,
+    rows_sql,
+    unite,
+)
 from mainspring.data.table import (
     Columns,
     connect,
@@ -30,25 +37,22 @@ from mainspring.data.table import (
     quoted_text,
     scan_sql,
     settled_scan,
-    unreadable,
 )
+from mainspring.data.watching import Tell, untold
 from mainspring.domain.ids import new_id
 from mainspring.domain.signature import Signature
-from mainspring.errors import Conflict, Invalid, MainspringError
+from mainspring.errors import Invalid, MainspringError
 from mainspring.evaluate.measure import predict_labels
 from mainspring.pipeline.context import PipelineContext
-from mainspring.pipeline.outcome import RunFailed
+from mainspring.pipeline.outcome import RunFailed, StepEvent
 from mainspring.pipeline.step import pipeline, step
 
-__all__ = ["FORMATS", "PART_ROWS", "Scored", "answers_of", "score_file"]
+__all__ = ["PART_ROWS", "Scored", "answers_of", "score_file"]
 
-#: How DuckDB writes a file, by its ending.
-FORMATS = {"csv": "(FORMAT csv, HEADER)", "parquet": "(FORMAT parquet)", "jsonl": "(FORMAT json)"}
 #: Rows that are scored together.
 PART_ROWS = 100_000
 _MOST_WARNINGS = 20
 _TRUTH = {"true": 1.0, "false": 0.0}
-_READING_ROW = "file_row_number"
 
 
 class Scored(NamedTuple):
@@ -85,6 +89,21 @@ class _Part:
     ending: str
 
 
+@dataclass
+class _PartsDone:
+    """Tells how many of the parts are there."""
+
+    what: str
+    done: int
+    parts: int
+    tell: Tell
+
+    def on_step(self, event: StepEvent) -> None:
+        if event.status == "finished":
+            self.done += 1
+        self.tell(self.what, self.done / self.parts)
+
+
 def answers_of(predictor: Predictor, features: Columns) -> Columns:
     """Return the columns that scoring adds: `score`, for a classifier `label`, with more classes a score for each."""
     scores = predictor.predict(features)
@@ -105,6 +124,7 @@ def score_file(
     *,
     context: PipelineContext,
     part_rows: int = PART_ROWS,
+    tell: Tell = untold,
 ) -> Scored:
     """Score every row of `source` with the bundle and write its columns, with the answers behind them, to `target`.
 
@@ -116,15 +136,14 @@ def score_file(
         Invalid: a row does not fit the model (the message names it), or the source cannot be read.
         Unavailable: the target cannot be written.
     """
-    ending = target.suffix.removeprefix(".").lower().replace("ndjson", "jsonl")
+    ending = form_of(target)
     if target.exists() and target.samefile(source):
         raise Invalid(f"IN and OUT are both `{source}`", where="OUT", next_step="name another file")
     plan = _plan_of(source, digest, part_rows, ending)
-    folder = target.with_name(f".{target.name}.parts")
-    with _alone(folder, target):
+    with parts_folder(target) as folder:
         _begin(folder, plan)
         try:
-            done = _score_rows(bundle, digest, source, folder, ending, context, part_rows)
+            done = _score_rows(bundle, digest, source, folder, ending, context, part_rows, tell)
             if _plan_of(source, digest, part_rows, ending) != plan:
                 raise Invalid(
                     f"`{source.name}` was changed while it was scored", where=str(source), next_step="score it again"
@@ -137,27 +156,6 @@ def score_file(
     return done
 
 
-@contextlib.contextmanager
-def _alone(folder: Path, target: Path) -> Iterator[None]:
-    """Hold the folder of the parts; the lock ends with the process, however it ends.
-
-    Raises:
-        Conflict: another call scores into the same target.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise Conflict(
-            f"Another call is scoring into `{target}`", where="OUT", next_step="wait for it, or name another file"
-        ) from error
-    else:
-        yield
-    finally:
-        os.close(handle)
-
-
 def _score_rows(
     bundle: Path,
     digest: str,
@@ -166,12 +164,13 @@ def _score_rows(
     ending: str,
     context: PipelineContext,
     part_rows: int,
+    tell: Tell,
 ) -> Scored:
     """Score all rows into the file `whole` of the folder."""
     signature = load_bundle(bundle).signature
-    typed, given, names = _row_files(source, folder, signature, ending)
+    typed, given, names = _row_files(source, folder, signature, ending, tell)
     with connect() as connection:
-        (rows,) = connection.execute(f"SELECT count(*) FROM {quoted_files([typed])}").fetchall()[0]
+        rows = count_rows(connection, typed)
     if not rows:
         raise Invalid(f"`{source.name}` holds no rows", where=str(source), next_step="give at least one row")
     parts = [
@@ -181,9 +180,11 @@ def _score_rows(
         for number, first in enumerate(range(0, rows, part_rows))
     ]
     missing = [part for part in parts if not Path(part.target).exists()]
-    _score(missing, bundle, digest, context)
+    done = _PartsDone(f"scoring {source.name}", len(parts) - len(missing), len(parts), tell)
+    _score(missing, bundle, digest, replace(context, progress=done))
     warnings = [line for part in parts for line in json.loads(_told(part).read_text(encoding="utf-8"))]
-    _join([Path(part.target) for part in parts], ending)
+    tell("putting the parts together", 1.0)
+    unite([Path(part.target) for part in parts], ending)
     replaced = [name for name in _answer_names(signature) if name in names]
     return Scored(rows, warnings[:_MOST_WARNINGS], len(parts) - len(missing), replaced)
 
@@ -203,41 +204,27 @@ def _begin(folder: Path, plan: _Plan) -> None:
         file.write_text(wanted, encoding="utf-8")
 
 
-def _row_files(source: Path, folder: Path, signature: Signature, ending: str) -> tuple[Path, Path, list[str]]:
+def _row_files(
+    source: Path, folder: Path, signature: Signature, ending: str, tell: Tell
+) -> tuple[Path, Path, list[str]]:
     """Return two Parquet files with the rows of `source`, its types settled and as they are written; and its columns.
 
     Parquet can be read from any row on; a text file is turned into it first, in one pass that needs no memory.
     """
     with connect() as connection:
+        tell(f"reading the types of {source.name}", 0.0)
         scan, described = settled_scan(connection, source)
         names = [name for name, _ in described]
         # whatever is wrong with the columns themselves is told before a row is read
         conform({name: np.zeros(0, dtype=object) for name in names}, signature)
-        if _READING_ROW in names:
-            raise Invalid(
-                f"A column is called `{_READING_ROW}`, as the table engine calls the numbers it reads parts by",
-                where=str(source),
-                next_step="give the column another name",
-            )
+        refuse_reading_row(source, names)
         if source.suffix == ".parquet":
             return source, source, names
-        typed = _copied(connection, scan, folder / "typed.parquet", source)
+        typed = copied(connection, scan, folder / "typed.parquet", source, tell)
         written = scan_sql(source, as_written=ending == "csv")
         if written == scan_sql(source):
             return typed, typed, names
-        return typed, _copied(connection, written, folder / "given.parquet", source), names
-
-
-def _copied(connection: duckdb.DuckDBPyConnection, scan: str, file: Path, source: Path) -> Path:
-    if not file.exists():
-        hidden = file.with_name(f"{file.name}.{new_id()}")
-        try:
-            connection.execute(f"COPY (SELECT * FROM {scan}) TO {quoted_text(str(hidden))} (FORMAT parquet)").fetchall()
-        except duckdb.Error as error:
-            hidden.unlink(missing_ok=True)
-            raise unreadable(source, error) from error
-        hidden.rename(file)
-    return file
+        return typed, copied(connection, written, folder / "given.parquet", source, tell), names
 
 
 def _score(parts: Sequence[_Part], bundle: Path, digest: str, context: PipelineContext) -> None:
@@ -276,7 +263,7 @@ def score_part(part: dict[str, Any], bundle: str, digest: str, call: str) -> str
         given = f"(SELECT {shown or 'NULL'} FROM {_rows_of(mine.given, mine)})"
         hidden = f"{mine.target}.{new_id()}"
         query = f"SELECT * FROM {given} POSITIONAL JOIN answers"
-        form = FORMATS[mine.ending] if mine.first == 0 else FORMATS[mine.ending].replace("HEADER", "HEADER false")
+        form = part_form(mine.ending, first=mine.first == 0)
         connection.execute(f"COPY ({query}) TO {quoted_text(hidden)} {form}").fetchall()
     _told(mine).write_text(json.dumps(warnings), encoding="utf-8")
     Path(hidden).rename(mine.target)
@@ -295,27 +282,11 @@ def _loaded(bundle: str, digest: str) -> Predictor:
 
 
 def _rows_of(path: str, part: _Part) -> str:
-    """Return the rows of a part as SQL, in order; the engine skips the others without reading them."""
-    scan = quoted_files([Path(path)]).removesuffix(")") + f", {_READING_ROW}=true)"
-    between = f"{_READING_ROW} >= {part.first} AND {_READING_ROW} < {part.first + part.rows}"
-    return f"(SELECT * FROM {scan} WHERE {between} ORDER BY {_READING_ROW})"
+    """Return the rows of a part as SQL, in order."""
+    return f"(SELECT * FROM {rows_sql(Path(path), part.first, part.rows)} ORDER BY {READING_ROW})"
 
 
 def _answer_names(signature: Signature) -> list[str]:
     if signature.task == "multiclass":
         return [*(f"score_{name}" for name in signature.classes), "label"]
     return ["score"] if signature.task == "regression" else ["score", "label"]
-
-
-def _join(parts: Sequence[Path], ending: str) -> None:
-    """Put the parts' rows into one file beside them, in order."""
-    whole = parts[0].with_name(f"whole.{ending}")  # what a killed call left of it is written over
-    if ending == "parquet":
-        with connect() as connection:
-            query = f"SELECT * FROM {quoted_files(parts)}"
-            connection.execute(f"COPY ({query}) TO {quoted_text(str(whole))} {FORMATS[ending]}").fetchall()
-    else:
-        with whole.open("wb") as file:
-            for part in parts:
-                with part.open("rb") as piece:
-                    shutil.copyfileobj(piece, file, 1 << 20)

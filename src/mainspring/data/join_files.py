@@ -1,0 +1,155 @@
+"""The joins of `join` from file to file, of any size: part by part of the left rows, in their order.
+
+Which rows belong together is asked of the same `matching`; what stays in memory is one part, and the engine's share.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from mainspring.data.matching import (
+    Match,
+    Orphans,
+    check_sides,
+    find_partners,
+    matches_sql,
+    orphan,
+)
+from mainspring.data.parts import (
+    READING_ROW,
+    count_rows,
+    form_of,
+    fresh_folder,
+    in_parquet,
+    part_form,
+    rows_sql,
+    unite,
+)
+from mainspring.data.table import cast_sql, connect, quoted_name, quoted_text, unreadable
+from mainspring.data.watching import Tell, untold, watched
+from mainspring.errors import Invalid
+
+__all__ = ["JoinedFile", "join_files"]
+
+#: Left rows that are joined together.
+_PART_ROWS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class JoinedFile:
+    """The account of a join: `rows` were written, and the others as in `Joined`."""
+
+    rows: int
+    matched: int
+    orphans: int
+    duplicates: int
+
+
+def join_files(
+    left: Path,
+    right: Path,
+    target: Path,
+    match: Match,
+    *,
+    orphans: Orphans = "keep",
+    part_rows: int = _PART_ROWS,
+    tell: Tell = untold,
+) -> JoinedFile:
+    """Do what `join_lookup` and `join_asof` do, from file to file.
+
+    `target` is CSV, Parquet or JSON lines by its ending. It comes whole or not at all, and needs its own space
+    twice. Memory does not grow with the left rows.
+
+    Raises:
+        NotFound, Invalid: a file cannot be read, or as the joins in memory.
+        Conflict: another call writes the same target.
+    """
+    ending = form_of(target)
+    for file in (left, right):
+        if target.exists() and file.exists() and target.samefile(file):
+            raise Invalid(f"`{target}` is one of the tables to be joined", where="OUT", next_step="name another file")
+    with connect() as connection, fresh_folder(target) as folder:
+        try:
+            here, lefts = _side(connection, "l", left, folder, match.keys, match.left_time, tell)
+            there, rights = _side(connection, "r", right, folder, match.keys, match.right_time, tell)
+            check_sides(match, _kinds(lefts), _kinds(rights))
+            with watched(connection, f"looking through the keys of {right.name}", tell):
+                duplicates = find_partners(connection, match, _kinds(lefts))
+            taken = [name for name in rights if name not in match.keys]
+            rows = count_rows(connection, here)
+            if not rows:
+                raise Invalid(f"`{left.name}` holds no rows", where=str(left), next_step="give at least one row")
+            parts: list[Path] = []
+            matched = written = 0
+            for first in range(0, rows, part_rows):
+                tell(f"joining {left.name}", first / rows)
+                size = min(part_rows, rows - first)
+                found = _found(connection, match, first, size, orphans)
+                part = folder / f"{len(parts):06d}.{ending}"
+                form = part_form(ending, first=first == 0)
+                query = _joined_sql(rows_sql(here, first, size), rows_sql(there), list(lefts), taken, orphans)
+                connection.execute(f"COPY ({query}) TO {quoted_text(str(part))} {form}").fetchall()
+                parts.append(part)
+                matched += found
+                written += found if orphans == "drop" else size
+            tell(f"writing {target.name}", 1.0)
+            unite(parts, ending).replace(target)
+        except duckdb.Error as error:
+            raise unreadable(left, error) from error
+    return JoinedFile(written, matched, rows - matched, duplicates)
+
+
+def _side(
+    connection: duckdb.DuckDBPyConnection,
+    side: str,
+    path: Path,
+    folder: Path,
+    keys: Sequence[str],
+    time: str,
+    tell: Tell,
+) -> tuple[Path, dict[str, str]]:
+    """Make one side as `matching` sees it; return its rows as a Parquet file, and the engine's types of its columns.
+
+    Where a column is missing, the side is only what the check of both sides needs to say so.
+    """
+    file, described = in_parquet(connection, path, folder / f"side-{side}.parquet", tell)
+    named = {f"k{number}": name for number, name in enumerate(keys)} | ({"t": time} if time else {})
+    listed = ", ".join(
+        f"{cast_sql(name, described[name])[0]} AS {short}" for short, name in named.items() if name in described
+    )
+    query = f"SELECT {listed}{', ' if listed else ''}{READING_ROW} AS i FROM {rows_sql(file)}"
+    connection.execute(f"CREATE OR REPLACE TEMP VIEW {side} AS {query}").fetchall()
+    return file, described
+
+
+def _kinds(described: dict[str, str]) -> dict[str, str]:
+    return {name: cast_sql(name, kind)[1] for name, kind in described.items()}
+
+
+def _found(connection: duckdb.DuckDBPyConnection, match: Match, first: int, rows: int, orphans: Orphans) -> int:
+    """Make the table `found`, the pairs of one part; return how many there are.
+
+    Raises:
+        Invalid: there are fewer than rows, and orphans are refused.
+    """
+    part = f"(SELECT * FROM l WHERE i >= {first} AND i < {first + rows})"
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE found AS {matches_sql(match, part)}").fetchall()
+    (count,) = connection.execute("SELECT count(*) FROM found").fetchall()[0]
+    if count < rows and orphans == "refuse":
+        listed = ", ".join(["i", *match.names])
+        query = f"SELECT {listed} FROM {part} WHERE i NOT IN (SELECT l FROM found) ORDER BY i LIMIT 1"
+        row, *values = connection.execute(query).fetchall()[0]
+        raise orphan(rows - count, row, match, values)
+    return int(count)
+
+
+def _joined_sql(left: str, right: str, lefts: Sequence[str], taken: Sequence[str], orphans: Orphans) -> str:
+    """Return the rows of one part with the columns of their partners behind their own, in the order of the left."""
+    listed = ", ".join([*(f"l.{quoted_name(name)}" for name in lefts), *(f"p.{quoted_name(name)}" for name in taken)])
+    own = ", ".join([f"found.l AS {READING_ROW}", *(f"r.{quoted_name(name)}" for name in taken)])
+    partners = f"(SELECT {own} FROM found JOIN {right} r ON r.{READING_ROW} = found.r)"
+    kind = "JOIN" if orphans == "drop" else "LEFT JOIN"
+    equal = f"l.{READING_ROW} = p.{READING_ROW}"
+    return f"SELECT {listed} FROM {left} l {kind} {partners} p ON {equal} ORDER BY l.{READING_ROW}"
