@@ -3,7 +3,8 @@
 import re
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import click
@@ -11,20 +12,31 @@ import click
 from mainspring.cli.lazy import LazyGroup
 from mainspring.cli.loading import load_file
 from mainspring.cli.output import json_option, print_fields, print_json, print_table, when
-from mainspring.domain.moments import end_of
+from mainspring.domain.moments import end_of, parse_duration
 from mainspring.errors import Invalid, NotFound, nearest
-from mainspring.features.online import FeatureReader, OnlineState
+from mainspring.features.online import FeatureReader, newest_state
 from mainspring.features.view import FeatureView
 from mainspring.store.events import Event
 from mainspring.workspace import Workspace
 
-__all__ = ["features_command", "join_command", "list_command", "materialize_command", "read_command", "show_command"]
+__all__ = [
+    "features_command",
+    "join_command",
+    "list_command",
+    "materialize_command",
+    "read_command",
+    "show_command",
+    "skew_command",
+]
 
+#: Differences that are listed for people.
+_MOST_SHOWN = 20
 _COMMANDS: dict[str, tuple[str, str]] = {
     "join": ("features", "put what was known beside the rows of a file"),
     "list": ("features", "list what is in the online store"),
     "materialize": ("features", "bring the online store up to date"),
     "read": ("features", "read the features of entities from the online store"),
+    "skew": ("features", "compute served features again and fail where they differ"),
     "show": ("features", "show a view as it is declared in a file"),
 }
 
@@ -180,21 +192,48 @@ def read_command(view: str, keys: tuple[str, ...], as_json: bool) -> None:
     print_table([",".join(state.view.keys), *names], table)
 
 
-def newest_state(states: Sequence[OnlineState], words: str) -> OnlineState:
-    """Return the state that ``NAME`` or ``NAME/VERSION`` means; of a name, the version that was written last.
+@click.command("skew")
+@click.argument("model")
+@click.option("--since", default="1d", show_default=True, help="How far back, such as 6h.")
+@click.option("--most", type=click.IntRange(1), default=100_000, show_default=True, help="Of the newest predictions.")
+@click.option("--stale-ok", is_flag=True, help="Let values pass that were right when the view was materialized.")
+@json_option
+def skew_command(model: str, since: str, most: int, stale_ok: bool, as_json: bool) -> int:
+    """Compute the features that predictions of MODEL were served again, as of then; exit with 1 where one differs.
 
-    Raises:
-        NotFound: there is none.
-        Invalid: the start of a version fits more than one.
+    \b
+    Example:
+      mainspring features skew late-flights --since 7d
     """
-    name, _, version = words.partition("/")
-    found = [each for each in states if each.definition["name"] == name and each.version.startswith(version)]
-    if not found:
-        known = sorted({each.definition["name"] for each in states})
-        raise NotFound(f"The online store has no view `{words}`", next_step=nearest(name, known))
-    if version and len(found) > 1:
-        raise Invalid(f"`{words}` is more than one version", next_step="write more of it")
-    return max(found, key=lambda each: each.written_at)
+    from mainspring.features.skew import check_skew, logged_views  # the table engine
+
+    with Workspace() as workspace:
+        workspace.seal()
+        now = workspace.clock.now()
+        span = {"since": now - parse_duration(since), "until": now + timedelta(seconds=1)}
+        views = logged_views(workspace.log.looked_up(model, **span, most=most), workspace.online)
+        with ExitStack() as stack:
+            # one by one: two versions of a view have one name, and maybe two sources
+            sources = {key: stack.enter_context(_sources(workspace, [each]))[key[0]] for key, each in views.items()}
+            report = check_skew(workspace.log, model, workspace.online, sources, **span, most=most)
+    wrong = report.skewed if stale_ok else report.found
+    if as_json:
+        print_json({"rows": report.rows, "values": report.values, "unchecked": report.unchecked, "skew": report.found})
+        return 1 if wrong else 0
+    rows = [
+        [each.kind, each.prediction_id, each.view, each.feature, ",".join(map(str, each.keys.values())), when(each.at),
+         each.served, each.computed]
+        for each in report.found[:_MOST_SHOWN]
+    ]  # fmt: skip
+    if rows:
+        print_table(["", "prediction", "view", "feature", "keys", "looked up", "served", "computed"], rows)
+    if len(report.found) > _MOST_SHOWN:
+        click.echo(f"and {len(report.found) - _MOST_SHOWN:,} more: --json lists all")
+    if report.unchecked:
+        click.echo(f"{report.unchecked:,} rows could not be checked: the log did not take their keys", err=True)
+    stale = len(report.found) - len(report.skewed)
+    click.echo(f"{report.rows:,} predictions, {report.values:,} values: {len(report.skewed):,} skewed, {stale:,} stale")
+    return 1 if wrong else 0
 
 
 def _key(words: str, reader: FeatureReader) -> list[object]:

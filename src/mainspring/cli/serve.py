@@ -10,6 +10,7 @@ import click
 
 from mainspring.domain.version import parse_model
 from mainspring.errors import Invalid, NotFound
+from mainspring.features.online import newest_state
 from mainspring.registry.versions import find_champion, find_version
 from mainspring.serve.routes import Route, RouteTable, write_routes
 from mainspring.workspace import Workspace
@@ -44,6 +45,13 @@ __all__ = ["serve_command"]
     help="Share of the requests that the prediction log takes; 1 by default.",
 )
 @click.option("--redact", multiple=True, metavar="COLUMN", help="A column that the log does not take; may be repeated.")
+@click.option(
+    "--view",
+    "views",
+    multiple=True,
+    metavar="NAME[/VERSION]",
+    help="Look features that a request leaves out up in this view; may be repeated.",
+)
 @click.option("--keys", type=click.Path(path_type=Path), help="File of API keys, made by `mainspring key`.")
 @click.option("--access-log", type=click.Path(path_type=Path), help="File for one JSON line a prediction request.")
 @click.option("--traces", metavar="URL", help="OpenTelemetry collector (OTLP over HTTP) to send spans of requests to.")
@@ -66,6 +74,7 @@ def serve_command(
     answer_unlogged: bool,
     log_share: float | None,
     redact: tuple[str, ...],
+    views: tuple[str, ...],
     keys: Path | None,
     access_log: Path | None,
     traces: str | None,
@@ -105,9 +114,15 @@ def serve_command(
         # what a bundle outside the registry answers is of no version that the log could know
         journals = workspace.journals / "unregistered" if len(bundles) == len(models) else workspace.journals
         command += ["--journals", str(journals)]
+        command += [word for each in views for word in ("--view", _version_of(workspace, each))]
         command += ["--endpoints", str(endpoints)] if len(bundles) < len(models) else []
         command += ["--ready-file", str(ready_file)] if ready_file else []
         return _run([*command, *bundles])
+
+
+def _version_of(workspace: Workspace, words: str) -> str:
+    found = newest_state(workspace.online.states(), words)
+    return f"{found.view.name}/{found.version}"
 
 
 def _offer(workspace: Workspace, model: str, endpoints: Path) -> None:

@@ -21,7 +21,7 @@ from mainspring.features.view import FeatureView
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-__all__ = ["join_features", "join_features_to", "source_of"]
+__all__ = ["join_features", "join_features_to", "join_sql"]
 
 
 def join_features(
@@ -46,7 +46,7 @@ def join_features(
             types[key] = "BIGINT"
         cast = ", ".join(f"TRY_CAST({quoted_name(key)} AS BIGINT) AS {quoted_name(key)}" for key in numbers)
         scan = f"(SELECT * REPLACE ({cast}) FROM entities)" if cast else "entities"
-        return fetch_columns(connection, _query(connection, scan, types, views, time, sources or {}))
+        return fetch_columns(connection, join_sql(connection, scan, types, views, time, sources or {}))
 
 
 def join_features_to(
@@ -63,7 +63,7 @@ def join_features_to(
     hidden = target.with_name(f".{target.name}.{new_id()}")
     with connect() as connection:
         scan, described = settled_scan(connection, entities)
-        query = _query(connection, scan, dict(described), views, time, sources or {})
+        query = join_sql(connection, scan, dict(described), views, time, sources or {})
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             copied = connection.execute(f"COPY ({query}) TO {quoted_text(str(hidden))} (FORMAT parquet)").fetchall()
@@ -78,7 +78,7 @@ def join_features_to(
     return int(copied[0][0])
 
 
-def source_of(view: FeatureView, sources: Mapping[str, Path]) -> Path:
+def _source_of(view: FeatureView, sources: Mapping[str, Path]) -> Path:
     """Return the file of a view's rows.
 
     Raises:
@@ -98,7 +98,7 @@ def source_of(view: FeatureView, sources: Mapping[str, Path]) -> Path:
     return path
 
 
-def _query(
+def join_sql(
     connection: "DuckDBPyConnection",
     scan: str,
     types: dict[str, str],
@@ -106,6 +106,7 @@ def _query(
     time: str,
     sources: Mapping[str, Path],
 ) -> str:
+    """Return the query for the rows of `scan`, a table with columns of these `types`, with the features of `views`."""
     if not views:
         raise Invalid("There is no view to join", where="join_features(views)", next_step="give at least one")
     connection.execute("SET TimeZone = 'UTC'")
@@ -115,7 +116,7 @@ def _query(
         raise Invalid(f"The entities have no column `{time}`", where="time", next_step=nearest(time, types))
     moment = time_sql(time, types[time], "entities")
     shown, joins = ["e.* EXCLUDE ({own})"], []
-    compiled = [compile_view(view, connection, source_of(view, sources)) for view in views]
+    compiled = [compile_view(view, connection, _source_of(view, sources)) for view in views]
     keyed: dict[str, str] = {}
     for number, each in enumerate(compiled):
         sql, also = _joined(each, number, types, moment, scan, keyed)

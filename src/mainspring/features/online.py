@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from mainspring.errors import Conflict, Corrupt, NotFound, Unavailable
+from mainspring.errors import Conflict, Corrupt, Invalid, NotFound, Unavailable, nearest
 from mainspring.features.packed import HEADER, Header, decode_header, decode_row, encode_header, encode_key
 from mainspring.features.view import FeatureView
 
@@ -24,6 +24,7 @@ __all__ = [
     "OnlineStore",
     "SqliteOnlineStore",
     "Values",
+    "newest_state",
     "state_of",
 ]
 
@@ -118,8 +119,10 @@ class FeatureReader:
         self.key_kinds = tuple(state.key_kinds)
         self._online = online
 
-    def read(self, keys: Sequence[Sequence[object]], *, at: datetime) -> Values:
+    def read(self, keys: Sequence[Sequence[object]], *, at: datetime, where: Sequence[str] = ()) -> Values:
         """Return the features of entities as they are believed at `at`; a key in `keys` has a value for each column.
+
+        `where` says where each key comes from, for errors.
 
         Raises:
             Invalid: a key is not of its kind.
@@ -127,12 +130,32 @@ class FeatureReader:
             Unavailable: the store cannot be read.
         """
         kinds = self.key_kinds
-        packed = [encode_key(each, kinds, where=f"keys[{number}]") for number, each in enumerate(keys)]
+        packed = [
+            encode_key(each, kinds, where=where[number] if where else f"keys[{number}]")
+            for number, each in enumerate(keys)
+        ]
         head, *rows = self._online.get(self.view.name, self.version, packed)
         if head is None:
             raise NotFound(f"The view `{self.view.reference}` is gone", next_step="materialize it anew")
         header, ttl = decode_header(head), self.view.ttl
         return Values(header.until, [decode_row(row, header, at=at, ttl=ttl) for row in rows])
+
+
+def newest_state(states: Sequence[OnlineState], words: str) -> OnlineState:
+    """Return the state that ``NAME`` or ``NAME/VERSION`` means; of a name, the version that was written last.
+
+    Raises:
+        NotFound: there is none.
+        Invalid: the start of a version fits more than one.
+    """
+    name, _, version = words.partition("/")
+    found = [each for each in states if each.definition["name"] == name and each.version.startswith(version)]
+    if not found:
+        known = sorted({each.definition["name"] for each in states})
+        raise NotFound(f"The online store has no view `{words}`", next_step=nearest(name, known))
+    if version and len(found) > 1:
+        raise Invalid(f"`{words}` is more than one version", next_step="write more of it")
+    return max(found, key=lambda each: each.written_at)
 
 
 class SqliteOnlineStore:

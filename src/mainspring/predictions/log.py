@@ -195,6 +195,27 @@ class PredictionLog:
 
         return self._steady(look)
 
+    def looked_up(self, model: str, *, since: datetime, until: datetime, most: int) -> Columns:
+        """Return the newest `most` answered rows of [since, until) for which features were looked up.
+
+        `lookups` is JSON: by the names of views, a `FeatureLookup`. The features are under their ``x_`` names.
+        """
+        span = to_iso(since), to_iso(until)
+
+        def look() -> Columns:
+            asked = segments(self._store, model, "predictions", since=span[0], until=span[1])
+            if not asked:
+                return {}
+            source = self._scan(asked)
+            if "lookups" not in self._query(f"SELECT * FROM {source} LIMIT 0", []):
+                return {}
+            query = f"""
+                SELECT * FROM {source} WHERE "at" >= ? AND "at" < ? AND lookups IS NOT NULL AND route != 'shadow'
+                ORDER BY "at" DESC, id DESC LIMIT {int(most)}"""
+            return self._query(query, list(span))
+
+        return self._steady(look)
+
     def counted(
         self, model: str, reference: Profile, *, since: datetime, until: datetime, version: int | None = None
     ) -> Counts:

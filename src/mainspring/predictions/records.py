@@ -14,6 +14,7 @@ from mainspring.errors import Corrupt
 
 __all__ = [
     "BatchRecord",
+    "FeatureLookup",
     "LabelRecord",
     "LostRecord",
     "PredictionRecord",
@@ -28,13 +29,26 @@ __all__ = [
 RouteRole = Literal["champion", "canary", "shadow"]
 
 
+class FeatureLookup(msgspec.Struct, frozen=True, kw_only=True):
+    """That the server looked the features of an entity up: of which version of a view, by what keys, and when (`at`).
+
+    `until` is the moment until when the online store was complete; keys that the log does not take are left out.
+    """
+
+    version: str
+    keys: dict[str, object]
+    until: str
+    at: str
+
+
 class BatchRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind", tag="batch"):
     """Some answered requests that one version scored together: the server's own form, for it is cheap to write.
 
     `ids`, `columns` and `scores` go through the rows of all requests in order. The other lists hold one value for each
     request; its `rows` follow one another. `event_at` is the moment that the client named, or None for `received_at`,
     and `trace_ids` the client's trace, or None for the id of the request's first row. `redacted` are columns that the
-    model saw and that are not in `columns`.
+    model saw and that are not in `columns`. `lookups` says for each row, by the names of views, which features were
+    looked up and not sent; it is empty where none were.
     """
 
     model: str
@@ -51,6 +65,7 @@ class BatchRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     columns: dict[str, Sequence[object]]
     scores: list[float | list[float]]
     redacted: list[str] = []
+    lookups: list[dict[str, FeatureLookup]] = []
 
 
 class PredictionRecord(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="prediction"):

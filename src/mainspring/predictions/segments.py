@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -245,6 +246,11 @@ def _prediction_columns(records: list[BatchRecord], features: tuple[Column, ...]
         columns |= {f"score_{index}": scores[:, index] for index in range(scores.shape[1])}
     else:
         columns["score"] = scores
+    if any(record.lookups for record in records):
+        columns["lookups"] = _flat(
+            [msgspec.json.encode(each).decode() if each else None for each in record.lookups or [{}] * len(record.ids)]
+            for record in records
+        )
     redacted = set.intersection(*(set(record.redacted) for record in records))
     for column in features:
         if column.name in redacted:  # not known, which is not the same as missing in every row

@@ -14,6 +14,7 @@ from mainspring.serve.typed import ColumnBlock, RowValues
 from mainspring.serve.wire import Warn
 
 if TYPE_CHECKING:
+    from mainspring.predictions.records import FeatureLookup
     from mainspring.serve.endpoint import Active, LoadedVersion
 
 __all__ = ["Ask", "Dialect", "Question", "Received"]
@@ -45,7 +46,7 @@ class Question(NamedTuple):
     """What the body asks for, as values that fit the version's signature.
 
     Either `rows`, or `block` for bodies that come as columns anyway. `where` names the place of a value in the client's
-    own words; `wanted` is what a dialect remembers for its answer.
+    own words; `wanted` is what a dialect remembers for its answer, `lookups` what was looked up for each row.
     """
 
     request_id: str | None
@@ -53,6 +54,7 @@ class Question(NamedTuple):
     rows: list[RowValues] | None = None
     block: ColumnBlock | None = None
     wanted: Any = None  # Any: each dialect its own
+    lookups: "list[dict[str, FeatureLookup]] | None" = None
 
     @property
     def n_rows(self) -> int:

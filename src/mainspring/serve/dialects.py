@@ -70,7 +70,10 @@ class PredictDialect:
             return Question(found[1], _row_place, found[0])
         request = bodies.decode_predict(body)
         check_size(len(request.rows), "rows")
-        return Question(request.id, _row_place, version.decoder.rows(request.rows).rows())
+        rows, lookups = request.rows, None
+        if version.lookup is not None and rows:
+            rows, lookups = version.lookup.fill(rows)
+        return Question(request.id, _row_place, version.decoder.rows(rows).rows(), lookups=lookups)
 
     def answer(self, ask: Ask) -> Reply:
         """See `Dialect.answer`."""

@@ -28,6 +28,7 @@ from mainspring.serve.typed import TypedRows
 
 if TYPE_CHECKING:
     from mainspring.serve.asking import Ask
+    from mainspring.serve.lookup import Lookup, ServedViews
     from mainspring.serve.scoring import Outcome
 
 __all__ = ["Active", "Endpoint", "Endpoints", "LoadedVersion"]
@@ -54,6 +55,7 @@ class LoadedVersion:
     pace: Pace
     queue: "BatchQueue[Ask, Outcome] | None" = None
     shadow_queue: "BatchQueue[Ask, Outcome] | None" = None
+    lookup: "Lookup | None" = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,8 +128,13 @@ class Endpoints:
         metrics: ServerMetrics,
         fixed: Sequence[RouteTable] = (),
         budget: Budget | None = None,
+        views: "ServedViews | None" = None,
     ) -> None:
-        """With a `budget`, what the folder routes is loaded on demand; fixed tables are loaded at once in any case."""
+        """With a `budget`, what the folder routes is loaded on demand; fixed tables are loaded at once in any case.
+
+        `views` are read for features that requests leave out.
+        """
+        self._views = views
         self._budget = budget
         self._warming: dict[str, asyncio.Task[None]] = {}
         self._one_at_a_time = asyncio.Lock()
@@ -223,7 +230,7 @@ class Endpoints:
 
     async def _measured(self, table: RouteTable, bundles: list[Path]) -> tuple[Active, int]:
         def load() -> dict[int, LoadedVersion]:
-            return {route.version: _load_route(route, None) for route in table.routes}
+            return {route.version: _load_route(route, None, self._views) for route in table.routes}
 
         loaded, taken = await asyncio.get_running_loop().run_in_executor(self._loader, measured, load, bundles)
         return Active.of(table, loaded), taken
@@ -307,13 +314,15 @@ class Endpoints:
     async def _load(self, table: RouteTable, known: Mapping[int, LoadedVersion]) -> Active:
         loop = asyncio.get_running_loop()
         loaded = {
-            route.version: await loop.run_in_executor(self._loader, _load_route, route, known.get(route.version))
+            route.version: await loop.run_in_executor(
+                self._loader, _load_route, route, known.get(route.version), self._views
+            )
             for route in table.routes
         }
         return Active.of(table, loaded)
 
 
-def _load_route(route: Route, known: LoadedVersion | None) -> LoadedVersion:
+def _load_route(route: Route, known: LoadedVersion | None, views: "ServedViews | None") -> LoadedVersion:
     """Return the version of a route, loaded and warm; `known` is used again when it is the same bundle."""
     folder = Path(route.bundle)
     digest = digest_of(folder)
@@ -340,7 +349,8 @@ def _load_route(route: Route, known: LoadedVersion | None) -> LoadedVersion:
             where=route.bundle,
             next_step="write the bundle anew from a model that scores its example",
         ) from error
-    return LoadedVersion(route.version, digest, predictor, decoder, TypedRows(predictor.signature), pace)
+    lookup = None if views is None else views.lookup_for(predictor.signature)
+    return LoadedVersion(route.version, digest, predictor, decoder, TypedRows(predictor.signature), pace, lookup=lookup)
 
 
 def _route_files(folder: Path) -> dict[Path, tuple[int, ...]]:

@@ -4,10 +4,13 @@ A share of the requests, chosen by their ids, so that a shadow and the answer be
 and every column but those that are redacted. The metrics count all traffic in any case.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
+import msgspec
+
 from mainspring.errors import Invalid, nearest
+from mainspring.predictions.records import FeatureLookup
 from mainspring.serve.asking import Ask
 
 __all__ = ["Keeping"]
@@ -45,3 +48,15 @@ class Keeping:
         for name in redacted:
             del columns[name]
         return columns, redacted
+
+    def lookups(self, lookups: Sequence[dict[str, FeatureLookup]]) -> list[dict[str, FeatureLookup]]:
+        """Return what was looked up for rows without the keys that are not written down."""
+        if not any(lookups):
+            return []
+        if not self._redacted:
+            return list(lookups)
+        return [{view: self._without(each) for view, each in row.items()} for row in lookups]
+
+    def _without(self, lookup: FeatureLookup) -> FeatureLookup:
+        kept = {name: value for name, value in lookup.keys.items() if name not in self._redacted}
+        return msgspec.structs.replace(lookup, keys=kept)

@@ -44,6 +44,7 @@ class Options(NamedTuple):
     grpc_port: int | None
     traces: str | None
     trace_share: float
+    views: tuple[str, ...]
 
 
 def options_of(arguments: Sequence[str]) -> Options:
@@ -81,6 +82,7 @@ def options_of(arguments: Sequence[str]) -> Options:
     parser.add_argument("--grpc-port", type=int, help="port for Open Inference over gRPC, at the same address")
     parser.add_argument("--traces", help="URL of an OpenTelemetry collector (OTLP over HTTP)")
     parser.add_argument("--trace-share", type=float, default=0.01, help="share of the requests that are traced")
+    parser.add_argument("--view", action="append", default=[], help="NAME/VERSION of a view to look features up in")
     parser.add_argument("--share", type=int, default=1, help=argparse.SUPPRESS)
     parser.add_argument("--listen-fd", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--numbers", type=Path, help=argparse.SUPPRESS)
@@ -111,6 +113,7 @@ def options_of(arguments: Sequence[str]) -> Options:
         tls_key=given.tls_key,
         log_share=given.log_share,
         redact=tuple(given.redact),
+        views=tuple(given.view),
         grpc_port=given.grpc_port,
         traces=given.traces,
         trace_share=given.trace_share,

@@ -10,7 +10,7 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +38,7 @@ from mainspring.serve.routes import Route, RouteTable
 from mainspring.serve.service import PredictionService
 
 if TYPE_CHECKING:
+    from mainspring.serve.lookup import ServedViews
     from mainspring.serve.spans import Spans
 
 __all__ = ["run_server"]
@@ -74,7 +75,9 @@ async def _serve(options: Options) -> int:
     guard = None if options.keys is None else Guard(options.keys, options.share)
     access_log = None if options.access_log is None else AccessLog(options.access_log)
     budget = None if options.models_memory_bytes is None else Budget(options.models_memory_bytes)
-    endpoints = Endpoints(options.endpoints, metrics, [_fixed_table(folder) for folder in options.bundles], budget)
+    views = _views(options.views) if options.views else None
+    fixed = [_fixed_table(folder) for folder in options.bundles]
+    endpoints = Endpoints(options.endpoints, metrics, fixed, budget, views)
     version = metadata.version("mainspring")
     calls: Any = None  # a gRPC server, without types
     keeping = Keeping(options.log_share, options.redact)
@@ -117,7 +120,7 @@ async def _serve(options: Options) -> int:
             await endpoints.look()
         if options.grpc_port is not None:
             calls = await _start_grpc(options, service, endpoints, guard, version)
-        following = asyncio.create_task(_follow(endpoints, keeping, server, url, options.ready_file))
+        following = asyncio.create_task(_follow(endpoints, keeping, views, server, url, options.ready_file))
         sweeping = asyncio.create_task(_sweep(server, options.request_seconds, service, numbers, guard, access_log))
         try:
             await server.serve([listener])
@@ -135,6 +138,12 @@ async def _serve(options: Options) -> int:
     with contextlib.suppress(asyncio.CancelledError):
         following.result()  # why it ended by itself, if it did
     return 0
+
+
+def _views(names: Sequence[str]) -> "ServedViews":
+    from mainspring.serve.lookup import ServedViews  # a database and its client, which most servers do without
+
+    return ServedViews.open(names)
 
 
 def _spans(collector: str, share: float, version: str) -> "Spans":
@@ -165,14 +174,21 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 async def _follow(
-    endpoints: Endpoints, keeping: Keeping, server: uvicorn.Server, url: str, ready_file: Path | None
+    endpoints: Endpoints,
+    keeping: Keeping,
+    views: "ServedViews | None",
+    server: uvicorn.Server,
+    url: str,
+    ready_file: Path | None,
 ) -> None:
     """Load what there is, say that the server is ready, and follow the routes from then on."""
     try:
         if not endpoints.has_looked:
             await endpoints.load_fixed()
             await endpoints.look()
-        keeping.check(endpoints.columns())
+        keeping.check(endpoints.columns() | (set() if views is None else views.keys))
+        if views is not None:
+            views.check(endpoints.columns())
     except BaseException:
         server.should_exit = True
         raise

@@ -19,7 +19,7 @@ from mainspring.domain.ids import new_ids
 from mainspring.domain.moments import Clock, from_iso, to_iso
 from mainspring.errors import Invalid, MainspringError, NotFound, Unavailable
 from mainspring.predictions.journal import JournalWriter
-from mainspring.predictions.records import BatchRecord, encode_record
+from mainspring.predictions.records import BatchRecord, FeatureLookup, encode_record
 from mainspring.serve import bodies
 from mainspring.serve.access_log import AccessLog
 from mainspring.serve.answers import label_record, labels_of
@@ -270,6 +270,7 @@ class PredictionService:
             columns=columns,
             scores=scored.scores.tolist(),
             redacted=redacted,
+            lookups=[] if first.loaded.lookup is None else self._keeping.lookups(_lookups_of(asks)),
         )
         try:
             self._lost.tell(self._journal)
@@ -378,6 +379,10 @@ class PredictionService:
         if shadow.beside.labels is not None and shadow.labels is not None:
             flips = sum(one != other for one, other in zip(shadow.beside.labels, shadow.labels, strict=True))
             self._metrics.count("shadow_flips_total", model, version, by=flips)
+
+
+def _lookups_of(asks: list[Ask]) -> list[dict[str, FeatureLookup]]:
+    return [row for ask in asks for row in ask.question.lookups or [{}] * ask.n_rows]
 
 
 def _answer_of(ask: Ask) -> Reply:
