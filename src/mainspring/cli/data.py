@@ -16,6 +16,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "leaks": ("tables", "name columns that know too much"),
     "list": ("datasets", "list dataset versions, newest first"),
     "log": ("datasets", "tell the versions of one dataset, with their tags"),
+    "personal": ("personal", "name columns that hold personal data"),
     "pin": ("datasets", "write the small text file that says which version belongs somewhere"),
     "profile": ("tables", "say what is in a file"),
     "pull": ("pull", "fetch rows of a database as the next version"),
