@@ -83,7 +83,7 @@ def test_a_killed_call_goes_on_from_the_parts_that_are_there(rows: Path, run: Ru
     lines = customers(20_000).splitlines()
     lines[1] = lines[1].replace(lines[1].split(",")[1], "unheard-of")
     (rows / "in.csv").write_text("\n".join([*lines, ""]))
-    words = ["predict", "churn", "in.csv", "out.csv", "--part-rows", "100"]
+    words = ["predict", "churn", "in.csv", "out.csv", "--part-rows", "100", "--row-rules", "flag"]
     killed = subprocess.Popen(
         [sys.executable, "-m", "mainspring", *words], stderr=subprocess.DEVNULL, start_new_session=True
     )
@@ -104,7 +104,7 @@ def test_a_killed_call_goes_on_from_the_parts_that_are_there(rows: Path, run: Ru
     assert done.code == 0, done.err
     assert f"({there} parts were there already)" in done.err
     assert "unheard-of" in done.err
-    assert run("predict", "churn", "in.csv", "once.csv").code == 0
+    assert run("predict", "churn", "in.csv", "once.csv", "--row-rules", "flag").code == 0
     assert (rows / "out.csv").read_bytes() == (rows / "once.csv").read_bytes()
 
 
@@ -149,7 +149,7 @@ def test_on_dask_as_here(rows: Path, run: Run) -> None:
     finally:
         executor.close()
     assert done.code == 0, done.err
-    assert run("predict", "churn", "in.csv", "once.csv").code == 0
+    assert run("predict", "churn", "in.csv", "once.csv", "--row-rules", "flag").code == 0
     assert (rows / "dask.csv").read_bytes() == (rows / "once.csv").read_bytes()
 
 

@@ -82,7 +82,7 @@ def test_every_metric_of_the_rules_is_one_the_server_has(rules: Path, server, cl
     known = set(re.findall(r"^# TYPE (\w+)", told, re.MULTILINE)) | {"up"}
     metric = r"\b(up|(?:model|prediction|recheck|shadow|server)_\w+?)(?:_bucket|_sum|_count)?(?=[{\[]| ==)"
     asked = set(re.findall(metric, (rules / "rules.yml").read_text()))
-    assert len(asked) == 7
+    assert len(asked) == 9
     assert asked <= known
     shown = set(re.findall(metric, " ".join(expressions(rules))))
     assert len(shown) > 12

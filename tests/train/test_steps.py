@@ -45,7 +45,10 @@ def test_check_hands_the_table_on_or_names_the_row(tmp_path: Path) -> None:
     schema.write_text("columns:\n  pull: {type: number, max: 2}\n")
     table = frame(50)
     table["pull"] = 1.0
-    assert ms.check(table, schema) is table
+    checked = ms.check(table, schema)
+    pd.testing.assert_frame_equal(checked, table)
+    assert not table.attrs
+    assert ms.split(checked, target="y").schema == schema.read_text()
     table.loc[7, "pull"] = 3.5
     with pytest.raises(CheckFailed, match=r"rows\[7\].pull = 3.5"):
         ms.check(table, schema)

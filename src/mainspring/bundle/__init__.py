@@ -3,7 +3,8 @@
 Nouns: *bundle* (the folder), *manifest* (``bundle.json``), *signature* (from the vocabulary), *predictor* (a bundle
 that was verified and loaded). Nothing in a bundle is a pickle, and reading one needs no database, server or registry.
 Start reading at `format` (write, verify), then `predictor` (load, score), then `estimators` (the scikit-learn bytes);
-`explanation` says what each column added to a score. `forms` makes faster forms of a model, certified.
+`explanation` says what each column added to a score. `forms` makes faster forms of a model, certified. `row_rules` are
+what the schema of the training table asks of single rows.
 """
 
 from importlib import import_module

@@ -6,6 +6,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import click
 import duckdb
@@ -17,7 +18,8 @@ from mainspring.bundle.predictor import load_bundle
 from mainspring.cli.gauge import Gauge
 from mainspring.data.parts import FORMATS, form_of
 from mainspring.data.table import Columns, connect, n_rows, read_columns, scan_sql
-from mainspring.deploy.batch import PART_ROWS, answers_of, score_file
+from mainspring.deploy.batch import PART_ROWS, score_file
+from mainspring.deploy.obeying import RowRulesUse, answers_of, rules_for
 from mainspring.errors import Invalid, Unavailable
 from mainspring.pipeline.executor import executor_named
 from mainspring.registry.versions import find_version
@@ -41,14 +43,28 @@ _LARGE_BYTES = 16 << 20
 @click.option(
     "--part-rows", type=click.IntRange(min=1), help=f"Rows scored together, of files scored in parts ({PART_ROWS:,})."
 )
+@click.option(
+    "--row-rules",
+    type=click.Choice(get_args(RowRulesUse)),
+    default="obey",
+    show_default=True,
+    help="Rows that break the model's schema: as its rules say, scored and told, or not looked at.",
+)
 @click.option("--executor", help="Where parts are scored: processes:N, in-process, dask:ADDRESS, ray:ADDRESS.")
 def predict_command(
-    model: str, source: Path, target: Path, kind: str | None, part_rows: int | None, executor: str | None
+    model: str,
+    source: Path,
+    target: Path,
+    kind: str | None,
+    part_rows: int | None,
+    row_rules: RowRulesUse,
+    executor: str | None,
 ) -> None:
     """Score every row of IN with MODEL and write IN's columns with `score` and `label` to OUT.
 
     MODEL is name, name@alias, name/3 or a bundle's folder. `-` is standard input or output. A row that does not fit
-    is named, and then nothing is written.
+    is named, and then nothing is written. So is one that breaks a rule of the model's schema which stops; one that a
+    rule sets aside gets no score, and the rule's name in the column `set_aside`.
 
     A file of 16 MB or more is scored in parts, on all cores or where --executor says; it may be larger than memory.
     When that is stopped, the same command goes on from the parts that are there.
@@ -65,22 +81,36 @@ def predict_command(
             folder = workspace.served_bundle(find_version(workspace.store, model))
         is_large = source.is_file() and source.stat().st_size >= _LARGE_BYTES
         if (part_rows or executor or is_large) and "-" not in (str(source), str(target)):
-            _score_in_parts(workspace, folder, source, target, part_rows or PART_ROWS, executor)
+            _score_in_parts(workspace, folder, source, target, part_rows or PART_ROWS, executor, row_rules)
             return
         predictor = load_bundle(folder)
+        rules = rules_for(folder, predictor, row_rules)
     with _file_of(source, kind or "csv") as path:
         table = read_columns(path)
         features, warnings = conform(table, predictor.signature)
-        answers = answers_of(predictor, features)
-        replaced = [name for name in answers if name in table]
-        _warn(warnings, replaced)
-        _write(path, answers, replaced, target, kind or "csv")
-    if str(target) != "-":
-        click.echo(f"{n_rows(table):,} rows scored by {predictor.manifest.name} into {target}", err=True)
+        answers = answers_of(predictor, features, rules)
+        replaced = [name for name in answers.columns if name in table]
+        _warn(warnings + answers.warnings, replaced)
+        _write(path, answers.columns, replaced, target, kind or "csv")
+    if str(target) != "-" or answers.set_aside:
+        said = _account(n_rows(table), answers.set_aside)
+        click.echo(f"{said} by {predictor.manifest.name} into {target}", err=True)
+
+
+def _account(rows: int, set_aside: int) -> str:
+    if not set_aside:
+        return f"{rows:,} rows scored"
+    return f"{rows:,} rows = {rows - set_aside:,} scored + {set_aside:,} set aside"
 
 
 def _score_in_parts(
-    workspace: Workspace, bundle: Path, source: Path, target: Path, part_rows: int, executor: str | None
+    workspace: Workspace,
+    bundle: Path,
+    source: Path,
+    target: Path,
+    part_rows: int,
+    executor: str | None,
+    row_rules: RowRulesUse,
 ) -> None:
     form_of(target)
     scan_sql(source)  # whether it is there and can be read, before anything is begun
@@ -90,7 +120,14 @@ def _score_in_parts(
     try:
         with Gauge(source) as gauge:
             done = score_file(
-                bundle, digest_of(bundle), source, target, context=context, part_rows=part_rows, tell=gauge
+                bundle,
+                digest_of(bundle),
+                source,
+                target,
+                context=context,
+                part_rows=part_rows,
+                tell=gauge,
+                row_rules=row_rules,
             )
     except (OSError, duckdb.IOException) as error:
         told = str(error).splitlines()[0]
@@ -101,7 +138,7 @@ def _score_in_parts(
         ) from error
     _warn(done.warnings, done.replaced)
     again = f" ({done.resumed} parts were there already)" if done.resumed else ""
-    click.echo(f"{done.rows:,} rows scored by {read_manifest(bundle).name} into {target}{again}", err=True)
+    click.echo(f"{_account(done.rows, done.set_aside)} by {read_manifest(bundle).name} into {target}{again}", err=True)
 
 
 def _warn(warnings: list[str], replaced: list[str]) -> None:

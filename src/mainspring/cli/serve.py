@@ -52,6 +52,11 @@ __all__ = ["serve_command"]
     metavar="NAME[/VERSION]",
     help="Look features that a request leaves out up in this view; may be repeated.",
 )
+@click.option(
+    "--row-rules",
+    type=click.Choice(["obey", "flag", "off"]),
+    help="Rows that break the model's schema: as its rules say (the default), answered and flagged, or not looked at.",
+)
 @click.option("--keys", type=click.Path(path_type=Path), help="File of API keys, made by `mainspring key`.")
 @click.option("--access-log", type=click.Path(path_type=Path), help="File for one JSON line a prediction request.")
 @click.option("--traces", metavar="URL", help="OpenTelemetry collector (OTLP over HTTP) to send spans of requests to.")
@@ -75,6 +80,7 @@ def serve_command(
     log_share: float | None,
     redact: tuple[str, ...],
     views: tuple[str, ...],
+    row_rules: str | None,
     keys: Path | None,
     access_log: Path | None,
     traces: str | None,
@@ -100,6 +106,7 @@ def serve_command(
     command += ["--recheck", str(recheck)] if recheck is not None else []
     command += ["--answer-unlogged"] if answer_unlogged else []
     command += ["--log-share", str(log_share)] if log_share is not None else []
+    command += ["--row-rules", row_rules] if row_rules else []
     command += [word for column in redact for word in ("--redact", column)]
     files = {"keys": keys, "access-log": access_log, "tls-certificate": tls_certificate, "tls-key": tls_key}
     for option, path in files.items():

@@ -17,7 +17,7 @@ from mainspring.data.table import quoted_text
 from mainspring.errors import Invalid, nearest
 
 __all__ = [
-    "Shape", "expression_columns", "expression_nodes", "looks_around", "named_columns", "nodes_of",
+    "Shape", "expression_columns", "expression_nodes", "expression_tree", "looks_around", "named_columns", "nodes_of",
     "rule_columns", "rule_value",
 ]  # fmt: skip
 
@@ -121,6 +121,17 @@ def expression_nodes(
     Raises:
         Invalid: it is no single expression.
     """
+    return list(nodes_of(expression_tree(expression, connection, where=where, windows=windows)))
+
+
+def expression_tree(
+    expression: str, connection: "duckdb.DuckDBPyConnection", *, where: str, windows: str = ""
+) -> dict[str, Any]:
+    """Return the root of an expression's syntax tree, as the engine gives it in JSON.
+
+    Raises:
+        Invalid: it is no single expression.
+    """
     quoted = quoted_text(f"SELECT ({expression}) {windows}")
     answer = connection.execute(f"SELECT json_serialize_sql({quoted})").fetchall()
     parsed = json.loads(answer[0][0])
@@ -135,7 +146,8 @@ def expression_nodes(
     alone = alone and not any(select.get(part) for part in _BESIDE)
     if not alone or len(select["select_list"]) != 1 or select["from_table"]["type"] != "EMPTY":
         raise Invalid(f"`{expression}` is more than an expression", where=where, next_step="write a condition")
-    return list(nodes_of(select["select_list"]))
+    found: dict[str, Any] = select["select_list"][0]
+    return found
 
 
 def nodes_of(tree: object) -> Iterator[dict[str, Any]]:

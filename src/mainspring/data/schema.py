@@ -70,7 +70,7 @@ class Schema:
     """What a table must hold: its columns by name, how many rows, rules, and how it is cleaned first.
 
     `others` says what follows from a column that is not named; without it such columns are let through. The other
-    tables that rules name lie in `folder`.
+    tables that rules name lie in `folder`. `text` is what the file says.
     """
 
     columns: dict[str, ColumnRule] = field(default_factory=dict)
@@ -80,6 +80,7 @@ class Schema:
     clean: tuple[CleanRule, ...] = ()
     others: Severity | None = None
     folder: Path | None = field(default=None, compare=False)
+    text: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

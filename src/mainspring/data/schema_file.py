@@ -24,7 +24,7 @@ from mainspring.data.schema import ColumnRule, Rule, Schema, Severity
 from mainspring.domain.signature import ColumnType
 from mainspring.errors import Invalid, NotFound, nearest
 
-__all__ = ["read_schema", "write_schema"]
+__all__ = ["read_schema", "schema_of", "write_schema"]
 
 _COLUMN_WORDS = (
     "type", "nullable", "min", "max", "categories", "pattern", "unique", "most_missing", "severity"
@@ -54,6 +54,15 @@ def read_schema(path: Path) -> Schema:
         ) from error
     except (UnicodeDecodeError, IsADirectoryError) as error:
         raise Invalid(f"`{path.name}` is no text", where=str(path), next_step="give a YAML file in UTF-8") from error
+    return schema_of(text, path)
+
+
+def schema_of(text: str, path: Path) -> Schema:
+    """Return the schema that a file at `path` holds as `text`; other tables of its rules lie beside it.
+
+    Raises:
+        Invalid: it is not YAML, or a word in it is unknown (the message names line or column).
+    """
     try:
         # every word stays the text it is: a column named `no` and the country NO are not false
         document = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506  # builds text, lists and mappings, no objects
@@ -77,6 +86,7 @@ def read_schema(path: Path) -> Schema:
         clean_rules(document.get("clean", []), f"{path.name}, clean"),
         _severity(document, path.name, "others", of_rows=False) if "others" in document else None,
         path.resolve().parent,
+        text,
     )
 
 

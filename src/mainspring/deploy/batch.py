@@ -29,7 +29,6 @@ from mainspring.data.parts import (
     unite,
 )
 from mainspring.data.table import (
-    Columns,
     connect,
     fetch_columns,
     quoted_files,
@@ -39,15 +38,15 @@ from mainspring.data.table import (
     settled_scan,
 )
 from mainspring.data.watching import Tell, untold
+from mainspring.deploy.obeying import RowRulesUse, answer_names, answers_of, rules_for
 from mainspring.domain.ids import new_id
 from mainspring.domain.signature import Signature
 from mainspring.errors import Invalid, MainspringError
-from mainspring.evaluate.measure import predict_labels
 from mainspring.pipeline.context import PipelineContext
 from mainspring.pipeline.outcome import RunFailed, StepEvent
 from mainspring.pipeline.step import pipeline, step
 
-__all__ = ["PART_ROWS", "Scored", "answers_of", "score_file"]
+__all__ = ["PART_ROWS", "Scored", "score_file"]
 
 #: Rows that are scored together.
 PART_ROWS = 100_000
@@ -56,12 +55,16 @@ _TRUTH = {"true": 1.0, "false": 0.0}
 
 
 class Scored(NamedTuple):
-    """What came of scoring a file: its rows, warnings about unusual values, and how many parts were there already."""
+    """What came of scoring a file: its rows, warnings about unusual values, and how many parts were there already.
+
+    Of `rows`, `set_aside` were not scored, for rules of the model's schema.
+    """
 
     rows: int
     warnings: list[str]
     resumed: int
     replaced: list[str]
+    set_aside: int
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ class _Plan:
     bundle: str
     part_rows: int
     ending: str
+    row_rules: RowRulesUse
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,7 @@ class _Part:
     rows: int
     target: str
     ending: str
+    row_rules: RowRulesUse
 
 
 @dataclass
@@ -104,18 +109,6 @@ class _PartsDone:
         self.tell(self.what, self.done / self.parts)
 
 
-def answers_of(predictor: Predictor, features: Columns) -> Columns:
-    """Return the columns that scoring adds: `score`, for a classifier `label`, with more classes a score for each."""
-    scores = predictor.predict(features)
-    signature = predictor.signature
-    answers = list(scores.T) if scores.ndim > 1 else [scores]
-    if signature.task != "regression":
-        threshold = predictor.manifest.threshold
-        numbers = predict_labels(scores, 0.5 if threshold is None else threshold)
-        answers.append(np.array([signature.classes[number] for number in numbers], dtype=object))
-    return dict(zip(_answer_names(signature), answers, strict=True))
-
-
 def score_file(
     bundle: Path,
     digest: str,
@@ -125,6 +118,7 @@ def score_file(
     context: PipelineContext,
     part_rows: int = PART_ROWS,
     tell: Tell = untold,
+    row_rules: RowRulesUse = "obey",
 ) -> Scored:
     """Score every row of `source` with the bundle and write its columns, with the answers behind them, to `target`.
 
@@ -133,18 +127,18 @@ def score_file(
 
     Raises:
         Conflict: another call is scoring into the same target.
-        Invalid: a row does not fit the model (the message names it), or the source cannot be read.
+        Invalid: a row does not fit the model or its schema (the message names it), or the source cannot be read.
         Unavailable: the target cannot be written.
     """
     ending = form_of(target)
     if target.exists() and target.samefile(source):
         raise Invalid(f"IN and OUT are both `{source}`", where="OUT", next_step="name another file")
-    plan = _plan_of(source, digest, part_rows, ending)
+    plan = _plan_of(source, digest, part_rows, ending, row_rules)
     with parts_folder(target) as folder:
         _begin(folder, plan)
         try:
-            done = _score_rows(bundle, digest, source, folder, ending, context, part_rows, tell)
-            if _plan_of(source, digest, part_rows, ending) != plan:
+            done = _score_rows(bundle, source, folder, context, plan, tell)
+            if _plan_of(source, digest, part_rows, ending, row_rules) != plan:
                 raise Invalid(
                     f"`{source.name}` was changed while it was scored", where=str(source), next_step="score it again"
                 )
@@ -156,42 +150,42 @@ def score_file(
     return done
 
 
-def _score_rows(
-    bundle: Path,
-    digest: str,
-    source: Path,
-    folder: Path,
-    ending: str,
-    context: PipelineContext,
-    part_rows: int,
-    tell: Tell,
-) -> Scored:
+def _score_rows(bundle: Path, source: Path, folder: Path, context: PipelineContext, plan: _Plan, tell: Tell) -> Scored:
     """Score all rows into the file `whole` of the folder."""
-    signature = load_bundle(bundle).signature
-    typed, given, names = _row_files(source, folder, signature, ending, tell)
+    predictor, ending, part_rows = load_bundle(bundle), plan.ending, plan.part_rows
+    added = answer_names(predictor, rules_for(bundle, predictor, plan.row_rules))
+    typed, given, names = _row_files(source, folder, predictor.signature, ending, tell)
     with connect() as connection:
         rows = count_rows(connection, typed)
     if not rows:
         raise Invalid(f"`{source.name}` holds no rows", where=str(source), next_step="give at least one row")
     parts = [
         _Part(
-            str(typed), str(given), first, min(part_rows, rows - first), str(folder / f"{number:06d}.{ending}"), ending
+            str(typed),
+            str(given),
+            first,
+            min(part_rows, rows - first),
+            str(folder / f"{number:06d}.{ending}"),
+            ending,
+            plan.row_rules,
         )
         for number, first in enumerate(range(0, rows, part_rows))
     ]
     missing = [part for part in parts if not Path(part.target).exists()]
     done = _PartsDone(f"scoring {source.name}", len(parts) - len(missing), len(parts), tell)
-    _score(missing, bundle, digest, replace(context, progress=done))
-    warnings = [line for part in parts for line in json.loads(_told(part).read_text(encoding="utf-8"))]
+    _score(missing, bundle, plan.bundle, replace(context, progress=done))
+    told = [json.loads(_told(part).read_text(encoding="utf-8")) for part in parts]
+    warnings = [line for each in told for line in each["warnings"]]
     tell("putting the parts together", 1.0)
     unite([Path(part.target) for part in parts], ending)
-    replaced = [name for name in _answer_names(signature) if name in names]
-    return Scored(rows, warnings[:_MOST_WARNINGS], len(parts) - len(missing), replaced)
+    replaced = [name for name in added if name in names]
+    aside = sum(each["set_aside"] for each in told)
+    return Scored(rows, warnings[:_MOST_WARNINGS], len(parts) - len(missing), replaced, aside)
 
 
-def _plan_of(source: Path, digest: str, part_rows: int, ending: str) -> _Plan:
+def _plan_of(source: Path, digest: str, part_rows: int, ending: str, use: RowRulesUse) -> _Plan:
     stat = source.stat()
-    return _Plan(str(source.resolve()), stat.st_size, stat.st_mtime_ns, stat.st_ino, digest, part_rows, ending)
+    return _Plan(str(source.resolve()), stat.st_size, stat.st_mtime_ns, stat.st_ino, digest, part_rows, ending, use)
 
 
 def _begin(folder: Path, plan: _Plan) -> None:
@@ -237,7 +231,7 @@ def _score(parts: Sequence[_Part], bundle: Path, digest: str, context: PipelineC
 
 
 def _told(part: _Part) -> Path:
-    """Return the file of a part's warnings, which is there before the part is."""
+    """Return the file of what is to be told of a part, which is there before the part is."""
     return Path(part.target).with_suffix(".json")
 
 
@@ -256,7 +250,8 @@ def score_part(part: dict[str, Any], bundle: str, digest: str, call: str) -> str
                     [None if each is None else _TRUTH.get(each.lower(), each) for each in table[column.name]], object
                 )
         features, warnings = conform(table, signature, first=mine.first)
-        answers = answers_of(predictor, features)
+        done = answers_of(predictor, features, rules_for(Path(bundle), predictor, mine.row_rules), first=mine.first)
+        answers = done.columns
         described = connection.execute(f"DESCRIBE SELECT * FROM {quoted_files([Path(mine.given)])}").fetchall()
         shown = ", ".join(quoted_name(row[0]) for row in described if row[0] not in answers)
         connection.register("answers", answers)
@@ -265,7 +260,8 @@ def score_part(part: dict[str, Any], bundle: str, digest: str, call: str) -> str
         query = f"SELECT * FROM {given} POSITIONAL JOIN answers"
         form = part_form(mine.ending, first=mine.first == 0)
         connection.execute(f"COPY ({query}) TO {quoted_text(hidden)} {form}").fetchall()
-    _told(mine).write_text(json.dumps(warnings), encoding="utf-8")
+    told = {"warnings": warnings + done.warnings, "set_aside": done.set_aside}
+    _told(mine).write_text(json.dumps(told), encoding="utf-8")
     Path(hidden).rename(mine.target)
     return mine.target
 
@@ -284,9 +280,3 @@ def _loaded(bundle: str, digest: str) -> Predictor:
 def _rows_of(path: str, part: _Part) -> str:
     """Return the rows of a part as SQL, in order."""
     return f"(SELECT * FROM {rows_sql(Path(path), part.first, part.rows)} ORDER BY {READING_ROW})"
-
-
-def _answer_names(signature: Signature) -> list[str]:
-    if signature.task == "multiclass":
-        return [*(f"score_{name}" for name in signature.classes), "label"]
-    return ["score"] if signature.task == "regression" else ["score", "label"]

@@ -2,7 +2,7 @@
 
 DuckDB reads and writes the Parquet, so pyarrow need not be installed. The columns travel as numpy arrays in the few
 types both sides hold exactly, and the rest (time zones, categories, masked integers, text types) is written down beside
-the file. One thread writes, because equal tables must give equal bytes.
+the file; what `attrs` says in text travels along. One thread writes, because equal tables must give equal bytes.
 """
 
 import contextlib
@@ -49,6 +49,8 @@ def encode_frame(frame: Any, artifacts: ArtifactStore, where: str) -> _Document:
         "labels": None if frame.columns.name is None else _label(frame.columns.name, where),
         "label_type": _label_type(frame.columns, np, pd),
     }
+    if told := {name: text for name, text in frame.attrs.items() if type(name) is type(text) is str}:
+        document["attrs"] = told
     if arrays:
         document["data"] = _write_parquet(arrays, artifacts)
     return document
@@ -79,6 +81,7 @@ def decode_frame(document: _Document, artifacts: ArtifactStore) -> Any:
         frame.columns = pd.RangeIndex(len(labels), name=document["labels"])
     else:
         frame.columns = pd.Index(labels, dtype=document["label_type"], name=document["labels"])
+    frame.attrs.update(document.get("attrs", {}))
     return frame
 
 

@@ -14,8 +14,12 @@ from mainspring.artifacts.protocol import ArtifactStore
 from mainspring.bundle.format import write_bundle
 from mainspring.bundle.manifest import BundleManifest
 from mainspring.bundle.predictor import Predictor
-from mainspring.data.table import columns_of
+from mainspring.bundle.row_rules import ROW_RULES_NAME, SCHEMA_NAME
+from mainspring.data.row_rules import row_rules_of, row_rules_to_json
+from mainspring.data.schema_file import schema_of
+from mainspring.data.table import Columns, columns_of
 from mainspring.domain.policy import Approval, Gate
+from mainspring.domain.signature import Signature
 from mainspring.domain.version import GateResult, ModelVersion
 from mainspring.evaluate.estimation import Estimation, fit_estimation
 from mainspring.registry.control import keep_loop_rule
@@ -87,6 +91,7 @@ def submit(
 def pack(folder: Path, candidate: Candidate, *, model: str, facts: Mapping[str, object]) -> BundleManifest:
     """Write a candidate as the bundle `folder`; the same candidate and facts give the same bytes."""
     fitted = candidate.fitted
+    rows = {name: columns_of(candidate.test)[name] for name in fitted.signature.names}
     return write_bundle(
         folder,
         fitted.estimator,
@@ -95,8 +100,17 @@ def pack(folder: Path, candidate: Candidate, *, model: str, facts: Mapping[str, 
         profile=candidate.profile,
         threshold=fitted.threshold if fitted.signature.task == "binary" else None,
         facts=facts,
-        sample={name: columns_of(candidate.test)[name] for name in fitted.signature.names},
+        extra_files=_schema_files(candidate.schema, fitted.signature, rows),
+        sample=rows,
     )
+
+
+def _schema_files(text: str, signature: Signature, rows: Columns) -> dict[str, bytes]:
+    """Return the schema that guards the model's requests, with what of it can be asked of one row."""
+    if not text:
+        return {}
+    rules = row_rules_of(schema_of(text, Path(SCHEMA_NAME)), signature, rows)
+    return {SCHEMA_NAME: text.encode(), ROW_RULES_NAME: row_rules_to_json(rules)}
 
 
 def _tell(store: Store, model: str, candidate: Candidate, author: str) -> None:

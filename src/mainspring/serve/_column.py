@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mainspring.domain.signature import Column, ColumnType
 
-__all__ = ["ColumnReader", "Surprise", "moment_of"]
+__all__ = ["ColumnReader", "Surprise", "moment_of", "shown"]
 
 Surprise = Literal["missing_value", "unknown_category", "out_of_range"]
 
@@ -108,7 +108,7 @@ class ColumnReader:
         if value is None:
             return "missing, and training had a value in every row"
         if self._categories is not None:
-            return f"training never saw {_shown(value)}"
+            return f"training never saw {shown(value)}"
         return f"{value} lies outside {self._low:g} to {self._high:g}, which training saw"
 
     def _fault(self, value: object) -> str:
@@ -117,14 +117,17 @@ class ColumnReader:
         if isinstance(value, float) and not math.isfinite(value):
             return f"{value} is not a value; send null where there is none" if self.nullable else f"{value} is no value"
         if isinstance(value, (int, float)) and not isinstance(value, bool) and self._column.type in _NUMERIC:
-            return f"{_shown(value)} is not {_MEANT[self._column.type]} that can be told exactly"
-        return f"{_shown(value)} is not {_MEANT[self._column.type]}"
+            return f"{shown(value)} is not {_MEANT[self._column.type]} that can be told exactly"
+        return f"{shown(value)} is not {_MEANT[self._column.type]}"
 
 
 _NUMERIC = ("number", "integer")
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """Return a value as a message tells it: as JSON, and not longer than 60 characters."""
+    if value is None:
+        return "null"
     text = f'"{value}"' if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 

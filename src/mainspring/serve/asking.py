@@ -105,6 +105,7 @@ class Ask:
     beside: "Ask | None" = None  # for a shadow: what was answered
     warnings: Sequence[Warn] = ()
     warning_counts: Mapping[str, int] = field(default_factory=dict)
+    broken_rules: Mapping[tuple[str, str], int] = field(default_factory=dict)  # rows by rule and severity
 
     @property
     def trace_id(self) -> str:

@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING
 
 from mainspring.bundle.format import digest_of, read_manifest
 from mainspring.bundle.predictor import Predictor, load_bundle
+from mainspring.bundle.row_rules import RowRules, read_row_rules
 from mainspring.domain.ids import Digest
 from mainspring.errors import Corrupt, MainspringError, NotFound, Unavailable, nearest
 from mainspring.serve.batching import BatchQueue, Pace
+from mainspring.serve.broken_rules import RowRulesUse
 from mainspring.serve.budget import Budget, measured
 from mainspring.serve.decode import RowDecoder
 from mainspring.serve.metrics import ServerMetrics
@@ -44,7 +46,8 @@ _FIRST_RETRY_SECONDS, _LAST_RETRY_SECONDS = 1.0, 60.0
 class LoadedVersion:
     """A version that is ready to score: read by `typed` and, where that gives up, by `decoder`.
 
-    `queue` and `shadow_queue` are where requests wait for it; the service makes them when the first one comes.
+    `row_rules` guard its requests, where its bundle has some. `queue` and `shadow_queue` are where requests wait for
+    it; the service makes them when the first one comes.
     """
 
     version: int
@@ -53,6 +56,7 @@ class LoadedVersion:
     decoder: RowDecoder
     typed: TypedRows
     pace: Pace
+    row_rules: RowRules | None = None
     queue: "BatchQueue[Ask, Outcome] | None" = None
     shadow_queue: "BatchQueue[Ask, Outcome] | None" = None
     lookup: "Lookup | None" = None
@@ -129,12 +133,15 @@ class Endpoints:
         fixed: Sequence[RouteTable] = (),
         budget: Budget | None = None,
         views: "ServedViews | None" = None,
+        row_rules: RowRulesUse = "obey",
     ) -> None:
         """With a `budget`, what the folder routes is loaded on demand; fixed tables are loaded at once in any case.
 
-        `views` are read for features that requests leave out.
+        `views` are read for features that requests leave out; `row_rules` says what becomes of requests that break
+        rules of a model's schema.
         """
         self._views = views
+        self._row_rules = row_rules
         self._budget = budget
         self._warming: dict[str, asyncio.Task[None]] = {}
         self._one_at_a_time = asyncio.Lock()
@@ -230,7 +237,7 @@ class Endpoints:
 
     async def _measured(self, table: RouteTable, bundles: list[Path]) -> tuple[Active, int]:
         def load() -> dict[int, LoadedVersion]:
-            return {route.version: _load_route(route, None, self._views) for route in table.routes}
+            return {route.version: _load_route(route, None, self._views, self._row_rules) for route in table.routes}
 
         loaded, taken = await asyncio.get_running_loop().run_in_executor(self._loader, measured, load, bundles)
         return Active.of(table, loaded), taken
@@ -315,14 +322,16 @@ class Endpoints:
         loop = asyncio.get_running_loop()
         loaded = {
             route.version: await loop.run_in_executor(
-                self._loader, _load_route, route, known.get(route.version), self._views
+                self._loader, _load_route, route, known.get(route.version), self._views, self._row_rules
             )
             for route in table.routes
         }
         return Active.of(table, loaded)
 
 
-def _load_route(route: Route, known: LoadedVersion | None, views: "ServedViews | None") -> LoadedVersion:
+def _load_route(
+    route: Route, known: LoadedVersion | None, views: "ServedViews | None", use: RowRulesUse
+) -> LoadedVersion:
     """Return the version of a route, loaded and warm; `known` is used again when it is the same bundle."""
     folder = Path(route.bundle)
     digest = digest_of(folder)
@@ -330,6 +339,9 @@ def _load_route(route: Route, known: LoadedVersion | None, views: "ServedViews |
         return known
     try:
         predictor = load_bundle(folder)
+        row_rules = None if use == "off" else read_row_rules(folder, predictor.manifest)
+        if row_rules is not None and use == "flag":
+            row_rules = row_rules.warning()
         decoder = RowDecoder(predictor.signature)
         example = predictor.signature.example
         pace = Pace()
@@ -349,8 +361,10 @@ def _load_route(route: Route, known: LoadedVersion | None, views: "ServedViews |
             where=route.bundle,
             next_step="write the bundle anew from a model that scores its example",
         ) from error
-    lookup = None if views is None else views.lookup_for(predictor.signature)
-    return LoadedVersion(route.version, digest, predictor, decoder, TypedRows(predictor.signature), pace, lookup=lookup)
+    return LoadedVersion(
+        route.version, digest, predictor, decoder, TypedRows(predictor.signature), pace, row_rules,
+        lookup=None if views is None else views.lookup_for(predictor.signature),
+    )  # fmt: skip
 
 
 def _route_files(folder: Path) -> dict[Path, tuple[int, ...]]:

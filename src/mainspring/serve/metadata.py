@@ -9,12 +9,13 @@ from mainspring.bundle.predictor import form_of
 from mainspring.domain.signature import Column
 from mainspring.errors import NotFound
 from mainspring.serve.decode import DATATYPES
-from mainspring.serve.endpoint import Active, Endpoint, Endpoints
+from mainspring.serve.endpoint import Active, Endpoint, Endpoints, LoadedVersion
 from mainspring.serve.metrics import Gauge
 
 __all__ = ["gauges", "index", "model_metadata", "server_metadata"]
 
 _EXTENSIONS = ["binary_tensor_data"]
+_SEVERITIES = ("stop", "quarantine", "warn")
 
 
 def server_metadata(version: str) -> dict[str, object]:
@@ -102,6 +103,7 @@ def _serving(endpoint: Endpoint) -> dict[str, object]:
                 "percent": _share(active, route.version),
                 "bundle": active.loaded[route.version].digest,
                 "form": form_of(active.loaded[route.version].predictor),
+                "row_rules": _row_rules(active.loaded[route.version]),
             }
             for route in active.table.routes
         ]
@@ -112,6 +114,15 @@ def _serving(endpoint: Endpoint) -> dict[str, object]:
         if error
         else None,
     }
+
+
+def _row_rules(loaded: LoadedVersion) -> dict[str, object] | None:
+    """Return the names of the rules that guard a version by what they do, and why others of its schema do not."""
+    if loaded.row_rules is None:
+        return None
+    file = loaded.row_rules.file
+    named = {severity: [rule.name for rule in file.rules if rule.severity == severity] for severity in _SEVERITIES}
+    return {**{severity: names for severity, names in named.items() if names}, "left_out": file.left_out}
 
 
 def _share(active: Active, version: int) -> float:

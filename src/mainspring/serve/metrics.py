@@ -27,6 +27,7 @@ _COUNTERS: dict[str, tuple[tuple[str, ...], str]] = {
     "model_requests_total": (("model", "version", "route", "status"), "Prediction requests by outcome."),
     "model_rows_total": (("model", "version", "route"), "Rows scored."),
     "model_warnings_total": (("model", "kind"), "Values served although training never saw their like."),
+    "model_rule_breaks_total": (("model", "rule", "severity"), "Rows that broke a rule of the model's schema."),
     "model_feedback_labels_total": (("model",), "Labels received."),
     "model_reload_failures_total": (("model",), "Route changes that could not be followed."),
     "model_evictions_total": (("model",), "Times a model made way for another."),

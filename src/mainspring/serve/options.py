@@ -45,6 +45,7 @@ class Options(NamedTuple):
     traces: str | None
     trace_share: float
     views: tuple[str, ...]
+    row_rules: str
 
 
 def options_of(arguments: Sequence[str]) -> Options:
@@ -83,6 +84,10 @@ def options_of(arguments: Sequence[str]) -> Options:
     parser.add_argument("--traces", help="URL of an OpenTelemetry collector (OTLP over HTTP)")
     parser.add_argument("--trace-share", type=float, default=0.01, help="share of the requests that are traced")
     parser.add_argument("--view", action="append", default=[], help="NAME/VERSION of a view to look features up in")
+    parser.add_argument(
+        "--row-rules", choices=["obey", "flag", "off"], default="obey",
+        help="rows that break the model's schema: as its rules say, answered and flagged, or not looked at",
+    )  # fmt: skip
     parser.add_argument("--share", type=int, default=1, help=argparse.SUPPRESS)
     parser.add_argument("--listen-fd", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--numbers", type=Path, help=argparse.SUPPRESS)
@@ -117,6 +122,7 @@ def options_of(arguments: Sequence[str]) -> Options:
         grpc_port=given.grpc_port,
         traces=given.traces,
         trace_share=given.trace_share,
+        row_rules=given.row_rules,
         models_memory_bytes=None if given.models_memory is None else given.models_memory * _MIB,
     )
     if options.endpoints is None and not options.bundles:

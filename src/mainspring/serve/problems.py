@@ -5,6 +5,7 @@ caller of the client sees the same classes as a caller of the library.
 """
 
 import math
+from collections.abc import Mapping
 from http import HTTPStatus
 
 import msgspec
@@ -12,7 +13,17 @@ import msgspec
 from mainspring.errors import Denied, Invalid, MainspringError, NotFound, Refused, Unavailable, outcome_of
 from mainspring.serve.reply import Reply
 
-__all__ = ["HttpRefusal", "InvalidRows", "Overloaded", "Place", "Problem", "error_of", "problem_of", "reply_of"]
+__all__ = [
+    "HttpRefusal",
+    "InvalidRows",
+    "Overloaded",
+    "Place",
+    "Problem",
+    "RulesBroken",
+    "error_of",
+    "problem_of",
+    "reply_of",
+]
 
 
 #: Codes of our own, because the phrases of HTTPStatus change with the version of Python.
@@ -64,6 +75,20 @@ class InvalidRows(Invalid):
     def __init__(self, what: str, *, where: str = "", next_step: str = "", places: tuple[Place, ...] = ()) -> None:
         super().__init__(what, where=where, next_step=next_step)
         self.places = places
+
+
+class RulesBroken(InvalidRows):
+    """A request with rows that rules of the model's schema stop; `counts` has the rows of each rule."""
+
+    def __init__(self, places: tuple[Place, ...], counts: Mapping[str, int]) -> None:
+        others = f" (and {sum(counts.values()) - 1} more)" if sum(counts.values()) > 1 else ""
+        super().__init__(
+            f"{places[0].what}{others}",
+            where=places[0].where,
+            next_step="mend the values named: the model was trained on rows that keep this rule",
+            places=places,
+        )
+        self.counts = counts
 
 
 class HttpRefusal(MainspringError):

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mainspring.bundle.row_rules import Broken
 from mainspring.errors import MainspringError
 from mainspring.serve.asking import Ask
+from mainspring.serve.broken_rules import refusal
 from mainspring.serve.problems import HttpRefusal, Overloaded
 from mainspring.serve.typed import ColumnBlock
 
@@ -24,14 +26,19 @@ if TYPE_CHECKING:
 __all__ = ["Outcome", "ScoredBlock", "score"]
 
 _log = logging.getLogger(__name__)
+_Mask = NDArray[np.bool_]
 
 
 class ScoredBlock(NamedTuple):
-    """Requests that were scored together; `scores` has one line for each row of the block."""
+    """Requests that were scored together; `scores` has one line for each row of the block.
+
+    `broken` are row rules that some of the rows break, and are answered nevertheless.
+    """
 
     asks: list[Ask]
     block: ColumnBlock
     scores: NDArray[np.float64]
+    broken: Broken | None = None
 
 
 class Outcome(NamedTuple):
@@ -67,6 +74,10 @@ def _score_rows(loaded: "LoadedVersion", asks: list[Ask], outcome: Outcome) -> N
 
 
 def _score_block(loaded: "LoadedVersion", asks: list[Ask], block: ColumnBlock, outcome: Outcome) -> None:
+    broken = None if loaded.row_rules is None else loaded.row_rules.look(block.columns)
+    if broken is not None and (stopped := broken.rows("stop")) is not None:
+        _refuse(loaded, asks, block, broken, stopped, outcome)
+        return
     try:
         scores = _predicted(loaded, block)
     except Exception as error:
@@ -83,7 +94,7 @@ def _score_block(loaded: "LoadedVersion", asks: list[Ask], block: ColumnBlock, o
         np.isfinite(scores) if scores.ndim == 1 else np.isfinite(scores).all(axis=1)
     )  # Any: numpy types it as maybe a scalar
     if good.all():
-        outcome.scored.append(ScoredBlock(asks, block, scores))
+        outcome.scored.append(ScoredBlock(asks, block, scores, broken))
         return
     fine: list[Ask] = []
     start = 0
@@ -94,6 +105,24 @@ def _score_block(loaded: "LoadedVersion", asks: list[Ask], block: ColumnBlock, o
             fine.append(ask)
         else:
             outcome.failed.append((ask, _failure(loaded, ask, int(np.flatnonzero(~mine)[0]), None)))
+    if fine:
+        _score_rows(loaded, fine, outcome)
+
+
+def _refuse(
+    loaded: "LoadedVersion", asks: list[Ask], block: ColumnBlock, broken: Broken, stopped: _Mask, outcome: Outcome
+) -> None:
+    """Fail the requests with rows that a rule stops, and score the others."""
+    fine: list[Ask] = []
+    start = 0
+    for ask in asks:
+        end = start + ask.n_rows
+        if stopped[start:end].any():
+            error = refusal(broken, start, end, loaded.typed.names, block.values, ask.question.where)
+            outcome.failed.append((ask, error))
+        else:
+            fine.append(ask)
+        start = end
     if fine:
         _score_rows(loaded, fine, outcome)
 

@@ -23,6 +23,7 @@ from mainspring.errors import MissingExtra
 from mainspring.predictions.journal import JournalWriter
 from mainspring.serve.access_log import AccessLog
 from mainspring.serve.app import PredictionApp
+from mainspring.serve.broken_rules import check_use
 from mainspring.serve.budget import Budget
 from mainspring.serve.connections import protocol_for, sweep
 from mainspring.serve.endpoint import Endpoints
@@ -77,7 +78,7 @@ async def _serve(options: Options) -> int:
     budget = None if options.models_memory_bytes is None else Budget(options.models_memory_bytes)
     views = _views(options.views) if options.views else None
     fixed = [_fixed_table(folder) for folder in options.bundles]
-    endpoints = Endpoints(options.endpoints, metrics, fixed, budget, views)
+    endpoints = Endpoints(options.endpoints, metrics, fixed, budget, views, check_use(options.row_rules))
     version = metadata.version("mainspring")
     calls: Any = None  # a gRPC server, without types
     keeping = Keeping(options.log_share, options.redact)

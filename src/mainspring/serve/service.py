@@ -9,6 +9,7 @@ import asyncio
 import logging
 import math
 import time
+from collections.abc import Mapping
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
@@ -25,13 +26,14 @@ from mainspring.serve.access_log import AccessLog
 from mainspring.serve.answers import label_record, labels_of
 from mainspring.serve.asking import Ask, Dialect, Received
 from mainspring.serve.batching import BatchQueue
+from mainspring.serve.broken_rules import BROKEN_RULE, rule_warnings
 from mainspring.serve.endpoint import Active, Endpoints, LoadedVersion
 from mainspring.serve.guard import Guard
 from mainspring.serve.keeping import Keeping
 from mainspring.serve.limits import check_size
 from mainspring.serve.lost import LostRequests
 from mainspring.serve.metrics import ServerMetrics
-from mainspring.serve.problems import reply_of
+from mainspring.serve.problems import RulesBroken, reply_of
 from mainspring.serve.recheck import Recheck
 from mainspring.serve.refusals import Refusals
 from mainspring.serve.reply import Reply, Tell
@@ -198,6 +200,8 @@ class PredictionService:
 
     def _finish(self, asks: list[Ask], outcome: Outcome) -> None:
         for ask, error in outcome.failed:
+            if isinstance(error, RulesBroken):
+                self._count_broken(ask.received.model, {(name, "stop"): n for name, n in error.counts.items()})
             self._refuse(ask.received, ask.route, error, ask.tell)
         for scored in outcome.scored:
             self._settle(scored)
@@ -292,10 +296,15 @@ class PredictionService:
                 "model_request_duration_seconds", [now - ask.received.started for ask in asks], model, version
             )
         metrics.observe("model_batch_rows", [scored.block.n_rows], model, version)
-        if scored.block.surprising is not None:
+        if scored.block.surprising is not None or scored.broken is not None:
             for ask in scored.asks:
                 for kind, count in ask.warning_counts.items():
                     metrics.count("model_warnings_total", model, kind, by=count)
+                self._count_broken(model, ask.broken_rules)
+
+    def _count_broken(self, model: str, counts: Mapping[tuple[str, str], int]) -> None:
+        for (rule, severity), count in counts.items():
+            self._metrics.count("model_rule_breaks_total", model, rule, severity, by=count)
 
     def _refuse(
         self, received: Received, route: Route | None, error: MainspringError, tell: Tell, *, is_lost: bool = False
@@ -436,6 +445,11 @@ def _share(scored: ScoredBlock) -> None:
         if surprising is not None and surprising[start:end].any():
             values = [column[start:end] for column in scored.block.values]
             ask.warnings, ask.warning_counts = ask.loaded.decoder.warnings(values, ask.question.where)
+        if scored.broken is not None and (broken := scored.broken.within(start, end)) is not None:
+            values = [column[start:end] for column in scored.block.values]
+            told, ask.broken_rules = rule_warnings(broken, ask.loaded.typed.names, values, ask.question.where)
+            ask.warnings = [*told, *ask.warnings]
+            ask.warning_counts = {**ask.warning_counts, BROKEN_RULE: sum(ask.broken_rules.values())}
         start = end
 
 

@@ -48,9 +48,9 @@ class Prediction(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Warn(msgspec.Struct, frozen=True):
-    """A value that was served although training never saw its like."""
+    """A value that was served although training never saw its like, or although it breaks a rule of the schema."""
 
-    kind: Literal["missing_value", "unknown_category", "out_of_range"]
+    kind: Literal["missing_value", "unknown_category", "out_of_range", "broken_rule"]
     where: str
     what: str
 

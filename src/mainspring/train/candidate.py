@@ -15,7 +15,10 @@ __all__ = ["Candidate", "Contender", "Fitted", "Parts", "Report"]
 
 
 class Parts(NamedTuple):
-    """A table dealt into three, with the names of its target, its time and the columns that are no features."""
+    """A table dealt into three, with the names of its target, its time and the columns that are no features.
+
+    `schema` is the text of the schema file that the table was checked with, if it was.
+    """
 
     train: "pd.DataFrame"
     validation: "pd.DataFrame"
@@ -23,6 +26,7 @@ class Parts(NamedTuple):
     target: str
     time: str = ""
     ignore: tuple[str, ...] = ()
+    schema: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +82,17 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """Everything the registry needs: the fitted estimator, its report, the test rows with scores, and the profile."""
+    """Everything the registry needs: the fitted estimator, its report, the test rows with scores, and the profile.
+
+    `schema` is that of its `Parts`; it guards the model's requests.
+    """
 
     fitted: Fitted
     report: Report
     test: "pd.DataFrame"
     scores: "NDArray[np.float64]"
     profile: dict[str, Any]
+    schema: str = ""
 
     @property
     def metrics(self) -> dict[str, float]:

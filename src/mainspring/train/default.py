@@ -45,7 +45,9 @@ def add_labelled(table: "pd.DataFrame", labelled: Path) -> "pd.DataFrame":
         raise Invalid(
             f"The labelled rows have no column `{missing[0]}`", where=str(labelled), next_step="retrain by hand"
         )
-    return frame_of({name: np.concatenate([old[name], new[name].astype(old[name].dtype)]) for name in old})
+    both = frame_of({name: np.concatenate([old[name], new[name].astype(old[name].dtype)]) for name in old})
+    both.attrs.update(table.attrs)
+    return both
 
 
 @pipeline(name="train")

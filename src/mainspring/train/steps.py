@@ -37,19 +37,23 @@ __all__ = ["check", "evaluate", "fit", "split"]
 _log = logging.getLogger(__name__)
 #: How many rows the permutation importances look at; more changes the ranking little and costs a lot.
 _IMPORTANCE_ROWS = 2_000
+#: Under this name a frame remembers the schema that it was checked with, through whatever keeps its `attrs`.
+_SCHEMA_ATTR = "mainspring.schema"
 
 
 @step
 def check(table: "pd.DataFrame", schema: Path) -> "pd.DataFrame":
     """Return `table` unchanged if it fits the schema file; rules that only warn are logged.
 
-    A row that a rule would set aside stops the run as well: clean the data first, so that the row is accounted for.
+    A frame is returned as a copy that remembers the schema, so that it can guard the model that is made of the frame. A
+    row that a rule would set aside stops the run as well: clean the data first, so that the row is accounted for.
 
     Raises:
         CheckFailed: it does not; the message names each broken rule with rows and values.
         NotFound, Invalid: the schema file is missing or cannot be read.
     """
-    told = violations(columns_of(table), read_schema(Path(schema)))
+    pinned = read_schema(Path(schema))
+    told = violations(columns_of(table), pinned)
     for each in told:
         if each.severity == "warn":
             _log.warning("%s: %s", Path(schema).name, each)
@@ -62,6 +66,9 @@ def check(table: "pd.DataFrame", schema: Path) -> "pd.DataFrame":
             where=str(schema),
             next_step="mend the rows named, or change the rule if the world has changed",
         )
+    if isinstance(getattr(table, "attrs", None), dict):
+        table = table.copy(deep=False)
+        table.attrs[_SCHEMA_ATTR] = pinned.text
     return table
 
 
@@ -95,7 +102,8 @@ def split(
     def part(chosen: NDArray[np.int64]) -> "pd.DataFrame":
         return frame_of({name: array[chosen] for name, array in columns.items()})
 
-    return Parts(part(rows.train), part(rows.validation), part(rows.test), target, time, tuple(ignore))
+    schema = getattr(table, "attrs", {}).get(_SCHEMA_ATTR, "")
+    return Parts(part(rows.train), part(rows.validation), part(rows.test), target, time, tuple(ignore), schema)
 
 
 @step
@@ -177,7 +185,7 @@ def evaluate(fitted: Fitted, parts: Parts, *, slices: Sequence[str] = ()) -> Can
         importances=_importances(fitted, test, truth),
     )
     everything = {name: np.concatenate([columns_of(part)[name] for part in parts[:3]]) for name in signature.names}
-    return Candidate(fitted, report, parts.test, scores, profile(everything).to_json())
+    return Candidate(fitted, report, parts.test, scores, profile(everything).to_json(), parts.schema)
 
 
 def score_rows(estimator: Any, columns: Columns, signature: Signature) -> NDArray[np.float64]:
