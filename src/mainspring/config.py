@@ -56,6 +56,12 @@ SETTINGS: tuple[Setting, ...] = (
         "memory", "", "what the table engine may use, such as 2GB (default: most of the machine's)", "MAINSPRING_MEMORY"
     ),
     Setting(
+        "keys",
+        "~/.config/mainspring/keys",
+        "folder of the secret keys of pseudonyms, kept apart from data and repository",
+        "MAINSPRING_KEYS",
+    ),
+    Setting(
         "lease",
         "1m",
         "how long a tick of a schedule belongs to a scheduler that died, before another takes it over",

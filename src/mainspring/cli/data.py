@@ -13,6 +13,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "clean": ("quarantine", "clean a file by a schema's rules; set bad rows aside"),
     "diff": ("tables", "compare two files or dataset versions"),
     "join": ("large", "put the columns of one file beside the rows of another"),
+    "key": ("secret_key", "make the secret key of pseudonyms"),
     "leaks": ("tables", "name columns that know too much"),
     "list": ("datasets", "list dataset versions, newest first"),
     "log": ("datasets", "tell the versions of one dataset, with their tags"),

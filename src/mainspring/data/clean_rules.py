@@ -7,8 +7,12 @@
       - {convert: distance, times: 1.609344, where: "unit = 'mi'"}
       - {once: [carrier, flight, day]}
       - {never: "seats = 0 AND passengers > 0"}
+      - {pseudonym: [email], key: customers}
+      - {mask: [phone], keep_last: 2}
+      - {generalise: [birthday], to: year}
+      - {drop: [last_name]}
 
-A rule changes values or sets rows aside; none loses a row.
+A rule changes values or sets rows aside; none loses a row. The last four hide what a column held (`HIDING`).
 """
 
 from collections.abc import Mapping
@@ -16,7 +20,10 @@ from dataclasses import dataclass
 
 from mainspring.errors import Invalid, nearest
 
-__all__ = ["CleanRule", "clean_rules"]
+__all__ = ["HIDING", "CleanRule", "clean_rules"]
+
+#: Rules after which nobody can read what stood in their columns: not in a version, a sample or the quarantine.
+HIDING = ("pseudonym", "mask", "generalise", "drop")
 
 #: Which words each kind of rule takes beside its own, and whether its own word names columns.
 _WORDS: dict[str, tuple[bool, tuple[str, ...]]] = {
@@ -30,8 +37,13 @@ _WORDS: dict[str, tuple[bool, tuple[str, ...]]] = {
     "outliers": (True, ("beyond", "then")),
     "once": (True, ()),
     "never": (False, ()),
+    "pseudonym": (True, ("key",)),
+    "mask": (True, ("keep_last",)),
+    "generalise": (True, ("to",)),
+    "drop": (True, ()),
 }
 _KINDS = ("number", "integer", "boolean", "timestamp")
+_PERIODS = ("year", "month", "day")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +104,13 @@ def _check_words(kind: str, words: Mapping[str, object], where: str) -> None:
             float(str(words.get(word, 1)))
         except ValueError as error:
             raise Invalid(f"{word} is `{words[word]}`", where=where, next_step="give a number") from error
+    if kind == "pseudonym" and not str(words.get("key", "")).strip():
+        raise Invalid("No key is named", where=where, next_step="write it as {pseudonym: [email], key: customers}")
+    if kind == "mask" and not str(words.get("keep_last", 0)).isdecimal():
+        raise Invalid(f"keep_last is `{words['keep_last']}`", where=where, next_step="give a whole number")
+    if kind == "generalise" and str(words.get("to")) not in _PERIODS and not _is_width(str(words.get("to", ""))):
+        what = f"to is `{words['to']}`" if "to" in words else "It is not said to what"
+        raise Invalid(what, where=where, next_step="say year, month or day, or for numbers the width of a step")
     if kind == "missing" and not isinstance(words["missing"], list):
         raise Invalid("The texts that mean missing are no list", where=where, next_step='write them as ["-", "?"]')
     if kind == "replace" and not isinstance(words["replace"], dict):
@@ -102,3 +121,10 @@ def _check_words(kind: str, words: Mapping[str, object], where: str) -> None:
         raise Invalid("Only timestamps have a format and a zone", where=where, next_step="leave them out")
     if words.get("then", "quarantine") not in ("quarantine", "missing"):
         raise Invalid(f"then is `{words['then']}`", where=where, next_step="say quarantine or missing")
+
+
+def _is_width(text: str) -> bool:
+    try:
+        return 0 < float(text) < float("inf")
+    except ValueError:
+        return False

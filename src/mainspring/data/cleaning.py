@@ -3,16 +3,18 @@
 The rules are nested into one query, so that the file is read once; nothing here keeps anything (see `quarantine`).
 """
 
+import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
 from mainspring.data.checks import Scan
-from mainspring.data.clean_rules import CleanRule
+from mainspring.data.clean_rules import HIDING, CleanRule
 from mainspring.data.expressions import expression_columns
+from mainspring.data.hiding import bring_keys, hidden_value, without_hidden
 from mainspring.data.schema import Rule, Schema, Violation
 from mainspring.data.table import cast_sql, connect, quoted_name, quoted_text, scan_sql, unreadable
 from mainspring.errors import Invalid, nearest
@@ -55,7 +57,8 @@ class Cleaned:
 class _Change:
     """One column under one rule: the new value, or the condition for setting the row aside, or both, as SQL.
 
-    `plain` is what the value would be without the rule, when its type changes.
+    `plain` is what the value would be without the rule, when its type changes. `told` is False where no sample may show
+    values.
     """
 
     rule: CleanRule
@@ -63,16 +66,18 @@ class _Change:
     value: str | None = None
     aside: str | None = None
     plain: str | None = None
+    told: bool = True
 
 
 def clean(path: Path, schema: Schema, folder: Path) -> Cleaned:
     """Clean a file by the `clean` rules of `schema`, then set aside what breaks its rules of severity `quarantine`.
 
     What is left is checked by all its rules, and the result tells which it breaks; judging that is the caller's. The
-    files of the result are written into `folder`.
+    files of the result are written into `folder`. What stood in a column that a rule hides is in none of them, in no
+    sample and in no error.
 
     Raises:
-        NotFound, Invalid: the file cannot be read, or a rule names a column that the table has not.
+        NotFound, Invalid: the file cannot be read, a rule names a column that the table has not, or a key is missing.
     """
     with connect() as connection:
         try:
@@ -83,6 +88,8 @@ def clean(path: Path, schema: Schema, folder: Path) -> Cleaned:
                 f"A cleaning rule cannot be done: {said}", where="clean", next_step="mend the rule"
             ) from error
         except duckdb.Error as error:
+            if schema.hidden:  # what the engine says repeats the line, with the values that are to be hidden
+                raise _unreadable_unseen(path, error) from None
             raise unreadable(path, error) from error
         kept, accepted, aside = (folder / f"{name}.parquet" for name in ("kept", "accepted", "set_aside"))
         visible = f"* EXCLUDE ({quoted_name(REASONS)}, {quoted_name(ORIGINAL)})"
@@ -132,23 +139,36 @@ def _stage(connection: "duckdb.DuckDBPyConnection", path: Path, schema: Schema) 
         if name in (ROW, REASONS, ORIGINAL) or name.startswith("#h"):
             raise Invalid(f"A column is named `{name}`", where=str(path), next_step="rename it")
     kinds = {name: cast_sql(name, kind)[1] for name, kind, *_ in described}
+    hidden = schema.hidden
+    bring_keys(connection, schema.clean)
     listed = ", ".join(f"{cast_sql(name, kind)[0]} AS {quoted_name(name)}" for name, kind, *_ in described)
     query = (
         f"SELECT {listed}, row_number() OVER () - 1 AS {quoted_name(ROW)}, CAST([] AS VARCHAR[]) AS"
-        f" {quoted_name(REASONS)}, CAST(to_json(written) AS VARCHAR) AS {quoted_name(ORIGINAL)}"
+        f" {quoted_name(REASONS)}, {without_hidden(list(kinds), hidden)} AS {quoted_name(ORIGINAL)}"
         f" FROM {source} AS written"
     )
     changes: list[_Change] = []
     for number, rule in enumerate([*schema.clean, *_typed(schema, kinds)]):
-        made = list(_changes(rule, kinds, connection, f"clean[{number}]"))
+        found = _changes(rule, kinds, connection, f"clean[{number}]")
+        made = [replace(each, told=each.column not in hidden) for each in found]
         query = _nested(query, made, len(changes))
         changes += made
     connection.execute(f"CREATE TEMP TABLE everything AS {query}").fetchall()
     effects = _effects(connection, changes)
     marks = ", ".join(f'"#h{number}"' for number in range(len(changes)))
     exclude = f" EXCLUDE ({marks})" if marks else ""
-    connection.execute(f"CREATE TEMP VIEW staged AS SELECT *{exclude} FROM everything").fetchall()
+    left = ", ".join(f"{quoted_text(name)}: {quoted_name(name)}" for name in hidden if name in kinds)
+    original = f"CAST(json_merge_patch({quoted_name(ORIGINAL)}, to_json({{{left}}})) AS VARCHAR)"
+    shown = f" REPLACE ({original} AS {quoted_name(ORIGINAL)})" if left else ""
+    connection.execute(f"CREATE TEMP VIEW staged AS SELECT *{exclude}{shown} FROM everything").fetchall()
     return effects
+
+
+def _unreadable_unseen(path: Path, error: duckdb.Error) -> Invalid:
+    line = re.search(r"\bLine: (\d+)", str(error))
+    where = f"{path}, line {line[1]}" if line else str(path)
+    what = f"`{path.name}` cannot be read or cleaned; what stands there is not repeated, for a rule hides it"
+    return Invalid(what, where=where, next_step="mend the file, or try the rules on rows of your own making")
 
 
 def _typed(schema: Schema, kinds: dict[str, str]) -> Iterator[CleanRule]:
@@ -160,22 +180,26 @@ def _typed(schema: Schema, kinds: dict[str, str]) -> Iterator[CleanRule]:
 
 def _nested(query: str, made: Sequence[_Change], first: int) -> str:
     """Put the changes of one rule around the query; each leaves a mark where it did something."""
-    values, marks, reasons = [], [], []
+    values, marks, reasons, dropped = [], [], [], []
     for number, change in enumerate(made, first):
         column = quoted_name(change.column) if change.column else "NULL"
         after = change.value or column
         differs = f"{change.plain or column} IS DISTINCT FROM {after}" if change.value else None
         does = " OR ".join(each for each in (differs, change.aside) if each)
-        told = f"{{'b': CAST({column} AS VARCHAR), 'a': CAST({after} AS VARCHAR), 'q': {change.aside or 'false'}}}"
+        seen = [f"CAST({each} AS VARCHAR)" if change.told else "CAST(NULL AS VARCHAR)" for each in (column, after)]
+        told = f"{{'b': {seen[0]}, 'a': {seen[1]}, 'q': {change.aside or 'false'}}}"
         marks.append(f'CASE WHEN {does} THEN {told} END AS "#h{number}"')
-        if change.value:
+        if change.rule.kind == "drop":
+            dropped.append(column)
+        elif change.value:
             values.append(f"{change.value} AS {column}")
         if change.aside:
             reasons.append(f"CASE WHEN {change.aside} THEN [{quoted_text(str(change.rule))}] ELSE [] END")
     if reasons:
         values.append(f"list_concat({quoted_name(REASONS)}, {', '.join(reasons)}) AS {quoted_name(REASONS)}")
     replaced = f" REPLACE ({', '.join(values)})" if values else ""
-    return f"SELECT *{replaced}, {', '.join(marks)} FROM ({query})" if marks else query
+    gone = f" EXCLUDE ({', '.join(dropped)})" if dropped else ""
+    return f"SELECT *{gone}{replaced}, {', '.join(marks)} FROM ({query})" if marks else query
 
 
 def _effects(connection: "duckdb.DuckDBPyConnection", changes: Sequence[_Change]) -> list[Effect]:
@@ -191,7 +215,11 @@ def _effects(connection: "duckdb.DuckDBPyConnection", changes: Sequence[_Change]
     effects = []
     for number, change in enumerate(changes):
         changed, aside, samples = answer[3 * number : 3 * number + 3]
-        shown = tuple((each["r"], each["h"]["b"], None if each["h"]["q"] else each["h"]["a"]) for each in samples or ())
+        shown = tuple(
+            (each["r"], each["h"]["b"], None if each["h"]["q"] else each["h"]["a"])
+            for each in samples or ()
+            if change.told
+        )
         effects.append(Effect(str(change.rule), change.column, changed, aside, shown))
     return effects
 
@@ -215,6 +243,9 @@ def _changes(
     else:
         texts = [name for name, kind in kinds.items() if kind == "string"]
         for name in rule.columns or texts:
+            if rule.kind in HIDING:
+                yield _hiding_change(rule, name, kinds, where)
+                continue
             wants_text = rule.kind not in ("convert", "outliers", "parse")
             if wants_text and kinds[name] != "string":
                 said = f"`{name}` is a {kinds[name]} where {rule.kind} wants text"
@@ -224,6 +255,17 @@ def _changes(
             yield _column_change(rule, name, kinds[name])
             if rule.kind == "parse":
                 kinds[name] = "timestamp" if rule.text("as") == "timestamp" else "number"
+
+
+def _hiding_change(rule: CleanRule, name: str, kinds: dict[str, str], where: str) -> _Change:
+    if rule.kind == "drop":
+        del kinds[name]
+        return _Change(rule, name, "NULL")
+    change = _Change(rule, name, hidden_value(rule, name, kinds[name], where))
+    if rule.kind != "generalise":
+        kinds[name] = "string"
+        return replace(change, plain=f"CAST({quoted_name(name)} AS VARCHAR)")
+    return change
 
 
 def _column_change(rule: CleanRule, name: str, kind: str) -> _Change:

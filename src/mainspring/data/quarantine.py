@@ -38,15 +38,15 @@ _COLUMNS = (
 class Ingestion:
     """How one file was dealt. `n_accepted` and `n_set_aside` count with the rows that were released since.
 
-    `version` is the dataset's version with all accepted rows, `original` the digest of the file as it came, `set_aside`
-    that of the rows that were set aside at first.
+    `version` is the dataset's version with all accepted rows, `set_aside` the digest of the rows that were set aside at
+    first, `original` that of the file as it came: None where a rule hides values, for then that file is not kept.
     """
 
     name: str
     number: int
     version: int
     source: str
-    original: Digest
+    original: Digest | None
     set_aside: Digest | None
     n_ingested: int
     n_accepted: int
@@ -77,12 +77,7 @@ def ingest(
     """
     check_name(name)
     with scratch_folder() as scratch:
-        # a copy, so that the bytes that are kept are the bytes that were cleaned
-        copy = scratch / f"original-{path.name}"
-        try:
-            shutil.copyfile(path, copy)
-        except (FileNotFoundError, IsADirectoryError) as error:
-            raise NotFound(f"There is no file `{path.name}`", where=str(path), next_step="check the path") from error
+        copy = path if schema.hidden else _copied(path, scratch)
         cleaned = clean(copy, schema, scratch)
         stopping = [each for each in cleaned.violations if each.severity != "warn"]
         if stopping:
@@ -92,7 +87,7 @@ def ingest(
                 where=str(path),
                 next_step="mend the file, or let the rules say what is to become of such rows",
             )
-        original = artifacts.put_file(copy)
+        original = "" if schema.hidden else artifacts.put_file(copy)
         aside = artifacts.put_file(cleaned.set_aside) if cleaned.n_set_aside else None
         entry = version_entry(artifacts, cleaned.accepted, source or path.name)
     counts = (cleaned.n_ingested, cleaned.n_accepted, cleaned.n_set_aside)
@@ -115,6 +110,16 @@ def ingest(
     return dataclasses.replace(_find(store, name, number), warnings=warnings)
 
 
+def _copied(path: Path, scratch: Path) -> Path:
+    """Return a copy, so that the bytes that are kept are the bytes that were cleaned."""
+    copy = scratch / f"original-{path.name}"
+    try:
+        shutil.copyfile(path, copy)
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise NotFound(f"There is no file `{path.name}`", where=str(path), next_step="check the path") from error
+    return copy
+
+
 def list_ingestions(store: Store, name: str | None = None) -> list[Ingestion]:
     """Return all ingestions, newest first; of one dataset when `name` is given."""
     which, given = ("WHERE name = ?", (name,)) if name is not None else ("", ())
@@ -133,7 +138,7 @@ def list_ingestions(store: Store, name: str | None = None) -> list[Ingestion]:
         )
         found.append(
             Ingestion(
-                dataset, number, max([version, *out]), source, original, aside, ingested, accepted + len(out),
+                dataset, number, max([version, *out]), source, original or None, aside, ingested, accepted + len(out),
                 n_aside - len(out), len(out), told, created_at,
             )
         )  # fmt: skip
@@ -143,7 +148,8 @@ def list_ingestions(store: Store, name: str | None = None) -> list[Ingestion]:
 def artifact_roots(snapshot: Transaction) -> Iterator[Digest]:
     """Yield the digests that ingestions hold: of the files as they came, and of the rows set aside."""
     for original, aside in snapshot.execute("SELECT original, set_aside FROM ingestions"):
-        yield Digest(original)
+        if original:
+            yield Digest(original)
         if aside is not None:
             yield Digest(aside)
 

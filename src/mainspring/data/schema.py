@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mainspring.data.clean_rules import CleanRule
+from mainspring.data.clean_rules import HIDING, CleanRule
 from mainspring.data.table import Columns, column_type
 from mainspring.domain.signature import ColumnType
 
@@ -81,6 +81,11 @@ class Schema:
     others: Severity | None = None
     folder: Path | None = field(default=None, compare=False)
     text: str = field(default="", compare=False)
+
+    @property
+    def hidden(self) -> tuple[str, ...]:
+        """The columns whose values cleaning hides."""
+        return tuple(dict.fromkeys(name for rule in self.clean if rule.kind in HIDING for name in rule.columns))
 
 
 @dataclass(frozen=True, slots=True)
