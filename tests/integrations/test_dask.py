@@ -34,3 +34,8 @@ def test_digests_are_those_of_a_local_run(dask_executor: Executor, tmp_path: Pat
         assert not any("in this process" in row.reason for row in out.steps)
         store.close()
     assert digests[0] == digests[1]
+
+
+def test_a_table_in_partitions_gives_what_the_whole_gives(dask_executor: Executor, tmp_path: Path) -> None:
+    partitioned = pytest.importorskip("partitioned")
+    partitioned.assert_partitions_give_the_whole(dask_executor, tmp_path)

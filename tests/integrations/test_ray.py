@@ -34,3 +34,8 @@ def test_digests_are_those_of_a_local_run(ray_executor: Executor, tmp_path: Path
         assert not any("in this process" in row.reason for row in out.steps)
         store.close()
     assert digests[0] == digests[1]
+
+
+def test_a_table_in_partitions_gives_what_the_whole_gives(ray_executor: Executor, tmp_path: Path) -> None:
+    partitioned = pytest.importorskip("partitioned")
+    partitioned.assert_partitions_give_the_whole(ray_executor, tmp_path)
