@@ -47,6 +47,17 @@ def test_in_parts_as_at_once(rows: Path, run: Run, source: str, target: str) -> 
         assert (rows / f"parts.{target}").read_bytes() == (rows / f"once.{target}").read_bytes()
 
 
+def test_a_stream_in_parts_as_a_file(rows: Path, run: Run) -> None:
+    assert run("predict", "churn", "in.csv", "parts.csv", *PART).code == 0
+    words = [sys.executable, "-m", "mainspring", "predict", "churn", "-", "-", *PART]
+    piped = subprocess.run(words, input=(rows / "in.csv").read_bytes(), capture_output=True, check=False)
+    assert b"1,500 rows scored by churn into -" in piped.stderr
+    assert piped.stdout == (rows / "parts.csv").read_bytes()
+    broken = subprocess.run(words, input=(rows / "in.csv").read_bytes() + b"x", capture_output=True, check=False)
+    assert (broken.returncode, broken.stdout) == (2, b"")
+    assert not list((rows / ".mainspring").glob("mainspring-scratch-*"))
+
+
 def test_a_bad_row_of_a_late_part_is_named_and_nothing_is_written(rows: Path, run: Run) -> None:
     lines = (rows / "in.csv").read_text().splitlines()
     lines[1301] = "40,basic,ten,x,y"

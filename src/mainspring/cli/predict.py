@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -17,8 +18,9 @@ from mainspring.bundle.manifest import MANIFEST_NAME
 from mainspring.bundle.predictor import load_bundle
 from mainspring.cli.gauge import Gauge
 from mainspring.data.parts import FORMATS, form_of
+from mainspring.data.scratch import scratch_folder
 from mainspring.data.table import Columns, connect, n_rows, read_columns, scan_sql
-from mainspring.deploy.batch import PART_ROWS, score_file
+from mainspring.deploy.batch import PART_ROWS, Scored, score_file
 from mainspring.deploy.obeying import RowRulesUse, answers_of, rules_for
 from mainspring.errors import Invalid, Unavailable
 from mainspring.pipeline.executor import executor_named
@@ -75,17 +77,22 @@ def predict_command(
       cat tomorrow.csv | mainspring predict late-flights - - | head
       mainspring predict late-flights year.parquet scored.parquet --executor dask:tcp://scheduler:8786
     """
-    with Workspace() as workspace:
+    with contextlib.ExitStack() as stack:
+        workspace = stack.enter_context(Workspace())
         folder = Path(model)
         if not (folder / MANIFEST_NAME).is_file():
             folder = workspace.served_bundle(find_version(workspace.store, model))
-        is_large = source.is_file() and source.stat().st_size >= _LARGE_BYTES
-        if (part_rows or executor or is_large) and "-" not in (str(source), str(target)):
-            _score_in_parts(workspace, folder, source, target, part_rows or PART_ROWS, executor, row_rules)
+        path = stack.enter_context(_file_of(source, kind or "csv"))
+        is_large = path.is_file() and path.stat().st_size >= _LARGE_BYTES
+        if part_rows or executor or is_large:
+            out = stack.enter_context(_out_of(target, kind or "csv"))
+            done = _score_in_parts(workspace, folder, path, out, part_rows or PART_ROWS, executor, row_rules)
+            again = f" ({done.resumed} parts were there already)" if done.resumed else ""
+            said = f"{_account(done.rows, done.set_aside)} by {read_manifest(folder).name} into {target}{again}"
+            click.echo(said, err=True)
             return
         predictor = load_bundle(folder)
         rules = rules_for(folder, predictor, row_rules)
-    with _file_of(source, kind or "csv") as path:
         table = read_columns(path)
         features, warnings = conform(table, predictor.signature)
         answers = answers_of(predictor, features, rules)
@@ -111,7 +118,7 @@ def _score_in_parts(
     part_rows: int,
     executor: str | None,
     row_rules: RowRulesUse,
-) -> None:
+) -> Scored:
     form_of(target)
     scan_sql(source)  # whether it is there and can be read, before anything is begun
     context = workspace.pipeline_context
@@ -137,8 +144,7 @@ def _score_in_parts(
             next_step="check its folder and the space there; the same command goes on from the parts that are done",
         ) from error
     _warn(done.warnings, done.replaced)
-    again = f" ({done.resumed} parts were there already)" if done.resumed else ""
-    click.echo(f"{_account(done.rows, done.set_aside)} by {read_manifest(bundle).name} into {target}{again}", err=True)
+    return done
 
 
 def _warn(warnings: list[str], replaced: list[str]) -> None:
@@ -155,13 +161,30 @@ def _file_of(source: Path, kind: str) -> Iterator[Path]:
     if str(source) != "-":
         yield source
         return
-    data = sys.stdin.buffer.read() if sys.stdin is not None else b""
-    if not data.strip():
-        raise Invalid("Standard input is empty", where="IN", next_step="pipe a table with a header into it")
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / f"stdin.{kind}"
-        path.write_bytes(data)
+    with scratch_folder() as scratch:
+        path = scratch / f"stdin.{kind}"
+        with path.open("wb") as file:
+            if sys.stdin is not None:
+                shutil.copyfileobj(sys.stdin.buffer, file, 1 << 20)
+        with path.open("rb") as file:
+            if not file.read(1 << 20).strip():
+                raise Invalid("Standard input is empty", where="IN", next_step="pipe a table with a header into it")
         yield path
+
+
+@contextlib.contextmanager
+def _out_of(target: Path, kind: str) -> Iterator[Path]:
+    """Give the file to write; what is for standard output is put into one, and goes there when it is whole."""
+    if str(target) != "-":
+        yield target
+        return
+    with scratch_folder() as scratch:
+        path = scratch / f"stdout.{kind}"
+        yield path
+        sys.stdout.flush()
+        with path.open("rb") as file:
+            shutil.copyfileobj(file, sys.stdout.buffer, 1 << 20)
+        sys.stdout.buffer.flush()
 
 
 def _write(source: Path, answers: Columns, replaced: list[str], target: Path, kind: str) -> None:
