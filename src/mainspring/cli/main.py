@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "comment": ("models", "say something of a model version"),
     "data": ("data", "version, pin, compare, describe and check datasets"),
     "demo": ("demo", "live one model's year on real flights: decay, retraining, canary, rollback"),
+    "deps": ("deps", "try newer libraries on a model before they are installed"),
     "doctor": ("doctor", "say what is ready, what is missing, and the command that mends it"),
     "export": ("export", "print the manifests that run a pipeline on Kubernetes or Argo"),
     "features": ("features", "join features as of a moment, and keep them online"),

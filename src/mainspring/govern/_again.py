@@ -67,7 +67,8 @@ def _answer(order: dict[str, Any], store: SqliteStore, home: Path) -> dict[str, 
             old: Any = decode(Stored(order["candidate"]), kept, lambda: Path(tempfile.mkdtemp(dir=scratch)))
             answer |= _compared(old, outcome.value)
             if order["bundle"] is not None:
-                answer["bundle"] = _files_of(outcome.value, Path(scratch) / "bundle", order["bundle"])
+                folder = Path(order["keep"] or Path(scratch) / "bundle")
+                answer["bundle"] = _files_of(outcome.value, folder, order["bundle"])
         return answer
 
 

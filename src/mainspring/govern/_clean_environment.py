@@ -3,6 +3,8 @@
 Built by uv where it is to be had, else by pip. A lock file that was kept with the run gives the hashes.
 """
 
+import importlib.metadata
+import json
 import os
 import re
 import shutil
@@ -10,14 +12,14 @@ import subprocess
 import sys
 import sysconfig
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mainspring.errors import Unavailable
 from mainspring.pipeline.provenance import Provenance
 
-__all__ = ["build_environment", "hashes_in"]
+__all__ = ["build_environment", "hashes_in", "installed_in", "upgrade"]
 
 _SECONDS = 1800
 
@@ -64,6 +66,48 @@ def build_environment(
     remarks += _add_mainspring(python, provenance)
     (folder / "done").touch()
     return python, remarks
+
+
+def upgrade(python: Path, wanted: Sequence[str], folder: Path) -> None:
+    """Bring distributions of an environment to their newest versions, or to those that `wanted` names (``name==1.2``).
+
+    What they need comes along; all else stays. Mainspring's own bounds are kept. `folder` is where the project lies.
+
+    Raises:
+        Unavailable: there are no versions that go together.
+    """
+    bounds = python.parent.parent.with_suffix(".bounds")
+    bounds.write_text("".join(f"{each}\n" for each in _own_bounds()))
+    named = [re.match(r"[A-Za-z0-9._-]*", each)[0] for each in wanted]  # type: ignore[index]  # matches nothing too
+    uv = _uv(folder)
+    if uv is not None:
+        chosen = [f"--upgrade-package={each}" for each in named]
+        words = ["--quiet", "--python", str(python), "--constraint", str(bounds), *chosen, *wanted]
+        _run([uv, "pip", "install", *words])
+        _run([uv, "pip", "check", "--python", str(python)])
+        return
+    words = ["--quiet", "--disable-pip-version-check", "--upgrade", "--constraint", str(bounds), *wanted]
+    _run([str(python), "-m", "pip", "install", *words])
+    _run([str(python), "-m", "pip", "check"])
+
+
+def installed_in(python: Path) -> dict[str, str]:
+    """Return the distributions of an environment with their versions, by name."""
+    asked = "import importlib.metadata as m, json; print(json.dumps({d.name: d.version for d in m.distributions()}))"
+    done = subprocess.run([str(python), "-c", asked], capture_output=True, text=True, check=True)
+    return {_normal(name): version for name, version in json.loads(done.stdout).items()}
+
+
+def _own_bounds() -> Iterable[str]:
+    """Yield what Mainspring asks of the distributions it needs, without their extras."""
+    try:
+        needed = importlib.metadata.requires("mainspring") or []
+    except importlib.metadata.PackageNotFoundError:
+        return
+    for each in needed:
+        requirement, _, condition = each.partition(";")
+        if "extra ==" not in condition or not condition:
+            yield re.sub(r"\[[^]]*\]", "", requirement) + (f";{condition}" if condition else "")
 
 
 def hashes_in(locks: Mapping[str, str]) -> dict[str, tuple[str, ...]]:

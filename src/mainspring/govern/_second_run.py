@@ -32,10 +32,12 @@ def run_again(
     *,
     candidate: Any,  # a JSON document
     manifest: BundleManifest | None,
+    keep: Path | None = None,
 ) -> dict[str, Any]:  # the JSON of `_again`
     """Make a run again with `python` in the empty workspace `home`, and return the answer.
 
-    `candidate` is the document of what the run came to, for a comparison of predictions, `manifest` that of its bundle.
+    `candidate` is the document of what the run came to, for a comparison of predictions, `manifest` that of its bundle;
+    the new bundle stays in the folder `keep`.
 
     Raises:
         Unavailable: the process ended without an answer.
@@ -55,6 +57,7 @@ def run_again(
         "candidate": candidate,
         "bundle": None if manifest is None else {"name": manifest.name, "facts": manifest.facts},
         "tree": str(layout.tree),
+        "keep": None if keep is None else str(keep),
         "answer": str(answer),
     }
     orders.write_text(json.dumps(order))

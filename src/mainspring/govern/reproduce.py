@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -34,10 +35,13 @@ from mainspring.store.protocol import Store
 from mainspring.store.sqlite import SqliteStore
 from mainspring.tracking.runs import Run, find_run
 
-__all__ = ["Level", "Reproduction", "reproduce"]
+__all__ = ["Level", "Prepare", "Reproduction", "reproduce"]
 
 Level = Literal["bytes", "predictions", "metrics", "none"]
 
+#: Gives the Python that makes a run again, and what could not be as it was; given the folder for its environment,
+#: what was kept, and the texts of the lock files.
+Prepare = Callable[[Path, Provenance, Mapping[str, str]], tuple[Path, list[str]]]
 _CANDIDATE = "mainspring.train.candidate:Candidate"
 
 
@@ -89,12 +93,14 @@ def reproduce(
     folder: Path | None = None,
     tolerance: float = 1e-3,
     say: Callable[[str], None] = lambda text: None,
+    prepare: Prepare | None = None,
+    keep: Path | None = None,
 ) -> Reproduction:
     """Make the run `what` (a run's id, or a model version) again and compare.
 
-    `here` takes the present environment instead of building the kept one. `folder` is where everything is laid out and
-    stays; files that are there already are used as they are. `tolerance` is how far a metric may be off, as a share of
-    its value or as it is, whichever is more.
+    `here` takes the present environment instead of building the kept one; `prepare` builds another. `folder` is where
+    everything is laid out and stays; files that are there already are used as they are. `tolerance` is how far a metric
+    may be off, as a share of its value or as it is, whichever is more. The new bundle stays in the folder `keep`.
 
     Raises:
         NotFound: there is no such run or version, or something that is needed was not kept.
@@ -114,7 +120,8 @@ def reproduce(
                 path: artifacts.read_bytes(digest).decode(errors="replace")
                 for path, digest in subject.provenance.locks.items()
             }
-            python, more = build_environment(place / "environment", subject.provenance, locks, say)
+            build = prepare or partial(build_environment, say=say)
+            python, more = build(place / "environment", subject.provenance, locks)
             remarks += more
         say(f"running {len(subject.rows)} steps again")
         home = Path(tempfile.mkdtemp(dir=place, prefix="workspace-"))
@@ -127,6 +134,7 @@ def reproduce(
             home,
             candidate=_candidate_of(subject),
             manifest=subject.manifest,
+            keep=keep,
         )
         with closing(SqliteStore(home / "store.sqlite")) as again:
             ledger = Ledger(again, LocalArtifactStore(home / "artifacts"))
