@@ -166,7 +166,7 @@ def test_what_was_served_is_what_the_file_says(project: Path, run: Run) -> None:
 
 
 def test_serve_tells_of_a_gap_that_training_never_saw(project: Path, run: Run) -> None:
-    with serving("serve", "churn", ready=project / "ready.json") as client:
+    with serving("serve", "churn", "--row-rules", "off", ready=project / "ready.json") as client:
         answer = client.predict("churn", [ROW, {**ROW, "spend": None}])
     assert [(each.kind, each.where) for each in answer.warnings] == [("missing_value", "rows[1].spend")]
 
