@@ -56,6 +56,7 @@ clean:
 @pytest.fixture(autouse=True)
 def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("MAINSPRING_KEYS", str(tmp_path / "keys"))
+    monkeypatch.setenv("MAINSPRING_HOME", str(tmp_path / "home"))
     return make_key("people").parent
 
 

@@ -7,7 +7,9 @@ import click
 from mainspring.cli.output import json_option, print_json, print_table, when
 from mainspring.data.pinned import checkout_pin
 from mainspring.data.pins import ENDING, pin_of, read_pin, write_pin
+from mainspring.data.terms import Terms
 from mainspring.data.version_tags import list_tags, tag_version
+from mainspring.data.version_terms import keep_terms, refuse_expired, terms_of
 from mainspring.data.versions import (
     DatasetVersion,
     add_dataset,
@@ -27,10 +29,13 @@ __all__ = ["add_command", "checkout_command", "list_command", "log_command", "pi
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--name", default="", help="The dataset's name [default: the pin's, else the path's].")
 @click.option("--source", default="", help="Where the bytes came from (default: the file's name).")
+@click.option("--schema", type=click.Path(path_type=Path), help="Whose terms to keep [default: PATH's .schema.yaml].")
 @click.option("--pin", is_flag=True, help="Write PATH.pin beside it; a pin that is there is kept up to date anyway.")
 @json_option
-def add_command(path: Path, name: str, source: str, pin: bool, as_json: bool) -> None:
+def add_command(path: Path, name: str, source: str, schema: Path | None, pin: bool, as_json: bool) -> None:
     """Keep the bytes of PATH, a file or a folder, as the next version of a dataset.
+
+    The terms of use that its schema declares are kept with the version.
 
     Files that have not changed since the last add or checkout are not read again.
 
@@ -42,6 +47,7 @@ def add_command(path: Path, name: str, source: str, pin: bool, as_json: bool) ->
     place = pin_of(path)
     pinned = read_pin(place) if place.is_file() else None
     name = name or (pinned.dataset if pinned else place.name.removesuffix(ENDING).partition(".")[0])
+    terms = _terms_beside(path, schema)
     with Workspace() as workspace:
         added = add_dataset(
             workspace.store,
@@ -52,6 +58,8 @@ def add_command(path: Path, name: str, source: str, pin: bool, as_json: bool) ->
             at=workspace.clock.now(),
             indexes=workspace.indexes,
         )
+        if terms != Terms():
+            keep_terms(workspace.store, added, terms, at=workspace.clock.now())
         if pin or (pinned and pinned.dataset == name):
             wanted = pin_for(added, place.name.removesuffix(ENDING), count_files(workspace.artifacts, added))
             if wanted != pinned:
@@ -61,6 +69,17 @@ def add_command(path: Path, name: str, source: str, pin: bool, as_json: bool) ->
         return
     rows = "" if added.n_rows is None else f", {added.n_rows:,} rows"
     click.echo(f"{added.reference}: {added.size_bytes:,} bytes{rows}, {added.digest[:16]}")
+
+
+def _terms_beside(path: Path, schema: Path | None) -> Terms:
+    beside = path.with_name(path.stem + ".schema.yaml")
+    if schema is None and not (path.is_file() and beside.is_file()):
+        return Terms()
+    from mainspring.data.schema_file import (
+        read_schema,
+    )  # brings the table engine, which most of what is added is not for
+
+    return read_schema(schema or beside).terms
 
 
 @click.command("list")
@@ -103,9 +122,11 @@ def log_command(dataset: str, as_json: bool) -> None:
         find_dataset(workspace.store, name)
         found = list_datasets(workspace.store, name)
         tags = list_tags(workspace.store, name)
+        terms = {each.version: terms_of(workspace.store, each) for each in found}
     named = {each.version: sorted(tag for tag, version in tags.items() if version == each.version) for each in found}
     if as_json:
-        print_json([{"version": each, "tags": named[each.version]} for each in found])
+        told = [{"version": e, "tags": named[e.version], "terms": terms[e.version]} for e in found]
+        print_json(told)
         return
     rows = [[each.reference, ", ".join(named[each.version]), *_facts(each)] for each in found]
     print_table(["version", "tags", "added", "bytes", "rows", "digest", "source"], rows)
@@ -129,10 +150,13 @@ def checkout_command(reference: str, target: Path | None, force: bool) -> None:
         if reference.endswith(ENDING):
             if target is not None:
                 raise Invalid("A pin says itself where its data lies", where="--to", next_step="leave --to out")
+            refuse_expired(workspace.store, read_pin(Path(reference)).digest, at=workspace.clock.now())
             path = checkout_pin(Path(reference), workspace.artifacts, workspace.indexes, force=force)
         elif target is None:
             raise Invalid("It is not said where to", where="--to", next_step="say --to PATH, or name a pin file")
         else:
+            found = find_dataset(workspace.store, reference)
+            refuse_expired(workspace.store, found.digest, at=workspace.clock.now())
             path = checkout_dataset(workspace.store, workspace.artifacts, reference, target, force=force)
     click.echo(str(path))
 

@@ -270,4 +270,4 @@ def _sources(workspace: Workspace, views: Sequence[FeatureView]) -> Iterator[dic
     from mainspring.features.sources import source_files  # the table engine
 
     with tempfile.TemporaryDirectory(prefix="mainspring-sources-") as folder:
-        yield source_files(views, workspace.store, workspace.artifacts, Path(folder))
+        yield source_files(views, workspace.store, workspace.artifacts, Path(folder), at=workspace.clock.now())

@@ -31,6 +31,8 @@ __all__ = ["gc_command"]
 def gc_command(dry_run: bool, grace: str, retention: str, predictions: str, as_json: bool) -> None:
     """Erase deleted runs and experiments past their retention, and free the bytes that nothing names.
 
+    Dataset versions whose terms say how long they are kept are let go of when that has passed.
+
     With --predictions, or the setting `prediction_retention`, the prediction log forgets what is older.
 
     It is safe beside running writers: bytes that were put within the grace stay, and so does all that a run, a kept
@@ -59,6 +61,10 @@ def _print(freed: Freed, dry_run: bool) -> None:
     if freed.shrunk_bytes:
         click.echo(
             f"Freed {freed.shrunk_bytes:,} bytes: older dataset versions are kept as differences to the next ones."
+        )
+    for each in freed.expired:
+        click.echo(
+            f"{'Would remove' if dry_run else 'Removed'} {each.reference}: its retention ended at {each.ended_at}."
         )
     if freed.runs:
         click.echo(f"{'Would erase' if dry_run else 'Erased'} {freed.runs:,} deleted runs.")

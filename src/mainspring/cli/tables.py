@@ -17,7 +17,8 @@ from mainspring.data.overview_page import ColumnOverview, Overview, overview_pag
 from mainspring.data.schema_file import read_schema, write_schema
 from mainspring.data.suites import read_suite
 from mainspring.data.table import Columns, read_columns
-from mainspring.data.versions import checkout_dataset
+from mainspring.data.version_terms import refuse_expired
+from mainspring.data.versions import checkout_dataset, find_dataset
 from mainspring.errors import CheckFailed, Invalid
 from mainspring.monitor.input_quality import take_batch
 from mainspring.workspace import Workspace
@@ -94,6 +95,8 @@ def _file_of(words: str, folder: Path) -> Path:
         return Path(words)
     folder.mkdir()
     with Workspace() as workspace:
+        found = find_dataset(workspace.store, words)
+        refuse_expired(workspace.store, found.digest, at=workspace.clock.now())
         return checkout_dataset(workspace.store, workspace.artifacts, words, folder)
 
 

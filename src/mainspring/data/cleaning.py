@@ -13,6 +13,7 @@ import duckdb
 
 from mainspring.data.checks import Scan
 from mainspring.data.clean_rules import HIDING, CleanRule
+from mainspring.data.consent import consent_sql
 from mainspring.data.expressions import expression_columns
 from mainspring.data.hiding import bring_keys, hidden_value, without_hidden
 from mainspring.data.schema import Rule, Schema, Violation
@@ -148,7 +149,7 @@ def _stage(connection: "duckdb.DuckDBPyConnection", path: Path, schema: Schema) 
         f" FROM {source} AS written"
     )
     changes: list[_Change] = []
-    for number, rule in enumerate([*schema.clean, *_typed(schema, kinds)]):
+    for number, rule in enumerate([*schema.clean, *_consent(schema), *_typed(schema, kinds)]):
         found = _changes(rule, kinds, connection, f"clean[{number}]")
         made = [replace(each, told=each.column not in hidden) for each in found]
         query = _nested(query, made, len(changes))
@@ -169,6 +170,12 @@ def _unreadable_unseen(path: Path, error: duckdb.Error) -> Invalid:
     where = f"{path}, line {line[1]}" if line else str(path)
     what = f"`{path.name}` cannot be read or cleaned; what stands there is not repeated, for a rule hides it"
     return Invalid(what, where=where, next_step="mend the file, or try the rules on rows of your own making")
+
+
+def _consent(schema: Schema) -> Iterator[CleanRule]:
+    """Yield what sets aside the rows of people who have not agreed."""
+    if schema.terms.consent:
+        yield CleanRule("consent", (schema.terms.consent,), {})
 
 
 def _typed(schema: Schema, kinds: dict[str, str]) -> Iterator[CleanRule]:
@@ -233,7 +240,9 @@ def _changes(
     for word in ("never", "where"):
         if word in rule.words:
             expression_columns(Rule(where, "row", expression=rule.text(word)), kinds, connection)
-    if rule.kind == "never":
+    if rule.kind == "consent":
+        yield _Change(rule, "", aside=f"NOT {consent_sql(quoted_name(rule.columns[0]))}")
+    elif rule.kind == "never":
         yield _Change(rule, "", aside=f"coalesce(({rule.text('never')}), false)")
     elif rule.kind == "once":
         listed = ", ".join(quoted_name(name) for name in rule.columns)

@@ -20,6 +20,7 @@ from mainspring.data.pins import check_name
 from mainspring.data.schema import Schema, Violation
 from mainspring.data.scratch import scratch_folder
 from mainspring.data.table import connect, quoted_files, quoted_name, quoted_text
+from mainspring.data.version_terms import hand_on_terms, write_terms
 from mainspring.data.versions import find_dataset, record_version, version_entry
 from mainspring.domain.ids import Digest
 from mainspring.domain.moments import to_iso
@@ -95,6 +96,7 @@ def ingest(
 
     def write(transaction: Transaction) -> tuple[int, int]:
         version, _ = record_version(transaction, name, entry, at)
+        write_terms(transaction, name, version, schema.terms, at=at)
         last = transaction.execute("SELECT max(number) FROM ingestions WHERE name = ?", (name,))
         number = (last[0][0] or 0) + 1
         row = (name, number, version, source or path.name, original, aside, *counts, effects, to_iso(at))
@@ -147,7 +149,11 @@ def list_ingestions(store: Store, name: str | None = None) -> list[Ingestion]:
 
 def artifact_roots(snapshot: Transaction) -> Iterator[Digest]:
     """Yield the digests that ingestions hold: of the files as they came, and of the rows set aside."""
-    for original, aside in snapshot.execute("SELECT original, set_aside FROM ingestions"):
+    kept = (
+        "SELECT i.original, i.set_aside FROM ingestions i LEFT JOIN dataset_terms t"
+        " ON t.name = i.name AND t.version = i.version WHERE t.removed_at IS NULL"
+    )
+    for original, aside in snapshot.execute(kept):
         if original:
             yield Digest(original)
         if aside is not None:
@@ -236,6 +242,7 @@ def release(
         if now != newest.version:
             raise Conflict(f"`{name}` has got version {now} meanwhile", next_step="look again, then release again")
         version, _ = record_version(transaction, name, entry, at)
+        hand_on_terms(transaction, name, newest.version, version)
         transaction.execute_many(
             "INSERT INTO quarantine_releases (name, number, place, version, released_by, reason, released_at)"
             " VALUES (?,?,?,?,?,?,?)",

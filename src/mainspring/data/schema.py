@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from mainspring.data.clean_rules import HIDING, CleanRule
 from mainspring.data.table import Columns, column_type
+from mainspring.data.terms import Terms
 from mainspring.domain.signature import ColumnType
 
 __all__ = ["ColumnRule", "Rule", "Schema", "Severity", "Violation", "infer_schema"]
@@ -24,7 +25,8 @@ _MOST_CATEGORIES = 200
 class ColumnRule:
     """What one column must hold; `most_missing` is a share of the rows, `pattern` an RE2 expression for whole texts.
 
-    A column of type `any` must be there; its values are asked for nothing that takes a type.
+    A column of type `any` must be there; its values are asked for nothing that takes a type. `personal` says what of a
+    person it holds, `purpose` what it may be used for; without one that is up to the table's terms.
     """
 
     type: ColumnType | Literal["any"]
@@ -36,6 +38,8 @@ class ColumnRule:
     unique: bool = False
     most_missing: float | None = None
     severity: Severity = "stop"
+    personal: str = ""
+    purpose: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,7 @@ class Schema:
     others: Severity | None = None
     folder: Path | None = field(default=None, compare=False)
     text: str = field(default="", compare=False)
+    terms: Terms = field(default_factory=Terms)
 
     @property
     def hidden(self) -> tuple[str, ...]:

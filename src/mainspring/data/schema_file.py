@@ -6,6 +6,7 @@ columns:
   temp: {type: number, nullable: true, most_missing: 0.1, severity: warn}
 others: warn
 rows: {min: 1}
+terms: {purpose: [delay-forecast], retain: 180d}
 rules:
   lands_later: {row: "arrived_at > departed_at", severity: quarantine}
   known_plane: {columns: [tailnum], found_in: planes, severity: warn}
@@ -21,13 +22,15 @@ import yaml
 
 from mainspring.data.clean_rules import clean_rules
 from mainspring.data.schema import ColumnRule, Rule, Schema, Severity
+from mainspring.data.terms import Terms, listed, read_terms, terms_words
 from mainspring.domain.signature import ColumnType
 from mainspring.errors import Invalid, NotFound, nearest
 
 __all__ = ["read_schema", "schema_of", "write_schema"]
 
 _COLUMN_WORDS = (
-    "type", "nullable", "min", "max", "categories", "pattern", "unique", "most_missing", "severity"
+    "type", "nullable", "min", "max", "categories", "pattern", "unique", "most_missing", "severity", "personal",
+    "purpose"
 )  # fmt: skip
 #: Which words each kind of rule takes beside its own and `severity`.
 _RULE_WORDS: dict[str, tuple[str, ...]] = {
@@ -72,7 +75,7 @@ def schema_of(text: str, path: Path) -> Schema:
         ) from error
     if not isinstance(document, dict) or not isinstance(document.get("columns"), dict):
         raise Invalid(f"`{path.name}` has no `columns`", where=str(path), next_step="see docs/data.md for the form")
-    _only(document, ("columns", "others", "rows", "rules", "clean"), path.name)
+    _only(document, ("columns", "others", "rows", "rules", "clean", "terms"), path.name)
     columns = {name: _column(words, f"{path.name}, columns.{name}") for name, words in document["columns"].items()}
     rows = _mapping(document.get("rows", {}), f"{path.name}, rows", "{min: 1}")
     _only(rows, ("min", "max"), f"{path.name}, rows")
@@ -87,6 +90,7 @@ def schema_of(text: str, path: Path) -> Schema:
         _severity(document, path.name, "others", of_rows=False) if "others" in document else None,
         path.resolve().parent,
         text,
+        read_terms(document["terms"], f"{path.name}, terms") if "terms" in document else Terms(),
     )
 
 
@@ -113,6 +117,8 @@ def _column(words: object, where: str) -> ColumnRule:
         unique=_truth(found, "unique", where),
         most_missing=_share(found, "most_missing", where),
         severity=_severity(found, where, of_rows="most_missing" not in found),
+        personal=str(found.get("personal", "")),
+        purpose=listed(found["purpose"], f"{where}.purpose") if "purpose" in found else (),
     )
 
 
@@ -248,6 +254,8 @@ def write_schema(schema: Schema) -> str:
     if schema.others is not None:
         lines.append(f"others: {schema.others}")
     most = "" if schema.max_rows is None else f", max: {schema.max_rows}"
+    if words := terms_words(schema.terms):
+        lines += [line[2:] for line in _entry("terms", words)]
     lines.append(f"rows: {{min: {schema.min_rows}{most}}}")
     if schema.rules:
         lines.append("rules:")
@@ -274,6 +282,10 @@ def _column_words(column: ColumnRule) -> dict[str, object]:
             continue
         whole = isinstance(value, float) and value.is_integer()
         found[key] = int(value) if whole else list(value) if isinstance(value, tuple) else value
+    if column.personal:
+        found["personal"] = column.personal
+    if column.purpose:
+        found["purpose"] = list(column.purpose)
     return found | _severity_words(column.severity)
 
 

@@ -71,8 +71,11 @@ _COLUMNS = "name, version, digest, file_name, size_bytes, n_rows, columns, sourc
 
 
 def artifact_roots(snapshot: Transaction) -> Iterator[Digest]:
-    """Yield the objects of every dataset version."""
-    for (digest,) in snapshot.execute("SELECT digest FROM dataset_versions"):
+    """Yield the objects of every dataset version that has not been let go of."""
+    kept = (
+        "SELECT d.digest FROM dataset_versions d LEFT JOIN dataset_terms t ON t.name = d.name AND t.version = d.version"
+    )
+    for (digest,) in snapshot.execute(f"{kept} WHERE t.removed_at IS NULL"):
         yield Digest(digest)
 
 

@@ -13,6 +13,7 @@ from mainspring.artifacts.collect import collect
 from mainspring.artifacts.protocol import ArtifactStore
 from mainspring.data import quarantine
 from mainspring.data import versions as datasets
+from mainspring.data.version_terms import Expired, expired_versions, remove_expired
 from mainspring.domain.ids import Digest
 from mainspring.pipeline import ledger, provenance
 from mainspring.registry import versions as models
@@ -45,7 +46,8 @@ FORGET: tuple[Callable[[Transaction, str], None], ...] = (
 class Freed(NamedTuple):
     """What a collection came to. `young` objects are named by nothing, and were put within the grace.
 
-    `shrunk_bytes` is what older dataset versions take less, since they are kept as differences.
+    `shrunk_bytes` is what older dataset versions take less, since they are kept as differences; `expired` are versions
+    whose retention ended, which were let go of.
     """
 
     runs: int
@@ -55,6 +57,7 @@ class Freed(NamedTuple):
     kept: int
     young: int
     shrunk_bytes: int = 0
+    expired: tuple[Expired, ...] = ()
 
 
 def collect_garbage(
@@ -67,7 +70,8 @@ def collect_garbage(
     retention: timedelta,
     dry_run: bool = False,
 ) -> Freed:
-    """Erase runs that have been deleted for `retention`, then remove the objects that nothing names.
+    """Erase runs that have been deleted for `retention`, let go of dataset versions whose own retention ended, then
+    remove the objects that nothing names.
 
     Objects put within the last `grace` stay: whoever put them may not have written down their digest yet. `bundles`
     holds laid-out copies of bundles; those of versions that are gone go too. A dry run changes nothing; what the runs
@@ -78,6 +82,7 @@ def collect_garbage(
     """
     before = now - retention
     runs = count_deleted(store, before) if dry_run else len(purge_deleted(store, before, _forget))
+    expired = tuple(expired_versions(store, now) if dry_run else remove_expired(store, now))
     roots, served = store.snapshot(_look)
     done = collect(artifacts, roots, put_before=now - grace, dry_run=dry_run)
     folders = [each for each in _unserved(bundles, served) if each.stat().st_mtime < (now - grace).timestamp()]
@@ -87,7 +92,7 @@ def collect_garbage(
         if done.removed or folders:
             details = {"objects": done.removed, "size_bytes": done.removed_bytes, "bundle_folders": len(folders)}
             store.change(Event("artifacts.collected", "artifacts", details), lambda _: None)
-    return Freed(runs, done.removed, done.removed_bytes, len(folders), done.kept, done.young)
+    return Freed(runs, done.removed, done.removed_bytes, len(folders), done.kept, done.young, expired=expired)
 
 
 def _forget(transaction: Transaction, run_id: str) -> None:

@@ -29,7 +29,7 @@ from mainspring.domain.policy import (
 )
 from mainspring.domain.version import GateResult, ModelVersion, check_served_name
 from mainspring.errors import Conflict, Invalid
-from mainspring.loop.inputs import keep_inputs
+from mainspring.loop.inputs import keep_inputs, obey_terms
 from mainspring.loop.policies import POLICIES, Action, Situation, roll_out
 from mainspring.pipeline._surroundings import surroundings
 from mainspring.registry.gates import GateContext
@@ -60,7 +60,8 @@ class Loop:
 
     Give either `train`, a pipeline that returns a `Candidate`, or `data` and `target` for the default pipeline. A
     training pipeline that has a parameter `until` is told the moment of each run and must read nothing newer; one
-    that has a parameter `labelled` gets a file of production rows whose labels have come.
+    that has a parameter `labelled` gets a file of production rows whose labels have come. `purpose` is what the model
+    is for; data whose terms do not allow it is refused.
 
     Raises:
         Invalid: neither or both ways to train are given, or the goal cannot be read.
@@ -80,6 +81,7 @@ class Loop:
     soak: Soak | None = None
     monitor: Monitor = field(default=monitor())
     retrain: Retrain = field(default=retrain())
+    purpose: str | Sequence[str] = ()
 
     def __post_init__(self) -> None:
         check_served_name(self.name)
@@ -92,6 +94,11 @@ class Loop:
             raise Invalid("The target is not named", where=where, next_step='give target="column"')
         if self.goal:
             parse_goal(self.goal)
+
+    @property
+    def purposes(self) -> tuple[str, ...]:
+        """What the loop's model is for, to be held against the terms of the data."""
+        return (self.purpose,) if isinstance(self.purpose, str) else tuple(self.purpose)
 
     @property
     def pipeline(self) -> "Pipeline[..., Candidate]":
@@ -108,6 +115,7 @@ class Loop:
         `parameters` are those of the pipeline. Raises what the pipeline raises.
         """
         given = self.arguments(workspace, parameters)
+        obey_terms(workspace, given, self.purposes)
         outcome = self.pipeline.run(workspace.pipeline_context, **given)
         data = keep_inputs(workspace, self.name, given)
         version, gates = self.submit(workspace, outcome.value, run_id=outcome.run_id, author=author, data=data)
@@ -207,6 +215,7 @@ class Loop:
             "target": self.target,
             "time": self.time,
             "slices": tuple(self.slices),
+            "purpose": self.purposes,
         }
 
 

@@ -9,7 +9,7 @@ from mainspring.deploy.rollout import list_deployments
 from mainspring.domain.incident import Incident
 from mainspring.domain.moments import from_iso
 from mainspring.errors import MainspringError
-from mainspring.loop.inputs import keep_inputs
+from mainspring.loop.inputs import keep_inputs, obey_terms
 from mainspring.monitor.incidents import add_entry
 from mainspring.monitor.inputs import INPUT_RULE
 from mainspring.pipeline.parameters import parse_parameters
@@ -35,6 +35,7 @@ def retrain_for(situation: "Situation", incident: Incident) -> Iterator[str]:
     try:
         given = _parameters_of_retraining(situation)
         context = dataclasses.replace(workspace.pipeline_context, tags={_TAG: incident.incident_id})
+        obey_terms(workspace, given, loop.purposes)
         outcome = loop.pipeline.run(context, **given)
         data = keep_inputs(workspace, loop.name, given)
         version, gates = loop.submit(workspace, outcome.value, run_id=outcome.run_id, author="loop", data=data)

@@ -15,6 +15,7 @@ EXPORTED: dict[str, tuple[str, ...]] = {
     "alias_rules": ("model", "alias", "origin"),
     "approvals": ("model", "version", "approver"),
     "dataset_tags": ("name", "tag"),
+    "dataset_terms": ("name", "version"),
     "dataset_versions": ("name", "version"),
     "deployments": ("deployment_id",),
     "events": ("number",),

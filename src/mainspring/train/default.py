@@ -52,13 +52,18 @@ def add_labelled(table: "pd.DataFrame", labelled: Path) -> "pd.DataFrame":
 
 @pipeline(name="train")
 def default_pipeline(
-    data: Path, target: str, time: str = "", slices: Sequence[str] = (), labelled: Path | None = None
+    data: Path,
+    target: str,
+    time: str = "",
+    slices: Sequence[str] = (),
+    labelled: Path | None = None,
+    purpose: Sequence[str] = (),
 ) -> Candidate:
     """Read, check against ``NAME.schema.yaml`` if that file lies beside the data, split, fit and evaluate."""
     table = read_table(data, target)
     schema = data.with_name(data.stem + ".schema.yaml")
     if schema.exists():
-        table = check(table, schema)
+        table = check(table, schema, purpose=purpose)
     if labelled is not None:
         table = add_labelled(table, labelled)
     parts = split(table, target=target, time=time)

@@ -14,12 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mainspring.data.checks import violations
+from mainspring.data.consent import consenting
 from mainspring.data.profile import profile
 from mainspring.data.schema_file import read_schema
 from mainspring.data.split import split_by_share, split_by_time
 from mainspring.data.table import Columns, columns_of, frame_of, n_rows
+from mainspring.data.use import refuse_use
 from mainspring.domain.signature import Signature
-from mainspring.errors import CheckFailed, Invalid, nearest
+from mainspring.errors import CheckFailed, Invalid, Refused, nearest
 from mainspring.evaluate.compare import compare
 from mainspring.evaluate.confusion import choose_threshold, confusion
 from mainspring.evaluate.losses import default_loss, error_bound, loss
@@ -42,18 +44,28 @@ _SCHEMA_ATTR = "mainspring.schema"
 
 
 @step
-def check(table: "pd.DataFrame", schema: Path) -> "pd.DataFrame":
-    """Return `table` unchanged if it fits the schema file; rules that only warn are logged.
+def check(table: "pd.DataFrame", schema: Path, *, purpose: str | Sequence[str] = ()) -> "pd.DataFrame":
+    """Return `table` if it fits the schema file and may be used for `purpose`; rules that only warn are logged.
+
+    Rows without consent, where the schema's terms ask for it, are left out and counted in the log; the column that says
+    so goes with them, for it is no feature.
 
     A frame is returned as a copy that remembers the schema, so that it can guard the model that is made of the frame. A
     row that a rule would set aside stops the run as well: clean the data first, so that the row is accounted for.
 
     Raises:
         CheckFailed: it does not; the message names each broken rule with rows and values.
+        Refused: the terms do not allow the purpose, or nobody agreed.
         NotFound, Invalid: the schema file is missing or cannot be read.
     """
     pinned = read_schema(Path(schema))
-    told = violations(columns_of(table), pinned)
+    purposes = [purpose] if isinstance(purpose, str) else list(purpose)
+    columns = columns_of(table)
+    for warning in refuse_use(pinned, purposes, where=Path(schema).name, columns=list(columns)):
+        _log.warning("%s", warning)
+    if pinned.terms.consent:
+        columns = _agreed(columns, pinned.terms.consent, Path(schema).name)
+    told = violations(columns, pinned)
     for each in told:
         if each.severity == "warn":
             _log.warning("%s: %s", Path(schema).name, each)
@@ -66,10 +78,27 @@ def check(table: "pd.DataFrame", schema: Path) -> "pd.DataFrame":
             where=str(schema),
             next_step="mend the rows named, or change the rule if the world has changed",
         )
+    if pinned.terms.consent:
+        table = frame_of({name: array for name, array in columns.items() if name != pinned.terms.consent})
     if isinstance(getattr(table, "attrs", None), dict):
         table = table.copy(deep=False)
         table.attrs[_SCHEMA_ATTR] = pinned.text
     return table
+
+
+def _agreed(columns: Columns, consent: str, schema: str) -> Columns:
+    agreed = consenting(columns, consent, f"{schema}, terms.consent")
+    kept = int(agreed.sum())
+    _log.info(
+        "%s: %s rows = %s with consent + %s left out", schema, f"{agreed.size:,}", f"{kept:,}", agreed.size - kept
+    )
+    if not kept:
+        raise Refused(
+            f"None of {agreed.size:,} rows has consent in `{consent}`",
+            where=f"{schema}, terms.consent",
+            next_step="look whether the column says true, yes or 1 for those who agreed",
+        )
+    return {name: array[agreed] for name, array in columns.items()}
 
 
 @step

@@ -315,6 +315,15 @@ def m0027_add_served_hours(transaction: Transaction) -> None:
     )
 
 
+def m0028_add_dataset_terms(transaction: Transaction) -> None:
+    """Under which terms dataset versions may be used, and until when; owned by `data.version_terms`."""
+    transaction.execute(
+        """CREATE TABLE dataset_terms (
+            name TEXT NOT NULL, version INTEGER NOT NULL, terms TEXT NOT NULL, ends_at TEXT, removed_at TEXT,
+            set_at TEXT NOT NULL, PRIMARY KEY (name, version))"""
+    )
+
+
 #: Append only. A released migration is never edited: add another.
 FROM_0014 = (
     m0014_reshape_tracking,
@@ -331,4 +340,5 @@ FROM_0014 = (
     m0025_add_log_gaps,
     m0026_add_quiet,
     m0027_add_served_hours,
+    m0028_add_dataset_terms,
 )
