@@ -1,6 +1,10 @@
 """`mainspring data join` and `split`, and the gauge that tells how far they are."""
 
 import json
+import os
+import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import duckdb
@@ -89,3 +93,30 @@ def test_a_gauge_on_a_terminal_renews_one_line(
     assert told.startswith("\r\x1b[2K  scan: 50% of 0 MB")
     assert told.endswith("\r\x1b[2K")
     assert "\n" not in told
+
+
+def test_a_disk_that_takes_no_more_is_told_and_nothing_is_left(tables: Path) -> None:
+    few = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 14, 1 << 14))  # noqa: E731
+    for words in (
+        ("join", "left.parquet", "right.csv", "joined.parquet", *ASOF),
+        ("split", "left.parquet", "--into", "parts"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "mainspring", "data", *words],
+            preexec_fn=few,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 3, done.stderr
+        assert "cannot be written" in done.stderr
+        assert "make room" in done.stderr
+    assert sorted(each.name for each in tables.iterdir()) == ["left.parquet", "right.csv"]
+
+
+def test_an_amount_of_memory_that_is_none_is_refused(tables: Path) -> None:
+    words = [sys.executable, "-m", "mainspring", "data", "profile", "right.csv"]
+    environment = {**os.environ, "MAINSPRING_MEMORY": "plenty"}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "`plenty` is no amount of memory" in done.stderr

@@ -57,6 +57,8 @@ _DIALECT = (
 _TRUTH = {"true": 1.0, "false": 0.0, None: math.nan}
 #: Characters of a file's own line that an error repeats.
 _LONGEST_QUOTE = 300
+#: What the engine says when a file cannot be written, of all that goes wrong with files.
+_NO_ROOM = re.compile("could not write|no space left|write failed", re.IGNORECASE)
 #: Named arrays of equal length; `Any` because each column has its own type.
 Columns = dict[str, NDArray[Any]]
 
@@ -97,8 +99,20 @@ def connect() -> "duckdb.DuckDBPyConnection":
             if scratch := make_scratch():
                 _spills[os.getpid()] = scratch
                 config["temp_directory"] = str(scratch[0])
-            engine = _engines[os.getpid()] = duckdb.connect(config=config)
+            engine = _engines[os.getpid()] = _engine(config, memory)
         return engine.cursor()
+
+
+def _engine(config: dict[str, str | bool | int | float | list[str]], memory: str) -> "duckdb.DuckDBPyConnection":
+    try:
+        return duckdb.connect(config=config)
+    except duckdb.Error as error:
+        if not memory:
+            raise
+        said = str(error).strip().splitlines()[0]
+        raise Invalid(
+            f"`{memory}` is no amount of memory: {said}", where="MAINSPRING_MEMORY", next_step="write it as 2GB"
+        ) from error
 
 
 @atexit.register
@@ -186,6 +200,12 @@ def unreadable(path: Path, error: duckdb.Error) -> Invalid | Unavailable:
             f"The memory allowed is too little for `{path.name}`: {told.strip().splitlines()[0]}",
             where=str(path),
             next_step="allow more with the setting `memory` (MAINSPRING_MEMORY=4GB), or make room on the disk",
+        )
+    if isinstance(error, duckdb.IOException) and _NO_ROOM.search(told):
+        return Unavailable(
+            f"What is made of `{path.name}` cannot be written: {told.strip().splitlines()[0][:_LONGEST_QUOTE]}",
+            where=str(path),
+            next_step="make room on the disk, or name a place on another one",
         )
     if "sniffing" in told:  # says only that no types were found; read as text, the file shows where it breaks
         names = next(csv.reader([_first_line(path)], delimiter="\t" if _ending(path) == ".tsv" else ","), ["column"])
