@@ -122,7 +122,8 @@ def test_columns_that_know_the_target_fail_the_look_at_leaks(run) -> None:
     [
         ("data clean none.csv s.yaml --name d", 3, "no file `none.csv`"),
         ("data clean f.csv s.yaml --name a/b", 2, "not a dataset name"),
-        ("data pull none.db --name d", 2, "is not a source"),
+        ("data pull none.db --name d", 3, "no file or folder `none.db`"),
+        ("data pull sqlite:none.db --name d", 2, "is not a source"),
         ("data pull sqlite:none.db#t --name d", 3, "no file `none.db`"),
         ("data quarantine d", 3, "Nothing was ingested as `d`"),
         ("data release d 1 --reason x", 3, "Nothing was ingested as `d`"),

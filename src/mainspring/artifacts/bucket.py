@@ -38,6 +38,7 @@ class Found(NamedTuple):
 
     size_bytes: int
     at: datetime
+    etag: str = ""
 
 
 class Bucket:
@@ -75,7 +76,7 @@ class Bucket:
                 head = obstore.head(self._store, key)
         except NotFound:
             return None
-        return Found(head["size"], head["last_modified"])
+        return Found(head["size"], head["last_modified"], head.get("e_tag") or "")
 
     def read(self, key: str) -> Iterator[bytes]:
         """Yield an object piece by piece.

@@ -22,7 +22,8 @@ from mainspring.data.versions import (
 from mainspring.errors import Invalid
 from mainspring.workspace import Workspace
 
-__all__ = ["add_command", "checkout_command", "list_command", "log_command", "pin_command", "tag_command"]
+__all__ = ["add_command", "checkout_command", "list_command", "log_command", "pin_command", "show_command",
+           "tag_command"]  # fmt: skip
 
 
 @click.command("add")
@@ -130,6 +131,33 @@ def log_command(dataset: str, as_json: bool) -> None:
         return
     rows = [[each.reference, ", ".join(named[each.version]), *_facts(each)] for each in found]
     print_table(["version", "tags", "added", "bytes", "rows", "digest", "source"], rows)
+
+
+@click.command("show")
+@click.argument("reference")
+@json_option
+def show_command(reference: str, as_json: bool) -> None:
+    """Tell what NAME/VERSION or NAME@TAG is: bytes, rows, columns, and where every part of it came from.
+
+    \b
+    Example:
+      mainspring data show orders/3
+    """
+    with Workspace() as workspace:
+        found = find_dataset(workspace.store, reference)
+    if as_json:
+        print_json(found)
+        return
+    rows = "" if found.n_rows is None else f", {found.n_rows:,} rows"
+    click.echo(f"{found.reference}, added {when(found.created_at)}: {found.size_bytes:,} bytes{rows}, {found.digest}")
+    click.echo(f"from {found.source}")
+    for name, kind in (found.columns or {}).items():
+        click.echo(f"  {name}: {kind}")
+    words = ("name", "rows", "size_bytes", "digest", "stamp", "after", "until")
+    parts = (found.origin or {}).get("parts", [])
+    used = [word for word in words if any(word in each for each in parts)]
+    if parts:
+        print_table(used, [[each.get(word, "") for word in used] for each in parts])
 
 
 @click.command("checkout")

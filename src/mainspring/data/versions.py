@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from mainspring.artifacts.protocol import ArtifactStore
 from mainspring.artifacts.trees import parse_tree
@@ -49,7 +50,11 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class DatasetVersion:
-    """One version of a dataset; `columns` maps names to types as DuckDB reads them, None for bytes it cannot read."""
+    """One version of a dataset; `columns` maps names to types as DuckDB reads them, None for bytes it cannot read.
+
+    `origin` says where pulled rows came from: the `source`, and of its `parts` name, rows, stamp, digest and size, or
+    the range of the cursor.
+    """
 
     name: str
     version: int
@@ -60,6 +65,7 @@ class DatasetVersion:
     columns: dict[str, str] | None
     source: str
     created_at: str
+    origin: dict[str, Any] | None = None
 
     @property
     def reference(self) -> str:
@@ -67,7 +73,7 @@ class DatasetVersion:
         return f"{self.name}/{self.version}"
 
 
-_COLUMNS = "name, version, digest, file_name, size_bytes, n_rows, columns, source, created_at"
+_COLUMNS = "name, version, digest, file_name, size_bytes, n_rows, columns, source, created_at, origin"
 
 
 def artifact_roots(snapshot: Transaction) -> Iterator[Digest]:
@@ -188,8 +194,12 @@ def version_event(verb: str, name: str, entry: tuple[Value, ...]) -> EventOf[tup
     return event
 
 
-def record_version(transaction: Transaction, name: str, entry: tuple[Value, ...], at: datetime) -> tuple[int, bool]:
+def record_version(
+    transaction: Transaction, name: str, entry: tuple[Value, ...], at: datetime, origin: str | None = None
+) -> tuple[int, bool]:
     """Write a version down; return its number, and False if its bytes were the newest version's already.
+
+    `origin` is what it is made of, as JSON.
 
     It is asked and numbered inside the transaction: two writers at once get two numbers, or one for the same bytes.
     """
@@ -199,8 +209,8 @@ def record_version(transaction: Transaction, name: str, entry: tuple[Value, ...]
     if newest and newest[0][1] == entry[0]:
         return newest[0][0], False
     version = newest[0][0] + 1 if newest else 1
-    sql = f"INSERT INTO dataset_versions ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?)"
-    transaction.execute(sql, (name, version, *entry, to_iso(at)))
+    sql = f"INSERT INTO dataset_versions ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?)"
+    transaction.execute(sql, (name, version, *entry, to_iso(at), origin))
     return version, True
 
 
@@ -278,6 +288,6 @@ def _rows(store: Store, clause: str, *parameters: str) -> list[DatasetVersion]:
 
 
 def _from_row(row: Row) -> DatasetVersion:
-    name, version, digest, file_name, size_bytes, n_rows, columns, source, created_at = row
-    parsed = None if columns is None else json.loads(columns)
-    return DatasetVersion(name, version, digest, file_name, size_bytes, n_rows, parsed, source, created_at)
+    name, version, digest, file_name, size_bytes, n_rows, columns, source, created_at, origin = row
+    parsed, came = (None if text is None else json.loads(text) for text in (columns, origin))
+    return DatasetVersion(name, version, digest, file_name, size_bytes, n_rows, parsed, source, created_at, came)

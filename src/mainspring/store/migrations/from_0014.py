@@ -324,6 +324,11 @@ def m0028_add_dataset_terms(transaction: Transaction) -> None:
     )
 
 
+def m0029_add_origins(transaction: Transaction) -> None:
+    """Where the rows of a dataset version came from, as JSON; owned by `data.versions`."""
+    transaction.execute("ALTER TABLE dataset_versions ADD COLUMN origin TEXT")
+
+
 #: Append only. A released migration is never edited: add another.
 FROM_0014 = (
     m0014_reshape_tracking,
@@ -341,4 +346,5 @@ FROM_0014 = (
     m0026_add_quiet,
     m0027_add_served_hours,
     m0028_add_dataset_terms,
+    m0029_add_origins,
 )

@@ -1,0 +1,358 @@
+"""Rows from elsewhere as versions of a dataset: what a source gives becomes one Parquet file, and where it came from.
+
+A pull with a cursor fetches only what lies beyond the newest version and adds it; of files only those that changed
+since the newest version are read. Where the last pull ended is read from that version itself, so there is no state
+that could disagree with the data.
+"""
+
+import json
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import duckdb
+from blake3 import blake3
+
+from mainspring.artifacts.protocol import ArtifactStore
+from mainspring.data.pins import check_name
+from mainspring.data.row_types import typed_columns
+from mainspring.data.sources.protocol import FileSource, RowSource, Source, SourceFile
+from mainspring.data.sources.tables import copy_as_parquet, is_workbook, workbook_rows
+from mainspring.data.table import cast_sql, connect, quoted_files, quoted_name, quoted_text
+from mainspring.data.versions import (
+    DatasetVersion,
+    find_dataset,
+    list_datasets,
+    record_version,
+    version_entry,
+    version_event,
+)
+from mainspring.errors import Conflict, Invalid, nearest
+from mainspring.store.protocol import Store, Transaction
+
+__all__ = ["Evolve", "Fetch", "Progress", "pull", "pull_from"]
+
+#: Gives rows as mappings; of a pull with a cursor those whose cursor is greater than the value handed in, if any.
+Fetch = Callable[[object | None], Iterable[Mapping[str, object]]]
+#: Is told how many rows have come, and how many came each second.
+Progress = Callable[[int, float], None]
+#: What becomes of rows whose columns are not those of the newest version: they are refused or both are united.
+Evolve = Literal["refuse", "accept"]
+
+_BATCH_ROWS = 50_000
+_ROW = "file_row_number"
+
+
+class _Taken(NamedTuple):
+    """Where some rows of a version came from: a file with stamp, digest and size, or a range of a cursor."""
+
+    name: str
+    rows: int
+    stamp: str = ""
+    digest: str = ""
+    size_bytes: int = 0
+    after: str = ""
+    until: str = ""
+
+
+@dataclass
+class _Gathered:
+    """What came of a source: files of Parquet in `folder`, in order, and where their rows came from."""
+
+    folder: Path
+    progress: Progress | None
+    parts: list[Path] = field(default_factory=list)
+    names: dict[str, None] = field(default_factory=dict)  # of all columns of rows, in the order in which they came up
+    taken: list[_Taken] = field(default_factory=list)
+    began: float = field(default_factory=time.monotonic)
+    rows: int = 0
+
+    def next_part(self) -> Path:
+        self.parts.append(self.folder / f"part-{len(self.parts)}.parquet")
+        return self.parts[-1]
+
+    def tell(self, rows: int) -> None:
+        self.rows += rows
+        if self.progress is not None:
+            self.progress(self.rows, self.rows / max(time.monotonic() - self.began, 1e-9))
+
+
+def pull(
+    store: Store,
+    artifacts: ArtifactStore,
+    fetch: Fetch,
+    *,
+    name: str,
+    at: datetime,
+    source: str,
+    cursor: str = "",
+    evolve: Evolve = "refuse",
+    progress: Progress | None = None,
+) -> DatasetVersion:
+    """Keep the rows that a function gives as the next version of `name`; `source` says where they are from.
+
+    Raises what `pull_from` raises.
+    """
+    given = RowSource(source, fetch)
+    return pull_from(store, artifacts, given, name=name, at=at, cursor=cursor, evolve=evolve, progress=progress)
+
+
+def pull_from(
+    store: Store,
+    artifacts: ArtifactStore,
+    source: Source,
+    *,
+    name: str,
+    at: datetime,
+    cursor: str = "",
+    evolve: Evolve = "refuse",
+    progress: Progress | None = None,
+) -> DatasetVersion:
+    """Fetch what a source has and keep it as the next version of `name`; with a `cursor`, behind the newest one's rows.
+
+    The rows go to disk in batches, so that memory does not grow with them. When nothing new comes, the newest version
+    is returned. A row that appears later with the cursor of the last one is not seen: let the cursor be something that
+    grows.
+
+    Raises:
+        Invalid: the name, a row or a file cannot be used, there are no rows at all, or the cursor is no column.
+        Conflict: the columns or their types are not those of the newest version and `evolve` refuses, or another
+            version came meanwhile.
+        NotFound, Unavailable: the source is not there, or does not answer.
+    """
+    check_name(name)
+    newest = next(iter(list_datasets(store, name)), None)
+    with tempfile.TemporaryDirectory(prefix="mainspring-pull-") as scratch:
+        gathered = _Gathered(Path(scratch), progress)
+        told, is_new = source.told, True
+        if isinstance(source, FileSource):
+            is_new = _take_files(artifacts, source, newest, gathered, evolve)
+        else:
+            after = _last(artifacts, newest, cursor) if cursor and newest is not None else None
+            _take_rows(source, after, cursor, gathered)
+            is_new = bool(gathered.parts) or newest is None or not cursor
+            told = source.told if after is None else f"{source.told}, {cursor} > {after}"
+        if newest is not None and not is_new:
+            return newest
+        if not gathered.rows:
+            raise Invalid(f"`{source.told}` gives no rows", where=source.told, next_step="check the table or the query")
+        whole = gathered.folder / f"{name}.parquet"
+        kept = [artifacts.path_of(newest.digest)] if cursor and newest is not None else []
+        if newest is not None and evolve == "refuse":
+            kinds = {**dict.fromkeys(gathered.names, ""), **_kinds(gathered.parts)}
+            _refuse_other_columns(newest.columns or {}, kinds, newest.reference, source.told)
+        _unite([*kept, *gathered.parts], gathered.names, whole, source.told)
+        entry = version_entry(artifacts, whole, told)
+    origin = json.dumps({"source": source.told, "parts": [_plain(each) for each in gathered.taken]})
+
+    def write(transaction: Transaction) -> tuple[int, bool]:
+        last = transaction.execute("SELECT max(version) FROM dataset_versions WHERE name = ?", (name,))[0][0]
+        if (cursor or isinstance(source, FileSource)) and last != (newest.version if newest else None):
+            raise Conflict(f"`{name}` has got version {last} meanwhile", next_step="pull again")
+        return record_version(transaction, name, entry, at, origin)
+
+    version, _ = store.change(version_event("data.pulled", name, entry), write)
+    return find_dataset(store, f"{name}/{version}")
+
+
+def _plain(taken: _Taken) -> dict[str, object]:
+    return {word: value for word, value in taken._asdict().items() if value != ""}
+
+
+def _last(artifacts: ArtifactStore, newest: DatasetVersion, cursor: str) -> object:
+    if not newest.file_name.endswith(".parquet") or cursor not in (newest.columns or {}):
+        raise Conflict(
+            f"`{newest.reference}` has no column `{cursor}` to go on from",
+            next_step="pull without a cursor, or under another name",
+        )
+    with connect() as connection:
+        query = f"SELECT max({quoted_name(cursor)}) FROM {quoted_files([artifacts.path_of(newest.digest)])}"
+        value: object = connection.execute(query).fetchall()[0][0]
+    return value
+
+
+def _take_rows(source: RowSource, after: object | None, cursor: str, gathered: _Gathered) -> None:
+    _write_rows(source.fetch(after), gathered)
+    if not gathered.parts:
+        return
+    if cursor and cursor not in gathered.names:
+        raise Invalid(f"No column is named `{cursor}`", where="--cursor", next_step=nearest(cursor, gathered.names))
+    until = ""
+    if cursor:
+        with connect() as connection:
+            query = f"SELECT max({quoted_name(cursor)}) FROM {quoted_files(gathered.parts)}"
+            until = str(connection.execute(query).fetchall()[0][0])
+    range_of = f"{cursor} > {after}" if after is not None else ""
+    gathered.taken.append(_Taken("", gathered.rows, after=range_of, until=f"{cursor} = {until}" if cursor else ""))
+
+
+def _write_rows(rows: Iterable[object], gathered: _Gathered) -> None:
+    """Write rows as Parquet files. A column without a value has no type yet, and gets the one of the other parts."""
+    names, count = gathered.names, 0
+    iterator = iter(rows)
+    while taken := list(islice(iterator, _BATCH_ROWS)):
+        batch: list[Mapping[str, object]] = []
+        for row in taken:
+            if not isinstance(row, Mapping):
+                where = f"rows[{count}]"
+                raise Invalid(f"{row!r} is not a mapping", where=where, next_step="yield one dict a row")
+            names.update(dict.fromkeys(map(str, row)))
+            batch.append(row)
+            count += 1
+        if not names:
+            raise Invalid("The rows have no columns", where="rows[0]", next_step="yield one dict a row")
+        columns = {name: [row.get(name) for row in batch] for name in names}
+        filled = {name: values for name, values in columns.items() if not all(value is None for value in values)}
+        table = typed_columns(filled or {next(iter(names)): columns[next(iter(names))]})
+        with connect() as connection:
+            connection.register("batch", table)
+            target = quoted_text(str(gathered.next_part()))
+            try:
+                connection.execute(f"COPY batch TO {target} (FORMAT parquet)").fetchall()
+            except duckdb.Error as error:
+                said = str(error).splitlines()[0]
+                raise Invalid(
+                    f"The rows cannot be kept: {said}", next_step="give columns names of their own"
+                ) from error
+        gathered.tell(len(taken))
+
+
+def _take_files(
+    artifacts: ArtifactStore, source: FileSource, newest: DatasetVersion | None, gathered: _Gathered, evolve: Evolve
+) -> bool:
+    """Take what changed since the newest version, and the rest out of it; return False when nothing changed."""
+    known = _known_files(source, newest)
+    brought = gathered.folder / "brought"
+    brought.mkdir()
+    columns = (newest.columns or {}) if newest is not None else {}
+    reference, seen, changed = newest.reference if newest is not None else "", set[str](), False
+    stamps = {name: taken.stamp for name, (_, taken) in known.items()}
+    ranges: list[tuple[int, int]] = []
+    for file in source.files(stamps):
+        seen.add(file.name)
+        old = known.get(file.name)
+        if old is not None and file.stamp and file.stamp == old[1].stamp:
+            ranges.append((old[0], old[0] + old[1].rows))
+            gathered.taken.append(old[1])
+            continue
+        changed = True
+        _take_kept(artifacts, newest, ranges, gathered)
+        ranges = []
+        parts = len(gathered.parts)
+        _take_file(file, brought, gathered)
+        found = _kinds(gathered.parts[parts:])
+        if evolve == "refuse" and columns:
+            _refuse_other_columns(columns, found, reference, f"{source.told}: {file.name}")
+        columns, reference = (columns, reference) if columns else (found, file.name)
+    if not changed and seen == known.keys():
+        return False
+    _take_kept(artifacts, newest, ranges, gathered)
+    return True
+
+
+def _known_files(source: FileSource, newest: DatasetVersion | None) -> dict[str, tuple[int, _Taken]]:
+    """Return the files that the newest version was made of, each with the number of its first row."""
+    origin = newest.origin if newest is not None else None
+    if newest is None or origin is None or origin.get("source") != source.told or _ROW in (newest.columns or {}):
+        return {}
+    found, first = {}, 0
+    for each in origin["parts"]:
+        taken = _Taken(**each)
+        found[taken.name] = (first, taken)
+        first += taken.rows
+    return found if first == newest.n_rows else {}
+
+
+def _take_kept(
+    artifacts: ArtifactStore, newest: DatasetVersion | None, ranges: list[tuple[int, int]], gathered: _Gathered
+) -> None:
+    """Take rows out of the newest version, whose files have not changed."""
+    if newest is None or not ranges:
+        return
+    scan = quoted_files([artifacts.path_of(newest.digest)]).removesuffix(")") + f", {_ROW}=true)"
+    wanted = " OR ".join(f"{_ROW} >= {first} AND {_ROW} < {end}" for first, end in _joined(ranges))
+    query = f"SELECT * EXCLUDE ({_ROW}) FROM {scan} WHERE {wanted} ORDER BY {_ROW}"
+    with connect() as connection:
+        target = quoted_text(str(gathered.next_part()))
+        connection.execute(f"COPY ({query}) TO {target} (FORMAT parquet)").fetchall()
+    gathered.tell(sum(end - first for first, end in ranges))
+
+
+def _joined(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    joined: list[tuple[int, int]] = []
+    for first, end in sorted(ranges):
+        if joined and joined[-1][1] == first:
+            joined[-1] = (joined[-1][0], end)
+        else:
+            joined.append((first, end))
+    return joined
+
+
+def _take_file(file: SourceFile, brought: Path, gathered: _Gathered) -> None:
+    path = file.bring(brought)
+    try:
+        digest = blake3()
+        with path.open("rb") as stream:
+            while piece := stream.read(4 << 20):
+                digest.update(piece)
+        size, before = path.stat().st_size, gathered.rows
+        if is_workbook(path.name):
+            _write_rows(workbook_rows(path, file.name.partition("#")[2]), gathered)
+        else:
+            part = gathered.next_part()
+            copy_as_parquet(path, part)
+            with connect() as connection:
+                gathered.tell(connection.execute(f"SELECT count(*) FROM {quoted_files([part])}").fetchall()[0][0])
+    finally:
+        path.unlink(missing_ok=True)
+    rows = gathered.rows - before
+    gathered.taken.append(_Taken(file.name, rows, file.stamp, digest.hexdigest(), size))
+
+
+def _unite(parts: list[Path], names: Iterable[str], target: Path, told: str) -> None:
+    there = _kinds(parts)
+    with connect() as connection:
+        untyped = [f"CAST(NULL AS VARCHAR) AS {quoted_name(name)}" for name in names if name not in there]
+        query = f"SELECT {', '.join(['*', *untyped])} FROM {quoted_files(parts)}"
+        try:
+            connection.execute(
+                f"COPY ({query}) TO {quoted_text(str(target))} (FORMAT parquet, COMPRESSION zstd)"
+            ).fetchall()
+        except duckdb.Error as error:
+            said = str(error).splitlines()[0]
+            raise Invalid(
+                f"The parts make no one table: {said}", where=told, next_step="give them like types"
+            ) from error
+
+
+def _kinds(parts: list[Path]) -> dict[str, str]:
+    if not parts:
+        return {}
+    with connect() as connection:
+        described = connection.execute(f"DESCRIBE SELECT * FROM {quoted_files(parts)}").fetchall()
+    return {row[0]: row[1] for row in described}
+
+
+def _refuse_other_columns(known: Mapping[str, str], kinds: Mapping[str, str], reference: str, where: str) -> None:
+    """Refuse other columns, or such of another family of types; that a whole number becomes a decimal one is none."""
+    found = {
+        "new": [each for each in kinds if each not in known],
+        "gone": [each for each in known if each not in kinds],
+        "changed": [
+            f"{name} ({known[name]} to {kind})"
+            for name, kind in kinds.items()
+            if kind and name in known and cast_sql(name, known[name])[1] != cast_sql(name, kind)[1]
+        ],
+    }
+    if any(found.values()):
+        said = "; ".join(f"{word} {', '.join(names)}" for word, names in found.items() if names)
+        raise Conflict(
+            f"The columns are not those of `{reference}`: {said}",
+            where=where,
+            next_step="say --evolve accept if this is as it should be",
+        )

@@ -1,0 +1,186 @@
+"""Tables of SQLite, Postgres, and MySQL or MariaDB as sources: read only, in one snapshot, streamed.
+
+The table stands behind a `#`, with its schema or database before it where that is needed: ``#shop.orders``. Names are
+looked up before they are asked for, so that nothing of an address is ever read as SQL.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from mainspring.data.sources.protocol import RowSource, Wanted
+from mainspring.data.table import quoted_name
+from mainspring.errors import Invalid, MissingExtra, NotFound, Unavailable, nearest
+
+__all__ = ["mysql", "postgres", "sqlite"]
+
+_FETCH_ROWS = 10_000
+_CONNECT_SECONDS = 15
+_Rows = Iterator[Mapping[str, object]]
+
+
+def sqlite(address: str, wanted: Wanted) -> RowSource:
+    """Return the source ``sqlite:FILE#TABLE``; times stay the text they are."""
+    path, _, table = address.partition(":")[2].partition("#")
+    if not path or not table:
+        raise Invalid(f"`{address}` is not a source", where="SOURCE", next_step="write it as sqlite:shop.db#orders")
+    file, cursor = Path(path), wanted.cursor
+    if not file.is_file():
+        raise NotFound(f"There is no file `{file.name}`", where=path, next_step="check the path")
+
+    def fetch(after: object | None) -> _Rows:
+        with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+            try:
+                tables = [row[0] for row in connection.execute("SELECT name FROM sqlite_master")]
+                if table not in tables:
+                    raise NotFound(f"There is no table `{table}`", where=path, next_step=nearest(table, tables))
+                columns = [row[1] for row in connection.execute(f"PRAGMA table_info({quoted_name(table)})")]
+                query, parameters = _query(quoted_name(table), columns, cursor, after, "?", path, '"')
+                for row in connection.execute(query, parameters or ()):
+                    yield dict(zip(columns, row, strict=True))
+            except sqlite3.DatabaseError as error:
+                said = f"`{file.name}` cannot be read: {error}"
+                raise Invalid(said, where=path, next_step="give a SQLite database") from error
+
+    return RowSource(address, fetch)
+
+
+def postgres(address: str, wanted: Wanted) -> RowSource:
+    """Return the source ``postgresql://user@host/database#schema.table``; a password may stand in PGPASSWORD."""
+    try:
+        import psycopg  # extra: postgres
+    except ImportError as error:
+        raise MissingExtra.of("postgres", "psycopg", "Pulling from Postgres") from error
+    url, told, (schema, table), password = _address(address, "")
+
+    def fetch(after: object | None) -> _Rows:
+        try:
+            with psycopg.connect(url, connect_timeout=_CONNECT_SECONDS, autocommit=True) as connection:
+                connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                asked = "SELECT table_schema, table_name, column_name FROM information_schema.columns"
+                rows = connection.execute(f"{asked} ORDER BY ordinal_position").fetchall()
+                own = schema or connection.execute("SELECT current_schema()").fetchall()[0][0]
+                columns = _columns(rows, own, table, told)
+                named = f"{quoted_name(own)}.{quoted_name(table)}"
+                query, parameters = _query(named, columns, wanted.cursor, after, "%s", told, '"')
+                with connection.cursor(name="mainspring") as cursor:
+                    cursor.itersize = _FETCH_ROWS
+                    # Any: psycopg types a query as a text that was written in the code
+                    for row in cursor.execute(_any(query), parameters):
+                        yield dict(zip(columns, row, strict=True))
+        except psycopg.Error as error:
+            raise _outage(error, told, password) from error
+
+    return RowSource(told, fetch)
+
+
+def mysql(address: str, wanted: Wanted) -> RowSource:
+    """Return the source ``mysql://user@host/database#table``; a password may stand in MYSQL_PWD."""
+    try:
+        import pymysql  # extra: mysql
+        from pymysql.cursors import SSCursor
+    except ImportError as error:
+        raise MissingExtra.of("mysql", "pymysql", "Pulling from MySQL") from error
+    import os
+
+    parts = urlsplit(address.partition("#")[0])
+    database = unquote(parts.path.strip("/"))
+    _, told, (schema, table), password = _address(address, database)
+    socket = dict(each.partition("=")[::2] for each in parts.query.split("&")).get("unix_socket")
+    login: dict[str, Any] = {
+        "host": parts.hostname or "127.0.0.1", "port": parts.port or 3306, "user": unquote(parts.username or ""),
+        "password": password or os.environ.get("MYSQL_PWD", ""), "database": database, "charset": "utf8mb4",
+        "unix_socket": None if socket is None else unquote(socket), "local_infile": False,
+    }  # fmt: skip
+
+    def fetch(after: object | None) -> _Rows:
+        try:
+            with (
+                closing(pymysql.connect(connect_timeout=_CONNECT_SECONDS, **login)) as connection,
+                connection.cursor(SSCursor) as cursor,
+            ):
+                cursor.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
+                cursor.execute(
+                    "SELECT table_schema, table_name, column_name FROM information_schema.columns"
+                    " WHERE table_schema = %s ORDER BY ordinal_position", (schema,),
+                )  # fmt: skip
+                columns = _columns(cursor.fetchall(), schema, table, told)
+                named = f"{_backticked(schema)}.{_backticked(table)}"
+                query, parameters = _query(named, columns, wanted.cursor, after, "%s", told, "`")
+                cursor.execute(query, parameters)
+                while rows := cursor.fetchmany(_FETCH_ROWS):
+                    for row in rows:
+                        yield dict(zip(columns, row, strict=True))
+        except (pymysql.MySQLError, OSError, RuntimeError) as error:  # the last for a login that needs another package
+            raise _outage(error, told, password) from error
+
+    return RowSource(told, fetch)
+
+
+def _address(address: str, schema: str) -> tuple[str, str, tuple[str, str], str]:
+    """Return the address without its table, how it is told, schema and table, and the password, if any."""
+    url, _, table = address.partition("#")
+    try:
+        parts = urlsplit(url)
+        place = f"{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}"
+    except ValueError as error:
+        raise Invalid("The address is none", where="SOURCE", next_step=f"write it as {_EXAMPLE}") from error
+    if not table or not parts.path.strip("/"):
+        raise Invalid("The address names no database, or no table", where="SOURCE", next_step=f"write it as {_EXAMPLE}")
+    user = f"{parts.username}@" if parts.username else ""
+    first, dot, second = unquote(table).partition(".")
+    named = (first, second) if dot else (schema, first)
+    password = unquote(parts.password or "")
+    return (
+        url,
+        f"{parts.scheme}://{user}{place}{parts.path}#{'.'.join(each for each in named if each)}",
+        named,
+        password,
+    )
+
+
+_EXAMPLE = "postgresql://user@host/database#orders"
+
+
+def _columns(rows: Sequence[Sequence[Any]], schema: str, table: str, told: str) -> list[str]:
+    found = [row[2] for row in rows if (row[0], row[1]) == (schema, table)]
+    if not found:
+        known = sorted({row[1] for row in rows if row[0] == schema})
+        raise NotFound(f"There is no table `{schema}.{table}`", where=told, next_step=nearest(table, known))
+    return found
+
+
+def _query(
+    table: str, columns: list[str], cursor: str, after: object | None, mark: str, where: str, quote: str
+) -> tuple[str, tuple[object, ...] | None]:
+    if cursor and cursor not in columns:
+        raise Invalid(f"No column `{cursor}`", where=where, next_step=nearest(cursor, columns))
+    named = quoted_name if quote == '"' else _backticked
+    listed = ", ".join(map(named, columns))
+    if not cursor:
+        return f"SELECT {listed} FROM {table}", None
+    if after is None:
+        return f"SELECT {listed} FROM {table} ORDER BY {named(cursor)}", None
+    # where values are put in, a per cent sign in a name would be read as the mark of one
+    beyond = f"SELECT {listed} FROM {table} WHERE {named(cursor)} > \0 ORDER BY {named(cursor)}"
+    return (beyond.replace("%", "%%") if mark == "%s" else beyond).replace("\0", mark), (after,)
+
+
+def _backticked(name: str) -> str:
+    return "`" + name.replace("`", "``") + "`"
+
+
+def _any(value: Any) -> Any:
+    return value
+
+
+def _outage(error: Exception, told: str, password: str) -> Unavailable:
+    said = " ".join(str(error).split())
+    if password:
+        said = said.replace(password, "...")
+    return Unavailable(
+        f"The database cannot be read: {said}", where=told, next_step="check host, user, password and rights"
+    )
