@@ -7,6 +7,9 @@ turns; imports and declarations are not counted. The join is read, joined and wr
 all threads. Online, each read is timed alone, from keys to a dictionary of values. That both gave the same values is
 checked, and where they differ it is told and the exit code is 1.
 
+Feast's file store puts every row of a driver beside every moment it was asked for, and drops what does not fit behind
+that: with the default of ten rows for each driver that is ten million rows, with a hundred it needs more than 12 GB.
+
     .venv/bin/python benchmarks/features.py --peers FOLDER [--rows N] [--entities N] [--rounds N] [--json]
 """
 
@@ -28,6 +31,7 @@ FEATURES = 10
 HEAD = """
 import json, os, resource, sys, time
 from pathlib import Path
+resource.setrlimit(resource.RLIMIT_AS, (12 << 30, 12 << 30))  # more would hurt the machine, and not be an answer
 folder, config = Path(sys.argv[1]), json.loads(sys.argv[2])
 names = [f"f{n}" for n in range(10)]
 
@@ -154,7 +158,7 @@ def run(python: str, code: str, folder: Path, **config: object) -> dict[str, Any
         [python, "-c", HEAD + code, folder, json.dumps(config)], capture_output=True, text=True, check=False
     )
     if done.returncode:
-        raise SystemExit(done.stderr[-3000:])
+        raise SystemExit(done.stderr[-3000:] or f"{python} ended with {done.returncode}")
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
@@ -260,7 +264,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--peers", type=Path, required=True, help="folder for the peer's environment")
     parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--entities", type=int, default=10_000)
+    parser.add_argument("--entities", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--reads", type=int, default=2000, help="reads of one entity a round, and a fifth of batches")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")

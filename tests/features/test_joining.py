@@ -118,6 +118,14 @@ def test_windows_of_rows_and_functions_that_look_back(tmp_path: Path) -> None:
         ("random()", "same answer"),
         ("epoch(now() - ended_at)", "same answer"),
         ("age(ended_at)", "asks the clock"),
+        ("current_date", "same answer|no column"),
+        ("CURRENT_TIMESTAMP", "same answer|no column"),
+        ("main.random()", "same answer"),
+        ("current_setting('threads')", "same answer"),
+        ("lag(fare, NULL) OVER history", "later"),
+        ("driver_id IN (SELECT 1)", "reads a table"),
+        ('"#t"', "no column"),
+        ("sum(fare) OVER (day EXCLUDE CURRENT ROW)", "no expression"),
         ("approx_quantile(fare, 0.5) OVER history", "same answer"),
         ("(SELECT max(fare) FROM 'trips.csv')", "reads a table"),
         ("COLUMNS(*)", "reads a table"),
@@ -201,3 +209,23 @@ def test_a_frame_of_pandas_may_have_missing_keys(tmp_path: Path) -> None:
     frame = pd.DataFrame({"driver_id": pd.array([1, None], dtype="Int64"), "at": pd.to_datetime([hour(4)] * 2)})
     found = join_features(frame, [view(trips(tmp_path))], time="at")
     np.testing.assert_array_equal(found["total"], [60, np.nan])
+
+
+def test_a_value_that_cannot_be_computed_is_told(tmp_path: Path) -> None:
+    made = view(trips(tmp_path), features={"f": "CAST(1e300 * fare AS INTEGER)"})
+    with pytest.raises(Invalid, match="cannot be computed: Conversion Error") as caught:
+        join_features(asked((1, 2)), [made], time="at")
+    assert "TRY_CAST" in caught.value.next_step
+    entities = write(tmp_path / "asked.csv", ["driver_id", "at"], [(1, hour(5))])
+    with pytest.raises(Invalid, match="cannot be computed"):
+        join_features_to(tmp_path / "out.parquet", entities, [made], time="at")
+    assert not list(tmp_path.glob("*out*"))
+
+
+def test_moments_with_a_zone_are_moments_in_utc(tmp_path: Path) -> None:
+    rows = [(1, "2026-01-01 10:00:00+02:00", 3)]
+    source = write(tmp_path / "zoned.csv", ["driver_id", "ended_at", "fare"], rows)
+    made = view(source, features={"hour_of": "hour(ended_at)", "seen": "ended_at"})
+    found = join_features(asked((1, 7.99), (1, 8)), [made], time="at")
+    np.testing.assert_array_equal(found["hour_of"], [np.nan, 8])
+    assert str(found["seen"][1]) == "2026-01-01T08:00:00.000000"

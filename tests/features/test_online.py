@@ -263,6 +263,16 @@ def test_readers_beside_a_writer_that_is_killed_see_whole_generations(address: s
             online.close()
 
 
+def test_a_value_that_cannot_be_computed_leaves_the_rows_as_they_are(online: OnlineStore, tmp_path: Path) -> None:
+    path = write(tmp_path / "trips.csv", ROWS)
+    made = view(path, features={"fare_now": "CAST(fare AS TINYINT)"})
+    materialize(made, path, online, until=at(9), now=NOW)
+    write(path, [*ROWS, (2, "a", 10, 1e9)])
+    with pytest.raises(Invalid, match="cannot be computed"):
+        materialize(made, path, online, until=at(11), now=NOW)
+    assert FeatureReader(online, "stats", made.version).read([(2, "a")], at=NOW).rows == [[9]]
+
+
 def test_a_damaged_file_is_told(tmp_path: Path) -> None:
     path = write(tmp_path / "trips.csv", ROWS)
     made = view(path)

@@ -25,7 +25,7 @@ from mainspring.features.view import HISTORY, FeatureView
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-__all__ = ["Compiled", "compile_view", "interval_sql", "key_sql", "moment_sql", "time_sql"]
+__all__ = ["Compiled", "compile_view", "interval_sql", "key_sql", "moment_sql", "time_sql", "uncomputable"]
 
 _INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT",
              "UHUGEINT")  # fmt: skip
@@ -142,6 +142,13 @@ def compile_view(view: FeatureView, connection: "DuckDBPyConnection", source: Pa
         _kind_of(text, view, base, connection, where=f"{where}.{name}") for name, text in view.features.items()
     )
     return Compiled(view, scan, key_kinds, kinds, tuple(columns))
+
+
+def uncomputable(error: duckdb.Error, where: str) -> Invalid:
+    """Return what to raise when the engine cannot compute a view's values."""
+    told = str(error).partition("\nLINE 1:")[0].strip()
+    next_step = "mend the rows or the expression: TRY_CAST gives a missing value where CAST fails"
+    return Invalid(f"The features cannot be computed: {told}", where=where, next_step=next_step)
 
 
 def key_sql(name: str, kind: ColumnType, found: str, where: str) -> str:

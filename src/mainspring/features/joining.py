@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mainspring.data.table import Columns, columns_of, connect, fetch_columns, quoted_name, quoted_text, settled_scan
 from mainspring.domain.ids import new_id
 from mainspring.errors import Invalid, Unavailable, nearest
-from mainspring.features.compiled import Compiled, compile_view, interval_sql, key_sql, time_sql
+from mainspring.features.compiled import Compiled, compile_view, interval_sql, key_sql, time_sql, uncomputable
 from mainspring.features.view import FeatureView
 
 if TYPE_CHECKING:
@@ -46,7 +46,11 @@ def join_features(
             types[key] = "BIGINT"
         cast = ", ".join(f"TRY_CAST({quoted_name(key)} AS BIGINT) AS {quoted_name(key)}" for key in numbers)
         scan = f"(SELECT * REPLACE ({cast}) FROM entities)" if cast else "entities"
-        return fetch_columns(connection, join_sql(connection, scan, types, views, time, sources or {}))
+        query = join_sql(connection, scan, types, views, time, sources or {})
+        try:
+            return fetch_columns(connection, query)
+        except duckdb.Error as error:
+            raise uncomputable(error, "join_features") from error
 
 
 def join_features_to(
@@ -72,7 +76,7 @@ def join_features_to(
             what = f"The features cannot be written: {str(error).splitlines()[0]}"
             raise Unavailable(what, where=str(target), next_step="make space, or set MAINSPRING_MEMORY") from error
         except duckdb.Error as error:
-            raise Invalid(str(error).partition("\nLINE 1:")[0].strip(), where="join_features") from error
+            raise uncomputable(error, "join_features") from error
         finally:
             hidden.unlink(missing_ok=True)
     return int(copied[0][0])

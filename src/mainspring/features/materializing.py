@@ -15,7 +15,7 @@ import duckdb
 from mainspring.data.table import connect, quoted_name
 from mainspring.domain.moments import from_iso, to_iso
 from mainspring.errors import Conflict, Invalid
-from mainspring.features.compiled import Compiled, compile_view, moment_sql
+from mainspring.features.compiled import Compiled, compile_view, moment_sql, uncomputable
 from mainspring.features.online import OnlineState, OnlineStore
 from mainspring.features.packed import encode_key, encode_row
 from mainspring.features.view import FeatureView
@@ -101,7 +101,10 @@ def _sums(
         f" FROM (SELECT CAST(hash({hashed}) AS HUGEINT) AS h, CAST({quoted_name(view.time)} AS TIMESTAMP) AS t"
         f" FROM {compiled.scan})"
     )
-    n_then, sum_then, n_now, sum_now = connection.execute(sql).fetchall()[0]
+    try:
+        n_then, sum_then, n_now, sum_now = connection.execute(sql).fetchall()[0]
+    except duckdb.Error as error:
+        raise uncomputable(error, f"view {view.name}") from error
     if before is None:
         return "", n_now, str(sum_now)
     if before.kinds != list(compiled.kinds) or before.key_kinds != list(compiled.key_kinds):
@@ -124,8 +127,7 @@ def _packed(
                 key = encode_key(row[:n_keys], compiled.key_kinds)
                 yield key, encode_row(row[n_keys], row[n_keys + 1 :])
     except duckdb.Error as error:
-        told = str(error).partition("\nLINE 1:")[0].strip()
-        raise Invalid(f"The features cannot be computed: {told}", where=f"view {compiled.view.name}") from error
+        raise uncomputable(error, f"view {compiled.view.name}") from error
 
 
 def _stamp(source: Path) -> tuple[int, ...]:
