@@ -32,6 +32,8 @@ __all__ = ["overview"]
 _AT_ONCE = 64
 _BINS = 24
 _TOP = 8
+#: Between the places of one column and of the next; more than there are bins or common values.
+_STRIDE = 32
 #: Numeric columns of which every pair is correlated.
 _MOST_CORRELATED = 20
 _QUANTILES = (0.01, 0.05, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 0.95, 0.99)
@@ -177,18 +179,31 @@ def _goal(columns: Sequence[ColumnOverview], target: str) -> tuple[str, tuple[st
 def _second(
     connection: duckdb.DuckDBPyConnection, scan: str, columns: Sequence[ColumnOverview]
 ) -> list[ColumnOverview]:
-    wanted = ", ".join(_counted(column) for column in columns)
-    row = connection.execute(f"SELECT {wanted} FROM {scan}").fetchall()[0]
     done = []
-    for column, found in zip(columns, row, strict=True):
-        counts: dict[Any, int] = found or {}
+    for column, counts in zip(columns, _count(connection, scan, columns), strict=True):
         if column.low is not None:
             column = replace(column, bins=tuple(counts.get(at, 0) for at in range(_BINS)))
         elif column.top:
-            top = [replace(group, rows=counts.get(group.label, 0)) for group in column.top]
+            top = [replace(group, rows=counts.get(at, 0)) for at, group in enumerate(column.top)]
             column = replace(column, top=tuple(sorted(top, key=lambda group: -group.rows)))
         done.append(column)
     return done
+
+
+def _count(connection: duckdb.DuckDBPyConnection, scan: str, columns: Sequence[ColumnOverview]) -> list[dict[int, int]]:
+    """Return of each column how many rows there are in each bin, or with each of its common values, by their places.
+
+    The engine makes a table of all rows first for its own `histogram`, and spills it; rows that are told once for each
+    column are counted as they stream by.
+    """
+    counts: list[dict[int, int]] = [{} for _ in columns]
+    cases = [f"{number * _STRIDE} + {place}" for number, column in enumerate(columns) if (place := _place_sql(column))]
+    if cases:
+        told = f"SELECT unnest([{', '.join(cases)}]) AS place FROM {scan}"
+        query = f"SELECT place, count(*) FROM ({told}) WHERE place IS NOT NULL GROUP BY place"
+        for place, rows in connection.execute(query).fetchall():
+            counts[place // _STRIDE][place % _STRIDE] = rows
+    return counts
 
 
 def _related(
@@ -199,25 +214,23 @@ def _related(
     chosen = {name: groups for name, groups in chosen.items() if groups}
     if not chosen:
         return list(columns)
-    cases = ", ".join(
-        f"CASE {' '.join(f'WHEN {where} THEN {at}' for at, (_, where) in enumerate(groups))} ELSE -1 END AS g{number}"
-        for number, groups in enumerate(chosen.values())
-    )
-    names = [f"g{number}" for number in range(len(chosen))]
-    sets = ", ".join(f"({name})" for name in [*names, ""])
-    query = (
-        f"SELECT count(t), avg(t), var_pop(t), {', '.join(names)} FROM (SELECT {goal} AS t, {cases} FROM {scan})"
-        f" WHERE t IS NOT NULL GROUP BY GROUPING SETS ({sets})"
-    )
     groups_of: dict[str, list[Group]] = {name: [] for name in chosen}
+    places: list[tuple[str, str]] = []
+    cases = []
+    for name, groups in chosen.items():
+        whens = " ".join(f"WHEN {where} THEN {at}" for at, (_, where) in enumerate(groups, len(places)))
+        cases.append(f"CASE {whens} END")
+        places += [(name, label) for label, _ in groups]
+    # each row is counted once for each column, and once for all; the engine's grouping sets would keep all rows first
+    told = f"SELECT {goal} AS t, unnest([{', '.join([*cases, '-1'])}]) AS place FROM {scan}"
+    query = f"SELECT place, count(*), avg(t), var_pop(t) FROM ({told}) WHERE t IS NOT NULL GROUP BY place"
     labelled, mean, variance = 0, 0.0, 0.0
-    for count, inside, spread, *at in connection.execute(query).fetchall():
-        number = next((place for place, value in enumerate(at) if value is not None), None)
-        if number is None:
+    for place, count, inside, spread in connection.execute(query).fetchall():
+        if place == -1:
             labelled, mean, variance = count, inside, spread
-        elif at[number] >= 0:
-            name = list(chosen)[number]
-            groups_of[name].append(Group(chosen[name][at[number]][0], count, inside))
+        elif place is not None:
+            name, label = places[place]
+            groups_of[name].append(Group(label, count, inside))
     return [
         replace(each, relation=_relation(chosen[each.name], groups_of[each.name], mean, variance, labelled))
         if each.name in chosen
@@ -226,16 +239,17 @@ def _related(
     ]
 
 
-def _counted(column: ColumnOverview) -> str:
-    """Return SQL that counts a column's rows by bin or by common value, as one map."""
+def _place_sql(column: ColumnOverview) -> str:
+    """Return SQL of the bin that a value falls into, or of its place among the common values."""
     value = _sql_of(column.name, column.engine_type)
     if column.low is not None and column.high is not None:
-        return f"histogram({_bin_sql(value, column.low, column.high)})"
+        return _bin_sql(value, column.low, column.high)
+    labels = [group.label for group in column.top]
     if column.type == "boolean":
-        return f"histogram(CASE WHEN {value} THEN 'true' WHEN NOT {value} THEN 'false' END)"
-    if column.top:
-        return f"histogram(CASE WHEN {value} IN ({_listed(column)}) THEN {value} END)"
-    return "NULL"
+        return f"CASE WHEN {value} THEN {labels.index('true')} WHEN NOT {value} THEN {labels.index('false')} END"
+    if not labels:
+        return ""
+    return f"CASE {value} {' '.join(f'WHEN {quoted_text(label)} THEN {at}' for at, label in enumerate(labels))} END"
 
 
 def _bin_sql(value: str, low: float, high: float) -> str:
@@ -308,17 +322,15 @@ def _drifted(
     done = {each.name: each for each in columns}
     for start in range(0, len(shared), _AT_ONCE):
         chunk = [replace(each, engine_type=types[each.name]) for each in shared[start : start + _AT_ONCE]]
-        wanted = ["count(*)"]
-        for each in chunk:
-            wanted += [_counted(each), f"count({_value(each)})"]
-        row = connection.execute(f"SELECT {', '.join(wanted)} FROM {scan}").fetchall()[0]
-        for at, each in enumerate(chunk):
-            then, known, now = row[2 * at + 1] or {}, row[2 * at + 2], _counts_of(each)
+        wanted = ", ".join(["count(*)", *(f"count({_value(each)})" for each in chunk)])
+        (rows, *present) = connection.execute(f"SELECT {wanted} FROM {scan}").fetchall()[0]
+        for each, known, then in zip(chunk, present, _count(connection, scan, chunk), strict=True):
+            now = list(each.bins) or [group.rows for group in each.top]
             if now:
-                there = sum(now.values()) + each.missing
+                there = sum(now) + each.missing
                 rest = [max(0, _rows(columns, each) - there), max(0, known - sum(then.values()))]
-                pairs = [(now[key], then.get(key, 0)) for key in now]
-                pairs += [(each.missing, row[0] - known), (rest[0], rest[1])]
+                pairs = [(count, then.get(at, 0)) for at, count in enumerate(now)]
+                pairs += [(each.missing, rows - known), (rest[0], rest[1])]
                 done[each.name] = replace(done[each.name], drift=_psi(pairs))
     return list(done.values())
 
@@ -327,10 +339,6 @@ def _rows(columns: Sequence[ColumnOverview], column: ColumnOverview) -> int:
     """Return the rows of the table, by a column whose bins hold all of them, or else by the column itself."""
     full = next((each for each in columns if each.bins), None)
     return sum(full.bins) + full.missing if full else sum(group.rows for group in column.top) + column.missing
-
-
-def _counts_of(column: ColumnOverview) -> dict[Any, int]:
-    return dict(enumerate(column.bins)) if column.bins else {group.label: group.rows for group in column.top}
 
 
 def _psi(pairs: Sequence[tuple[int, int]]) -> float:
