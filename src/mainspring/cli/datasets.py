@@ -63,6 +63,7 @@ def add_command(path: Path, name: str, source: str, schema: Path | None, pin: bo
             keep_terms(workspace.store, added, terms, at=workspace.clock.now())
         if pin or (pinned and pinned.dataset == name):
             wanted = pin_for(added, place.name.removesuffix(ENDING), count_files(workspace.artifacts, added))
+            wanted = wanted._replace(remote=pinned.remote if pinned else "")
             if wanted != pinned:
                 write_pin(place, wanted)
     if as_json:

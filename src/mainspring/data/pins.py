@@ -20,10 +20,14 @@ ENDING = ".pin"
 _FORMAT = "1"
 _MOST_BYTES = 4096
 _WORDS = ("mainspring_pin", "dataset", "version", "digest", "path", "folder", "files", "size_bytes")
+_REMOTE = "remote"
 
 
 class Pin(NamedTuple):
-    """Which version belongs at `path`, a name beside the pin file; `digest` says which bytes that is, for ever."""
+    """Which version belongs at `path`, a name beside the pin file; `digest` says which bytes that is, for ever.
+
+    `remote` is where it was pushed to, if it was.
+    """
 
     dataset: str
     version: int
@@ -32,6 +36,7 @@ class Pin(NamedTuple):
     folder: bool
     files: int
     size_bytes: int
+    remote: str = ""
 
 
 def check_name(name: str) -> None:
@@ -53,6 +58,7 @@ def write_pin(place: Path, pin: Pin) -> None:
     folder = "yes" if pin.folder else "no"
     values = (_FORMAT, pin.dataset, pin.version, pin.digest, json.dumps(pin.path), folder, pin.files, pin.size_bytes)
     text = "".join(f"{word}: {value}\n" for word, value in zip(_WORDS, values, strict=True))
+    text += f"{_REMOTE}: {json.dumps(pin.remote)}\n" if pin.remote else ""
     draft = place.with_name(f".{place.name}.{new_id()}")
     try:
         draft.write_text(text, encoding="ascii")
@@ -81,7 +87,7 @@ def read_pin(place: Path) -> Pin:
             if line.startswith("<<<<<<<"):
                 raise ValueError(f"line {number} is a conflict that git could not merge")
             word, colon, value = line.partition(": ")
-            if not colon or word not in _WORDS or word in found:
+            if not colon or word not in (*_WORDS, _REMOTE) or word in found:
                 raise ValueError(f"line {number} is not one of its words: {', '.join(_WORDS)}")
             found[word] = value
         missing = [word for word in _WORDS if word not in found]
@@ -113,7 +119,12 @@ def _pin(found: dict[str, str]) -> Pin:
         check_name(found["dataset"])
     except Invalid as error:
         raise ValueError(error.what) from error
-    return Pin(found["dataset"], numbers[0], Digest(found["digest"]), path, found["folder"] == "yes", *numbers[1:])
+    remote = json.loads(found.get(_REMOTE, '""'))
+    if not isinstance(remote, str) or not remote.isprintable():
+        raise ValueError("`remote` is not a text")
+    folder = found["folder"] == "yes"
+    version, files, size = numbers
+    return Pin(found["dataset"], version, Digest(found["digest"]), path, folder, files, size, remote)
 
 
 def find_pins(folder: Path) -> list[Path]:

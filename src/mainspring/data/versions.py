@@ -36,6 +36,7 @@ from mainspring.store.protocol import EventOf, Row, Store, Transaction, Value
 __all__ = [
     "DatasetVersion",
     "add_dataset",
+    "adopt_version",
     "artifact_roots",
     "checkout_dataset",
     "count_files",
@@ -212,6 +213,29 @@ def record_version(
     sql = f"INSERT INTO dataset_versions ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?)"
     transaction.execute(sql, (name, version, *entry, to_iso(at), origin))
     return version, True
+
+
+def adopt_version(transaction: Transaction, version: DatasetVersion) -> bool:
+    """Write down a version that was made in another workspace, under its number; return False if it is there already.
+
+    Raises:
+        Conflict: this workspace has another version of that number.
+    """
+    key = (version.name, version.version)
+    there = transaction.execute("SELECT digest FROM dataset_versions WHERE name = ? AND version = ?", key)
+    if there and there[0][0] != version.digest:
+        raise Conflict(
+            f"This workspace has another `{version.reference}`, {there[0][0][:16]}",
+            where=version.digest,
+            next_step="rename neither: add what is here as a newer version, or work in another workspace",
+        )
+    if there:
+        return False
+    listed, origin = (None if each is None else json.dumps(each) for each in (version.columns, version.origin))
+    row = (*key, version.digest, version.file_name, version.size_bytes, version.n_rows, listed, version.source)
+    sql = f"INSERT INTO dataset_versions ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?)"
+    transaction.execute(sql, (*row, version.created_at, origin))
+    return True
 
 
 def find_dataset(store: Store, reference: str) -> DatasetVersion:
