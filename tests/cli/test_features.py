@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from mainspring.cli.main import main
+from mainspring.cli.why import _fields
 from mainspring.data.table import read_columns
+from mainspring.govern.why import Explanation
 
 FILE = """
 import mainspring as ms
@@ -73,3 +75,14 @@ def test_wrong_words_are_told(run) -> None:
     assert "The key is a whole number" in run("features", "read", "stats", "x")[2]
     assert "joined by commas" in run("features", "read", "--help")[1]
     assert run("features", "read", "shops", "Paris")[0] == 2
+
+
+def test_why_says_what_was_looked_up() -> None:
+    lookup = {"version": "0123456789abcdef", "keys": {"driver": 7}, "until": "2026-01-02T03:04:05Z", "at": ""}
+    found = Explanation(
+        prediction_id="p", at="", request={}, request_id=None, score=0.5, threshold=None, route="champion", label=None,
+        labelled_at=None, transforms=[], model_version="m/1", bundle="b", chosen="", run=None, commit="", data={},
+        gates=[], approvals=[], author="a", lookups={"stats": lookup},
+    )  # fmt: skip
+    told = _fields(found)["looked up"]
+    assert told == {"stats": "version 0123456789ab of the view, by driver = 7, as known 2026-01-02 03:04"}

@@ -17,7 +17,7 @@ from mainspring.features.opening import open_online
 from mainspring.features.skew import SkewReport, check_skew
 from mainspring.predictions.journal import JournalWriter
 from mainspring.predictions.log import PredictionLog
-from mainspring.predictions.records import BatchRecord, encode_record
+from mainspring.predictions.records import BatchRecord, FeatureLookup, encode_record
 from mainspring.predictions.segments import seal
 from mainspring.serve.lookup import ServedViews
 from mainspring.store.opening import open_store
@@ -115,6 +115,12 @@ def test_what_was_served_right_passes(shop: Callable[..., Shop]) -> None:
     one.ask(60, 1, 2, BIG)
     report = one.check()
     assert report == SkewReport(9, 54, 0, [])
+    log = PredictionLog(one.store, one.folder / "segments")
+    (looked_up,) = log.find(f"022.50-{1}").lookups.items()
+    assert looked_up[0] == "stats"
+    assert looked_up[1] == FeatureLookup(
+        version=one.view.version, keys={"id": 1}, until=to_iso(at(22)), at=to_iso(at(22.5))
+    )
 
 
 def test_a_store_that_was_behind_is_stale_and_a_past_that_changed_is_skewed(shop: Callable[..., Shop]) -> None:

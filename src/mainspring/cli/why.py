@@ -1,5 +1,8 @@
 """`mainspring why`: everything behind one prediction."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import click
 
 from mainspring.cli.output import json_option, print_fields, print_json, when
@@ -42,6 +45,7 @@ def _fields(found: Explanation) -> dict[str, object]:
         "answered": f"{score}{threshold}, by the {found.route}",
         "turned out": "not known yet" if found.label is None else f"{found.label} (told {when(found.labelled_at)})",
         "request": found.request,
+        **({"looked up": {name: _lookup(each) for name, each in found.lookups.items()}} if found.lookups else {}),
         "transforms": {str(number): text for number, text in enumerate(found.transforms, 1)},
         "model version": f"{found.model_version}, {found.chosen}, bundle {found.bundle[:16]}",
         "run": "not from a run"
@@ -58,6 +62,11 @@ def _fields(found: Explanation) -> dict[str, object]:
         "approver": {each.approver: f"as {each.role}, {when(each.at)} {each.comment}" for each in found.approvals}
         or "nobody was asked: the gates decided",
     }
+
+
+def _lookup(told: Mapping[str, Any]) -> str:
+    keys = ", ".join(f"{name} = {value}" for name, value in told["keys"].items())
+    return f"version {told['version'][:12]} of the view, by {keys or 'keys not kept'}, as known {when(told['until'])}"
 
 
 def _run_fields(run: Run) -> dict[str, str]:

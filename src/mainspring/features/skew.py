@@ -13,7 +13,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,7 +23,7 @@ from mainspring.features.joining import join_sql
 from mainspring.features.online import OnlineStore
 from mainspring.features.view import FeatureView
 from mainspring.predictions.log import PredictionLog
-from mainspring.predictions.records import FeatureLookup
+from mainspring.predictions.records import FeatureLookup, decode_lookups
 from mainspring.predictions.segments import FEATURE
 
 __all__ = ["Skew", "SkewReport", "check_skew", "logged_views"]
@@ -34,7 +33,6 @@ _RELATIVE = 1e-9
 #: A name that no feature can have.
 _MOMENT = "looked up at"
 _ROW_TIME = "time_of_the_row"
-_decoder = msgspec.json.Decoder(dict[str, FeatureLookup])
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +129,7 @@ def check_skew(
 
 
 def _lookups(logged: Columns) -> list[dict[str, FeatureLookup]]:
-    return [_decoder.decode(text) for text in logged.get("lookups", ())]
+    return [decode_lookups(text) for text in logged.get("lookups", ())]
 
 
 def _compare(view: FeatureView, source: Path | None, looked: list[_Looked], logged: Columns) -> tuple[list[Skew], int]:

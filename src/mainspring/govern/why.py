@@ -37,6 +37,7 @@ class Explanation:
     gates: list[GateResult]
     approvals: list[ApprovalGiven]
     author: str
+    lookups: dict[str, dict[str, object]]
 
 
 def explain(store: Store, log: PredictionLog, prediction_id: str) -> Explanation:
@@ -69,6 +70,10 @@ def explain(store: Store, log: PredictionLog, prediction_id: str) -> Explanation
         gates=gate_results(store, version),
         approvals=list_approvals(store, version),
         author=version.created_by,
+        lookups={
+            view: {"version": each.version, "keys": each.keys, "until": each.until, "at": each.at}
+            for view, each in found.lookups.items()
+        },
     )
 
 

@@ -23,6 +23,7 @@ from mainspring.domain.ids import PredictionId
 from mainspring.domain.moments import from_iso, to_iso
 from mainspring.errors import Corrupt, NotFound
 from mainspring.predictions.counts import HOUR, count_hours, hourly_of, merge_hourly
+from mainspring.predictions.records import FeatureLookup, decode_lookups
 from mainspring.predictions.segments import FEATURE, Segment, features_of, segments
 from mainspring.store.protocol import Store
 
@@ -42,7 +43,10 @@ _LAST_LABEL = 'max_by(label, {"at": "at", sealed: sealed}) AS label'
 
 @dataclass(frozen=True, slots=True)
 class LoggedPrediction:
-    """One answered row: what was asked, what was answered, by which version, and the label if it came."""
+    """One answered row: what was asked, what was answered, by which version, and the label if it came.
+
+    `lookups` says by the names of views which of the features were not sent but looked up.
+    """
 
     prediction_id: PredictionId
     model: str
@@ -56,6 +60,7 @@ class LoggedPrediction:
     latency_ms: float
     label: str | None
     labelled_at: str | None
+    lookups: dict[str, FeatureLookup]
 
 
 class PredictionLog:
@@ -402,6 +407,7 @@ class PredictionLog:
             float(row["latency_ms"]),
             str(labels[0]["label"]) if labels else None,
             str(labels[0]["at"]) if labels else None,
+            decode_lookups(row.get("lookups")),
         )
 
 

@@ -21,6 +21,7 @@ __all__ = [
     "Record",
     "RefusedRecord",
     "RouteRole",
+    "decode_lookups",
     "decode_record",
     "encode_record",
     "source_of_review",
@@ -148,12 +149,25 @@ class RefusedRecord(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind",
 Record = BatchRecord | PredictionRecord | LabelRecord | LostRecord | RefusedRecord
 
 _encoder = msgspec.json.Encoder()
+_lookups = msgspec.json.Decoder(dict[str, FeatureLookup])
 _decoder: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)
 
 
 def encode_record(record: Record) -> bytes:
     """Return the record as one JSON object; its key ``kind`` says which it is."""
     return _encoder.encode(record)
+
+
+def decode_lookups(text: str | None) -> dict[str, FeatureLookup]:
+    """Read what the sealed log holds of the look-ups of one row; none for None.
+
+    Raises:
+        Corrupt: the text tells of none.
+    """
+    try:
+        return {} if text is None else _lookups.decode(text)
+    except msgspec.MsgspecError as error:
+        raise Corrupt(f"The look-ups of a prediction cannot be read: {error}") from error
 
 
 def decode_record(payload: bytes, *, where: str = "") -> Record:
