@@ -8,7 +8,7 @@ all threads. Online, each read is timed alone, from keys to a dictionary of valu
 checked, and where they differ it is told and the exit code is 1.
 
 Feast's file store puts every row of a driver beside every moment it was asked for, and drops what does not fit behind
-that: with the default of ten rows for each driver that is ten million rows, with a hundred it needs more than 12 GB.
+that: with the default of ten rows for each driver that is ten million rows. It may have 12 GB.
 
     .venv/bin/python benchmarks/features.py --peers FOLDER [--rows N] [--entities N] [--rounds N] [--json]
 """
