@@ -377,3 +377,10 @@ print(os.waitpid(child, 0)[1])
     command = [sys.executable, "-c", program, str(tmp_path / "t.csv")]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == "0\n", done.stderr  # some versions warn of any fork beside threads
+
+
+def test_bytes_that_are_no_csv_file_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "noise.csv"
+    path.write_bytes(b"id,a\rt\xff\x00,\x9d\r\xfe,\n\xff\xfe\x00" * 20)
+    with pytest.raises(Invalid, match="cannot be read"):
+        read_columns(path)

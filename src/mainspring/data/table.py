@@ -208,7 +208,8 @@ def unreadable(path: Path, error: duckdb.Error) -> Invalid | Unavailable:
             next_step="make room on the disk, or name a place on another one",
         )
     if "sniffing" in told:  # says only that no types were found; read as text, the file shows where it breaks
-        names = next(csv.reader([_first_line(path)], delimiter="\t" if _ending(path) == ".tsv" else ","), ["column"])
+        first = _first_line(path).replace("\r", " ")  # in the middle of a line it is an error of the reader's own
+        names = next(csv.reader([first], delimiter="\t" if _ending(path) == ".tsv" else ","), ["column"])
         columns = ", ".join(f"{quoted_text(f'{number} {name}')}: 'VARCHAR'" for number, name in enumerate(names))
         scan = f"read_csv({_one_file(path)}, {_dialect(path)}, auto_detect=false, columns={{{columns}}})"
         with connect() as connection:
