@@ -108,3 +108,17 @@ def test_what_cannot_be_registered_is_told(made: Path, capfd, words: list[str], 
     assert said in capfd.readouterr().err
     assert main(["models", "list", "--json"]) == 0
     assert json.loads(capfd.readouterr().out) == []
+
+
+def test_a_schema_that_the_rows_keep_guards_a_model_from_elsewhere(made: Path, capfd) -> None:
+    (made / "s.yaml").write_text("columns:\n  wind: {type: number, min: -10, max: 10}\n")
+    words = ["models", "register", "late", "net.onnx", "--rows", "known.csv", "--target", "late", "--schema", "s.yaml"]
+    assert main(words) == 0
+    assert main(["promote", "late/1"]) == 0
+    (made / "in.csv").write_text("wind,delay\n1,2\n11,2\n")
+    capfd.readouterr()
+    assert main(["predict", "late", "in.csv", "out.csv"]) == 2
+    assert "rows[1].wind: 11.0 is above 10" in capfd.readouterr().err
+    (made / "s.yaml").write_text("columns:\n  wind: {type: number, max: 0}\n")
+    assert main(words) == 1
+    assert "The table breaks 1 rules of s.yaml" in capfd.readouterr().err

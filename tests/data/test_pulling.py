@@ -8,6 +8,7 @@ import shutil
 import socket
 import sqlite3
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -117,7 +118,7 @@ def test_files_of_other_columns_are_refused_by_name_until_accepted(take: Take, r
         ("a.csv", b"a,b\n1\n2,3,4,5\n", "cannot be read"),
         ("a.csv", b"a\n\xff\xfe\xff\n", "cannot be read"),
         ("a.parquet", b"PAR1 no footer PAR1", "cannot be read"), ("a.jsonl", b'{"a": 1}\n{"a": ', "cannot be read"),
-        ("a.exe", b"MZ", "ending"), ("a.csv.gz", gzip.compress(b"a\n1\n")[:-9], "cannot be read"),
+        ("a.exe", b"MZ", "ending"), ("a.csv.gz", gzip.compress(b"a\n1\n", mtime=0)[:-9], "cannot be read"),
         ("a.arrow", b"ARROW1\0\0" + b"\xff" * 64, "no file of Arrow"), ("a.xlsx", b"PK\x03\x04 nothing", "no workbook"),
         ("a.csv", b"a\n", "gives no rows"),
     ],
@@ -277,7 +278,7 @@ def test_login_and_query_of_an_address_are_told_nowhere(
         (302, {"Location": "/a.csv"}, b"", "not followed"),
         (200, {"Content-Length": "100"}, b"id\n1\n", "broke off after 5 of 100"),
         (200, {"Content-Length": "200000"}, b"", "larger than"),
-        (200, {"Content-Encoding": "gzip"}, gzip.compress(b"id\n1\n"), "unasked"),
+        (200, {"Content-Encoding": "gzip"}, gzip.compress(b"id\n1\n", mtime=0), "unasked"),
         (200, {}, b"id\n" + b"1\n" * 60_000, "larger than"),
         (200, {}, b"\x00\x01", "gives no rows|cannot be read"),
     ],
@@ -361,6 +362,46 @@ def check_database(take: Take, rows: Any, address: str, run: Callable[[str], Non
         take(f"{address}#or%25der")
     with pytest.raises(Conflict, match="no column `ident`"):
         take(f"{address}#or%25ders", "ident")
+
+
+def test_moments_of_a_zone_are_a_cursor_and_values_that_are_structures_are_json(
+    take: Take, rows: Any, tmp_path: Path, postgres: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    psycopg = pytest.importorskip("psycopg")
+    monkeypatch.setenv("PGTZ", "America/New_York")
+    address = postgres.address(tmp_path / "x")
+    with psycopg.connect(address, autocommit=True) as connection:
+        connection.execute("CREATE TABLE t (at timestamptz, told jsonb, many int[], raw bytea, id uuid)")
+        fill = "INSERT INTO t VALUES ('2024-01-01 12:00Z', '{\"a\": null}', '{1,2}', '\\x01ff', %s)"
+        connection.execute(fill, ("01a20039-0167-7000-9351-f14eb7ec89a6",))
+        first = take(f"{address}#t", "at")
+        assert rows(first) == [
+            (dt.datetime(2024, 1, 1, 12), '{"a": null}', "[1, 2]", "01ff", "01a20039-0167-7000-9351-f14eb7ec89a6")  # noqa: DTZ001
+        ]
+        assert take(f"{address}#t", "at") == first
+        connection.execute("INSERT INTO t VALUES ('2024-01-01 12:00:00.000001Z')")
+        assert take(f"{address}#t", "at").n_rows == 2
+
+
+def test_a_killed_pull_leaves_no_version_and_its_scratch_is_swept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MAINSPRING_HOME", str(tmp_path / "home"))
+    with sqlite3.connect(tmp_path / "s.db") as connection:
+        connection.execute("CREATE TABLE t (id INTEGER, what TEXT)")
+        connection.executemany("INSERT INTO t VALUES (?, ?)", ((number, "x" * 20) for number in range(300_000)))
+    connection.close()
+    words = ["data", "pull", f"sqlite:{tmp_path}/s.db#t", "--name", "t"]
+    killed = subprocess.Popen([sys.executable, "-m", "mainspring", *words], stderr=subprocess.PIPE)
+    assert killed.stderr is not None
+    assert b"50,000 rows" in killed.stderr.readline()
+    killed.kill()
+    killed.wait()
+    killed.stderr.close()
+    assert list((tmp_path / "home").glob("mainspring-scratch-*"))
+    assert main(["data", "list", "t"]) == 3
+    assert main(words) == 0
+    assert not list((tmp_path / "home").glob("mainspring-scratch-*"))
 
 
 def test_a_table_of_postgres_is_pulled(take: Take, rows: Any, tmp_path: Path, postgres: Any) -> None:

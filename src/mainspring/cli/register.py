@@ -23,10 +23,21 @@ __all__ = ["register_command"]
     help="Rows the model knows, with their outcomes: its columns, ranges and an example come from them (.onnx only).",
 )
 @click.option("--target", help="The column of the outcomes in --rows (.onnx only).")
+@click.option(
+    "--schema",
+    type=click.Path(path_type=Path),
+    help="A schema file that --rows keep; it guards the model (.onnx only).",
+)
 @click.option("--threshold", type=float, help="The score from which the second class is said (.onnx only).")
 @json_option
 def register_command(
-    model: str, source: Path, rows: Path | None, target: str | None, threshold: float | None, as_json: bool
+    model: str,
+    source: Path,
+    rows: Path | None,
+    target: str | None,
+    schema: Path | None,
+    threshold: float | None,
+    as_json: bool,
 ) -> None:
     """Register SOURCE as the next version of MODEL: a bundle's folder, or an .onnx file with rows it knows.
 
@@ -46,7 +57,7 @@ def register_command(
         if (source / MANIFEST_NAME).is_file():
             folder, manifest = source, verify(source)
         elif source.suffix == ".onnx":
-            manifest, known = _packed(folder, model, source, rows, target, threshold)
+            manifest, known = _packed(folder, model, source, rows, target, schema, threshold)
         else:
             raise Invalid(
                 f"`{source}` is no bundle and no .onnx file",
@@ -71,7 +82,13 @@ def register_command(
 
 
 def _packed(
-    folder: Path, model: str, source: Path, rows: Path | None, target: str | None, threshold: float | None
+    folder: Path,
+    model: str,
+    source: Path,
+    rows: Path | None,
+    target: str | None,
+    schema: Path | None,
+    threshold: float | None,
 ) -> tuple[BundleManifest, dict[str, object]]:
     """Write the bundle; return with it what the model's live quality will be compared with: its loss on the rows."""
     if not source.is_file():
@@ -88,11 +105,18 @@ def _packed(
     from mainspring.bundle.format import write_bundle
     from mainspring.bundle.predictor import load_bundle
     from mainspring.data.profile import profile
-    from mainspring.data.table import n_rows, read_columns
+    from mainspring.data.schema_file import read_schema
+    from mainspring.data.table import frame_of, n_rows, read_columns
     from mainspring.evaluate.losses import default_loss, error_bound, loss
+    from mainspring.registry.submit import schema_files
     from mainspring.train.features import days_of, infer_signature, target_index
+    from mainspring.train.steps import check
 
     table = read_columns(rows)
+    text = ""
+    if schema is not None:
+        check(frame_of(table), schema)
+        text = read_schema(schema).text
     signature = infer_signature(table, target)
     sample = {name: table[name] for name in signature.names}
     manifest = write_bundle(
@@ -101,6 +125,7 @@ def _packed(
         signature,
         name=model,
         threshold=threshold,
+        extra_files=schema_files(text, signature, sample),
         sample=sample,
         profile=profile(sample).to_json(),
     )

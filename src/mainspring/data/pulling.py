@@ -6,7 +6,6 @@ that could disagree with the data.
 """
 
 import json
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from blake3 import blake3
 from mainspring.artifacts.protocol import ArtifactStore
 from mainspring.data.pins import check_name
 from mainspring.data.row_types import typed_columns
+from mainspring.data.scratch import scratch_folder
 from mainspring.data.sources.protocol import FileSource, RowSource, Source, SourceFile
 from mainspring.data.sources.tables import copy_as_parquet, is_workbook, workbook_rows
 from mainspring.data.table import cast_sql, connect, quoted_files, quoted_name, quoted_text
@@ -127,8 +127,8 @@ def pull_from(
     """
     check_name(name)
     newest = next(iter(list_datasets(store, name)), None)
-    with tempfile.TemporaryDirectory(prefix="mainspring-pull-") as scratch:
-        gathered = _Gathered(Path(scratch), progress)
+    with scratch_folder() as scratch:
+        gathered = _Gathered(scratch, progress)
         told, is_new = source.told, True
         if isinstance(source, FileSource):
             is_new = _take_files(artifacts, source, newest, gathered, evolve)

@@ -3,6 +3,7 @@
 For rows that go to disk; `table.columns_of` gives the convention of models, where every number is a float64.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
@@ -39,4 +40,6 @@ def _typed(name: str, values: Sequence[object]) -> Any:
 
 
 def _text(value: object) -> str:
-    return value.hex() if isinstance(value, bytes | bytearray | memoryview) else str(value)
+    if isinstance(value, bytes | bytearray | memoryview):
+        return value.hex()
+    return json.dumps(value, default=str) if isinstance(value, dict | list | tuple) else str(value)

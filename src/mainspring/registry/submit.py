@@ -32,7 +32,7 @@ from mainspring.tracking.runs import find_run, log_metrics
 from mainspring.train.candidate import Candidate
 from mainspring.train.features import days_within, target_index
 
-__all__ = ["pack", "submit"]
+__all__ = ["pack", "schema_files", "submit"]
 
 
 def submit(
@@ -100,12 +100,12 @@ def pack(folder: Path, candidate: Candidate, *, model: str, facts: Mapping[str, 
         profile=candidate.profile,
         threshold=fitted.threshold if fitted.signature.task == "binary" else None,
         facts=facts,
-        extra_files=_schema_files(candidate.schema, fitted.signature, rows),
+        extra_files=schema_files(candidate.schema, fitted.signature, rows),
         sample=rows,
     )
 
 
-def _schema_files(text: str, signature: Signature, rows: Columns) -> dict[str, bytes]:
+def schema_files(text: str, signature: Signature, rows: Columns) -> dict[str, bytes]:
     """Return the schema that guards the model's requests, with what of it can be asked of one row."""
     if not text:
         return {}

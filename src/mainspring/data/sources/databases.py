@@ -59,6 +59,7 @@ def postgres(address: str, wanted: Wanted) -> RowSource:
     def fetch(after: object | None) -> _Rows:
         try:
             with psycopg.connect(url, connect_timeout=_CONNECT_SECONDS, autocommit=True) as connection:
+                connection.execute("SET TIME ZONE 'UTC'")  # in which moments are kept, and the cursor is asked for
                 connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
                 asked = "SELECT table_schema, table_name, column_name FROM information_schema.columns"
                 rows = connection.execute(f"{asked} ORDER BY ordinal_position").fetchall()
@@ -102,6 +103,7 @@ def mysql(address: str, wanted: Wanted) -> RowSource:
                 closing(pymysql.connect(connect_timeout=_CONNECT_SECONDS, **login)) as connection,
                 connection.cursor(SSCursor) as cursor,
             ):
+                cursor.execute("SET time_zone = '+00:00'")
                 cursor.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
                 cursor.execute(
                     "SELECT table_schema, table_name, column_name FROM information_schema.columns"
