@@ -53,6 +53,11 @@ def test_an_id_hides_no_duplicate() -> None:
     assert {(each.kind, each.column) for each in duplicates(columns, "y")} == {("near", "id")}
 
 
+def test_an_id_beside_columns_that_tell_little_makes_no_duplicates() -> None:
+    columns = {"id": np.arange(60.0), "k": np.arange(60) % 2.0, "y": np.arange(60) % 3.0}
+    assert duplicates(columns, "y") == []
+
+
 def test_a_column_in_which_rows_often_differ_alone_makes_none() -> None:
     columns = with_rows(table(), *[{"k": float(k)} for k in range(30, 60)])
     assert duplicates(columns, "y") == []

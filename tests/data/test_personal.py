@@ -144,6 +144,15 @@ def test_an_empty_column_and_a_missing_file(tmp_path: Path) -> None:
         personal_data(tmp_path / "none.csv")
 
 
+def test_a_broken_file_is_named_without_its_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("a,b\n1,2\n" * 2 + 'jane@secret.org,"open\n')
+    assert main(["data", "personal", str(path)]) == 2
+    said = capsys.readouterr().err
+    assert "cannot be read" in said
+    assert "jane" not in said
+
+
 def test_the_command_says_no_and_prints_no_value(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = written(tmp_path / "t.csv", {"m": ["jane@secret.org"] * 3, "x": [1, 2, 3]})
     assert main(["data", "personal", str(path)]) == 1

@@ -10,6 +10,8 @@ import pytest
 
 import mainspring as ms
 from mainspring.cli.main import main
+from mainspring.data.checks import check_table
+from mainspring.data.cleaning import clean
 from mainspring.data.quarantine import ingest, release
 from mainspring.data.schema_file import read_schema, write_schema
 from mainspring.data.table import frame_of
@@ -222,6 +224,22 @@ def test_the_commands_keep_show_and_obey_terms(tmp_path: Path, capsys: pytest.Ca
     assert "Would remove old/1: its retention ended" in capsys.readouterr().out
     assert main(["gc"]) == 0
     assert "Removed old/1" in capsys.readouterr().out
+
+
+def test_examples_of_broken_rules_show_no_value_of_a_personal_column(tmp_path: Path) -> None:
+    text = (
+        "columns:\n  email: {type: string, pattern: '[a-z]+', personal: email}\n  id: {type: integer}\n"
+        "rules:\n  short: {row: 'length(email) < id'}\nclean:\n  - {upper: [email]}\n"
+    )
+    schema = read_schema(schema_file(tmp_path, text))
+    path = written(tmp_path, "id,email\n1,jane@secret.org\n")
+    told = check_table(path, schema).violations
+    assert [each.rule for each in told] == ["pattern", "short"]
+    assert told[0].examples == ((0, "(personal)"),)
+    assert dict(told[1].examples[0][1]) == {"email": "(personal)", "id": "1.0"}  # type: ignore[call-overload]
+    cleaned = clean(path, schema, tmp_path)
+    assert "jane" not in repr(cleaned).lower()
+    assert [each.changed for each in cleaned.effects if each.rule == "upper email"] == [1]
 
 
 def test_personal_columns_that_are_declared_are_no_surprise(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -84,6 +84,20 @@ def test_numbers_far_from_their_prediction_are_told() -> None:
     assert found.trials == ()
 
 
+@pytest.mark.parametrize("n", [5, 60])
+def test_rows_that_nothing_tells_apart_are_refused(n: int) -> None:
+    with pytest.raises(Invalid, match=r"too few to judge|No feature column"):
+        suspects({"a": np.zeros(n), "y": np.arange(n) % 2.0}, target="y")
+
+
+def test_a_column_without_values_is_no_feature() -> None:
+    rng = np.random.default_rng(0)
+    found = suspects(
+        {"a": rng.normal(size=90), "gap": np.full(90, np.nan), "y": np.arange(90) % 2.0}, target="y", fix=0
+    )
+    assert found.rows == 90
+
+
 def test_a_column_that_is_not_there_is_named() -> None:
     with pytest.raises(Invalid, match="no column `when`"):
         suspects({"a": np.arange(9.0), "y": np.arange(9.0) % 2}, target="y", time="when")

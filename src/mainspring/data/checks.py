@@ -4,7 +4,7 @@ The table is a file, which is not loaded, or columns in memory. What each rule a
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -31,6 +31,8 @@ from mainspring.errors import Invalid, NotFound, nearest
 __all__ = ["Checked", "Scan", "check_table", "violations"]
 
 _EXAMPLES = 3
+#: What stands in an example for the value of a column that the schema marks as personal.
+_PERSONAL = "(personal)"
 _NO_TABLES: Mapping[str, "Columns | Path"] = MappingProxyType({})
 _ENDINGS = (".parquet", ".csv", ".tsv", ".jsonl", ".csv.gz")
 
@@ -204,8 +206,9 @@ class Scan:
             f"SELECT {', '.join(asked)} FROM (SELECT *, {', '.join(conditions)} FROM {self.base(rows=True)})"
             f" WHERE {' OR '.join(f'b{place}' for place in range(len(shown)))}"
         )[0]
+        personal = {name for name, rule in self.schema.columns.items() if rule.personal}
         return [
-            tuple((found[0]["row"], _value(probe, found[0]["value"])) for found in each or ())
+            tuple((found[0]["row"], _value(probe, found[0]["value"], personal)) for found in each or ())
             for (probe, _), each in zip(shown, answer, strict=True)
         ]
 
@@ -313,11 +316,13 @@ def _beside(rule: Rule, folder: Path | None, where: str) -> Path:
 
 
 def _hinted(probe: Probe, violation: Violation) -> Violation:
-    if not probe.known or not violation.examples:
+    if not probe.known or not violation.examples or violation.examples[0][1] == _PERSONAL:
         return violation
     hint = nearest(str(violation.examples[0][1]), probe.known)
     return replace(violation, message=f"{violation.message}. {hint}")
 
 
-def _value(probe: Probe, value: Any) -> object:  # what the engine gives for a cell
-    return value if probe.column else dict(zip(probe.shown, value, strict=True))
+def _value(probe: Probe, value: Any, personal: Collection[str]) -> object:  # what the engine gives for a cell
+    if probe.column:
+        return _PERSONAL if probe.column in personal else value
+    return {name: _PERSONAL if name in personal else each for name, each in zip(probe.shown, value, strict=True)}

@@ -3,7 +3,6 @@
 The rules are nested into one query, so that the file is read once; nothing here keeps anything (see `quarantine`).
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from mainspring.data.consent import consent_sql
 from mainspring.data.expressions import expression_columns
 from mainspring.data.hiding import bring_keys, hidden_value, without_hidden
 from mainspring.data.schema import Rule, Schema, Violation
-from mainspring.data.table import cast_sql, connect, quoted_name, quoted_text, scan_sql, unreadable
+from mainspring.data.table import cast_sql, connect, quoted_name, quoted_text, scan_sql, unreadable, unreadable_unseen
 from mainspring.errors import Invalid, nearest
 
 __all__ = ["Cleaned", "Effect", "clean"]
@@ -89,8 +88,8 @@ def clean(path: Path, schema: Schema, folder: Path) -> Cleaned:
                 f"A cleaning rule cannot be done: {said}", where="clean", next_step="mend the rule"
             ) from error
         except duckdb.Error as error:
-            if schema.hidden:  # what the engine says repeats the line, with the values that are to be hidden
-                raise _unreadable_unseen(path, error) from None
+            if schema.hidden:
+                raise unreadable_unseen(path, error) from None
             raise unreadable(path, error) from error
         kept, accepted, aside = (folder / f"{name}.parquet" for name in ("kept", "accepted", "set_aside"))
         visible = f"* EXCLUDE ({quoted_name(REASONS)}, {quoted_name(ORIGINAL)})"
@@ -141,6 +140,7 @@ def _stage(connection: "duckdb.DuckDBPyConnection", path: Path, schema: Schema) 
             raise Invalid(f"A column is named `{name}`", where=str(path), next_step="rename it")
     kinds = {name: cast_sql(name, kind)[1] for name, kind, *_ in described}
     hidden = schema.hidden
+    unseen = {*hidden, *(name for name, rule in schema.columns.items() if rule.personal)}
     bring_keys(connection, schema.clean)
     listed = ", ".join(f"{cast_sql(name, kind)[0]} AS {quoted_name(name)}" for name, kind, *_ in described)
     query = (
@@ -151,7 +151,7 @@ def _stage(connection: "duckdb.DuckDBPyConnection", path: Path, schema: Schema) 
     changes: list[_Change] = []
     for number, rule in enumerate([*schema.clean, *_consent(schema), *_typed(schema, kinds)]):
         found = _changes(rule, kinds, connection, f"clean[{number}]")
-        made = [replace(each, told=each.column not in hidden) for each in found]
+        made = [replace(each, told=each.column not in unseen) for each in found]
         query = _nested(query, made, len(changes))
         changes += made
     connection.execute(f"CREATE TEMP TABLE everything AS {query}").fetchall()
@@ -163,13 +163,6 @@ def _stage(connection: "duckdb.DuckDBPyConnection", path: Path, schema: Schema) 
     shown = f" REPLACE ({original} AS {quoted_name(ORIGINAL)})" if left else ""
     connection.execute(f"CREATE TEMP VIEW staged AS SELECT *{exclude}{shown} FROM everything").fetchall()
     return effects
-
-
-def _unreadable_unseen(path: Path, error: duckdb.Error) -> Invalid:
-    line = re.search(r"\bLine: (\d+)", str(error))
-    where = f"{path}, line {line[1]}" if line else str(path)
-    what = f"`{path.name}` cannot be read or cleaned; what stands there is not repeated, for a rule hides it"
-    return Invalid(what, where=where, next_step="mend the file, or try the rules on rows of your own making")
 
 
 def _consent(schema: Schema) -> Iterator[CleanRule]:

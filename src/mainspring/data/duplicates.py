@@ -17,6 +17,8 @@ __all__ = ["Duplicate", "duplicates", "row_hashes"]
 
 #: When more of the rows than this are equal in all but one column, such rows are nothing special in the table.
 _COMMON = 0.01
+#: The same for a column that tells every row apart: where more than half of the rows repeat, the others tell little.
+_OFTEN = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ def duplicates(columns: Columns, target: str = "") -> list[Duplicate]:
 
     Text is compared without its case and the blanks around and between its words. A row is near another when they are
     equal in all columns but one; a column in which more than one row in a hundred is alone in differing is left out,
-    unless it tells every row apart (an id). O(d n log n) for d columns.
+    unless it tells every row apart (an id) and half of the rows at most repeat without it. O(d n log n) for d columns.
     """
     if not n_rows(columns):
         return []
@@ -56,7 +58,7 @@ def duplicates(columns: Columns, target: str = "") -> list[Duplicate]:
         if name != target:
             near = list(_alone_in(cells, whole, name, "near"))
             is_id = np.unique(cells[name]).size == whole.size
-            if near and (near[0].share <= _COMMON or is_id):
+            if near and near[0].share <= (_OFTEN if is_id else _COMMON):
                 for each in near:
                     found.setdefault(each.row, each)
     ranks = {"conflict": 0, "exact": 1, "near": 2}

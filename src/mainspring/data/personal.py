@@ -14,7 +14,8 @@ import duckdb
 
 from mainspring.data.national_ids import national_ids
 from mainspring.data.personal_kinds import PATTERNS, Pattern, named_kind
-from mainspring.data.table import connect, quoted_name, quoted_text, settled_scan, unreadable
+from mainspring.data.table import connect, quoted_name, quoted_text, settled_scan, unreadable_unseen
+from mainspring.errors import Invalid
 
 __all__ = ["Finding", "Personal", "personal_data"]
 
@@ -61,7 +62,12 @@ def personal_data(path: Path, *, sample: int | None = None) -> Personal:
         NotFound, Invalid: the file is missing or cannot be read.
     """
     with connect() as connection:
-        source, described = settled_scan(connection, path)
+        try:
+            source, described = settled_scan(connection, path)
+        except Invalid as error:
+            if isinstance(error.__cause__, duckdb.Error):
+                raise unreadable_unseen(path, error.__cause__) from None
+            raise
         if sample is not None:
             source = f"(SELECT * FROM {source} USING SAMPLE reservoir({int(sample)} ROWS) REPEATABLE (0))"
         asked = [(name, pattern) for name, kind in described for pattern in _patterns(kind)]
@@ -69,7 +75,7 @@ def personal_data(path: Path, *, sample: int | None = None) -> Personal:
             rows, present, answers = _ask(connection, source, [name for name, _ in described], asked)
             ids = list(national_ids(connection, source, [(n, k) for n, k in described if _is_text(k) or k in _WHOLE]))
         except duckdb.Error as error:
-            raise unreadable(path, error) from error
+            raise unreadable_unseen(path, error) from None
     found = [
         Finding(name, pattern.kind, "form", cells, cells / max(1, present[name]), tuple(examples))
         for (name, pattern), (cells, passed, tried, examples) in zip(asked, answers, strict=True)

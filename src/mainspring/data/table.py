@@ -46,6 +46,7 @@ __all__ = [
     "scan_sql",
     "settled_scan",
     "unreadable",
+    "unreadable_unseen",
 ]
 
 _DIALECT = (
@@ -225,6 +226,16 @@ def unreadable(path: Path, error: duckdb.Error) -> Invalid | Unavailable:
     if "maximum_object_size" in told or "Maximum line size" in told:
         next_step = "a line of separated values may be 2 MB long, a JSON record 16 MB: split or shorten it"
     return Invalid(what, where=str(path), next_step=next_step)
+
+
+def unreadable_unseen(path: Path, error: duckdb.Error) -> Invalid:
+    """Return the same where a person's data may stand in the line, which the engine repeats: the place, and no more."""
+    line = re.search(r"\bLine: (\d+)", str(error))
+    return Invalid(
+        f"`{path.name}` cannot be read; what stands there is not repeated, for it may be personal",
+        where=f"{path}, line {line[1]}" if line else str(path),
+        next_step="mend the file",
+    )
 
 
 def quoted_files(paths: Iterable[Path]) -> str:

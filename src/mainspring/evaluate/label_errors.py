@@ -38,11 +38,12 @@ def label_errors(
 ) -> LabelErrors:
     """Order the rows whose class is likely wrong, the likeliest first.
 
-    `y` (n,) are class numbers, `probabilities` (n, k) out of fold. A row is a candidate when another class is more
-    probable for it than for the rows that bear that class on average (an off-diagonal cell of the confident joint),
-    and the most probable one of such classes is not its own; candidates are ordered by the probability of their own
-    label (self-confidence), the least first. `judged` (n,) are the rows by which the averages are taken and that
-    may become candidates [all]. O(n k).
+    `y` (n,) are class numbers, `probabilities` (n, k) out of fold. A row counts towards another class when that class
+    is more probable for it than for the rows that bear it on average; these counts (the confident joint) say how many
+    labels of each class are wrong for which other (prune by noise rate). As many rows are candidates, those with the
+    largest margin between the two, but none whose own label is the most probable. They are ordered by the probability
+    of their own label (self-confidence), the least first. `judged` (n,) are the rows that count and that may become
+    candidates [all]. O(n k), and a sort for each pair of classes that are confused.
 
     Source: Northcutt et al. 2021, sections 3.1 and 3.2.
 
@@ -67,9 +68,17 @@ def label_errors(
     sums = np.bincount(labels[asked], own[asked], minlength=n_classes)
     usual = np.divide(sums, counts, out=np.full(n_classes, np.inf), where=counts > 0)
     confident = np.where(probabilities >= usual, probabilities, -1.0)
-    suggested = confident.argmax(axis=1)
-    doubtful = asked & (confident[rows, suggested] >= 0) & (suggested != labels) & (probabilities.argmax(1) != labels)
-    candidates = np.flatnonzero(doubtful)
+    counted = asked & (confident.max(axis=1) >= 0)
+    pairs = labels[counted] * n_classes + confident[counted].argmax(axis=1)
+    joint = np.bincount(pairs, minlength=n_classes**2).reshape(n_classes, n_classes)
+    wrong = np.zeros(labels.size, dtype=np.bool_)
+    for one, other in np.argwhere((joint > 0) & ~np.eye(n_classes, dtype=np.bool_)).tolist():
+        bearing = np.flatnonzero(asked & (labels == one))
+        n_wrong = round(joint[one, other] / joint[one].sum() * bearing.size)
+        margin = probabilities[bearing, one] - probabilities[bearing, other]
+        wrong[bearing[np.argsort(margin, kind="stable")[:n_wrong]]] = True
+    suggested = probabilities.argmax(axis=1)
+    candidates = np.flatnonzero(wrong & (suggested != labels))
     order = candidates[np.argsort(own[candidates], kind="stable")]
     return LabelErrors(order, 1.0 - own, suggested.astype(np.float64))
 

@@ -7,7 +7,7 @@ fold for the first, and with and without the suspects for the trials.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,12 +105,13 @@ def suspects(
     model is the default one; each row is judged by a fit that did not see it or a row equal to it, and rows of the
     hold-out by the fit on all others. A trial fits once more without the suspects, or with the suggested labels, and
     compares the losses of the hold-out's rows in pairs (`evaluate.compare`, by day where there is a time). ``fix=0``
-    leaves out the trials. Columns in `ignore`, such as ids, are no features. `tell` hears what is being done.
+    leaves out the trials. Columns in `ignore`, such as ids, are no features, and neither are those of fewer than ten
+    values outside of the hold-out. `tell` hears what is being done.
 
     Costs 6 fits of the default model, and one for each trial.
 
     Raises:
-        Invalid: a column is missing, a row has no time, or the target does not suit.
+        Invalid: a column is missing, a row has no time, the target does not suit, or there is nothing to learn from.
         MissingExtra: scikit-learn is not installed.
     """
     given = columns_of(table)
@@ -120,11 +121,14 @@ def suspects(
     labels = given[target]
     known = np.array([value is not None and value == value for value in labels.tolist()], dtype=np.bool_)
     places = np.flatnonzero(known)
+    if not places.size:
+        raise Invalid(f"The target `{target}` is missing everywhere", where="target", next_step="name another column")
     columns = {name: array[known] for name, array in given.items()}
-    signature = infer_signature(columns, target, without=[name for name in (time, *ignore) if name])
     held_out = np.zeros(places.size, dtype=np.bool_)
     dealt = split_by_time(columns[time]) if time else split_by_share(places.size)
     held_out[dealt.test] = True
+    bare = [name for name in columns if name != target and _n_present(columns[name][~held_out]) < 2 * _FOLDS]
+    signature = infer_signature(columns, target, without=[name for name in (time, *ignore, *bare) if name])
     judge = _Judge(columns, signature, held_out, days_of(columns, time), tell)
     tell("comparing rows")
     found = [*_doubtful_labels(judge), *_far_out(judge, time), *_repeated(judge, columns, places)]
@@ -134,6 +138,10 @@ def suspects(
         for each in found
     )
     return Suspects(len(known), int((~known).sum()), int(held_out.sum()), target, told, tuple(trials))
+
+
+def _n_present(array: NDArray[Any]) -> int:
+    return sum(value is not None and value == value for value in array.tolist())
 
 
 class _Judge:
@@ -155,6 +163,11 @@ class _Judge:
         kept = np.flatnonzero(~held_out)
         # rows with equal features share a fold: one of them would teach the model the other's label
         _, group = np.unique(row_hashes({name: columns[name] for name in signature.names})[kept], return_inverse=True)
+        if group.max() + 1 < 2 * _FOLDS:
+            what = (
+                f"The rows have {int(group.max()) + 1} different sets of features: too few to judge one by the others"
+            )
+            raise Invalid(what, where="columns", next_step="give more rows, or more columns that tell them apart")
         fold = np.random.default_rng(0).permutation(int(group.max()) + 1)[group] % _FOLDS
         width = () if signature.task == "regression" else (len(signature.classes),)
         self.scores = np.zeros((held_out.size, *width))
