@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 from tests.monitor.test_quality import DAY, RULE, SIGNATURE, START, Ground
 
+from mainspring.domain.ids import new_id
+from mainspring.domain.moments import to_iso
 from mainspring.domain.signature import Signature
 from mainspring.domain.version import ModelVersion
 from mainspring.evaluate.estimation import Estimation, fit_estimation
 from mainspring.monitor.estimate import Outlook, outlook
+from mainspring.predictions.records import LabelRecord, PredictionRecord
 
 
 @pytest.fixture
@@ -106,3 +109,34 @@ def test_a_regression_is_estimated_by_the_curve_of_its_errors(ground: Ground) ->
     assert (found.status, found.record.blocks, found.estimate.blocks) == ("over", 5, 3)
     assert found.estimate.value == pytest.approx(0.4, abs=0.03)
     assert found.record.errors == pytest.approx([0.0] * 5, abs=0.03)
+
+
+def test_where_the_inputs_have_moved_labelled_rows_count_for_as_many_as_they_have_become(ground: Ground) -> None:
+    """The score is right of AA and wrong of UA, of which there are many more when labels stop coming."""
+    pytest.importorskip("sklearn", reason="pip install 'mainspring[ml]'")
+    rng, rows, waits_from = np.random.default_rng(3), 300, 5
+    losses: list[float] = []
+    for day in range(8):
+        is_other = rng.random(rows) < (0.1 if day < waits_from else 0.6)
+        is_true = rng.random(rows) < np.where(is_other, 0.4, 0.9)
+        ids, at = [new_id() for _ in range(rows)], to_iso(START + day * DAY)
+        columns: dict[str, list[object]] = {
+            "x": rng.random(rows).tolist(),
+            "carrier": np.where(is_other, "UA", "AA").tolist(),
+        }
+        ground.write(
+            PredictionRecord(
+                model="m", version=1, route="champion", at=at, received_at=at, request_id=None, ids=ids,
+                columns=columns, scores=[0.9] * rows, latency_ms=1.0, warnings=0,
+            )
+        )  # fmt: skip
+        if day < waits_from:
+            labels: list[str | float] = np.where(is_true, "yes", "no").tolist()
+            ground.write(LabelRecord(model="m", at=at, ids=ids, labels=labels, source=None))
+        else:
+            losses.append(float(np.mean((is_true - 0.9) ** 2)))
+    found = _look(ground, 8)
+    assert found is not None
+    assert found.moved == pytest.approx(0.75, abs=0.05)
+    assert found.estimate.value == pytest.approx(np.mean(losses), abs=0.04)
+    assert "labelled rows count for as many as they have become" in str(found)

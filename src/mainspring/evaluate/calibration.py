@@ -56,10 +56,13 @@ class Calibration:
         return cls(tuple(map(tuple, fields["scores"])), tuple(map(tuple, fields["shares"])))
 
 
-def calibrate(task: Task, y: NDArray[np.generic], scores: NDArray[np.generic]) -> Calibration:
+def calibrate(
+    task: Task, y: NDArray[np.generic], scores: NDArray[np.generic], weights: Floats | None = None
+) -> Calibration:
     """Learn the map from labelled rows: `y` (n,) class numbers, `scores` (n,) or (n, k) probabilities. O(n log n).
 
-    The rows must not have been used to fit the model, or its confidence is taken at its word.
+    The rows must not have been used to fit the model, or its confidence is taken at its word. `weights` (n,) say for
+    how many rows each counts, such as how likely it has become since.
 
     >>> y, p = np.array([0, 0, 1, 1]), np.array([0.6, 0.6, 0.6, 0.9])
     >>> calibrate("binary", y, p).apply(np.array([0.6, 0.9])).round(3).tolist()
@@ -73,9 +76,10 @@ def calibrate(task: Task, y: NDArray[np.generic], scores: NDArray[np.generic]) -
     truth, given = labels_of(task, y), read_scores(task, scores)
     if not truth.size:
         raise Invalid("There are no rows to calibrate on", where="y", next_step="score the hold-out")
+    masses = np.ones(truth.size) if weights is None else weights
     columns = given[:, None] if given.ndim == 1 else given
     positive = (1,) if given.ndim == 1 else range(columns.shape[1])
-    maps = [_fit(columns[:, index], truth == number) for index, number in enumerate(positive)]
+    maps = [_fit(columns[:, index], truth == number, masses) for index, number in enumerate(positive)]
     return Calibration(tuple(known for known, _ in maps), tuple(shares for _, shares in maps))
 
 
@@ -99,14 +103,14 @@ def isotonic(values: Floats, weights: Floats) -> Floats:
     return np.repeat(np.array(levels, dtype=np.float64), lengths)
 
 
-def _fit(scores: Floats, positive: NDArray[np.bool_]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _fit(scores: Floats, positive: NDArray[np.bool_], masses: Floats) -> tuple[tuple[float, ...], tuple[float, ...]]:
     edges = np.unique(np.quantile(scores, np.linspace(0, 1, _BINS + 1)[1:-1], method="lower"))
     place = np.searchsorted(edges, scores, side="left")
     # numbered anew, because a bin beyond the last edge may be empty
     _, place = np.unique(place, return_inverse=True)
-    rows = np.bincount(place).astype(np.float64)
-    centres = np.bincount(place, weights=scores) / rows
-    shares = isotonic(np.bincount(place, weights=positive.astype(np.float64)) / rows, rows)
+    rows = np.bincount(place, weights=masses)
+    centres = np.bincount(place, weights=scores * masses) / rows
+    shares = isotonic(np.bincount(place, weights=positive * masses) / rows, rows)
     # inside a level stretch only its ends matter
     inner = np.zeros(shares.size, dtype=np.bool_)
     inner[1:-1] = (shares[1:-1] == shares[:-2]) & (shares[1:-1] == shares[2:])

@@ -81,7 +81,8 @@ def _joint(log: PredictionLog, version: ModelVersion, since: datetime, now: date
         own = found["version"] == version.version
         return {name: values[own] for name, values in features_of(found).items()}
 
-    return joint_drift(rows(since - _BACK, since), rows(since, now))
+    found = joint_drift(rows(since - _BACK, since), rows(since, now))
+    return None if found is None else found.drift
 
 
 def _broken(store: Store, model: str) -> list[str]:

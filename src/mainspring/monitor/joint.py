@@ -3,10 +3,13 @@
 The classifier two-sample test (Lopez-Paz & Oquab 2017, Revisiting Classifier Two-Sample Tests, ICLR): boosted trees
 learn on one half which time a row is of, and are asked about the other. An area under the ROC curve of a half is what
 equal times give; its interval is DeLong's. It needs scikit-learn, and says nothing where that is not installed.
+
+The same trees say how much more likely a row of the earlier time is in the later one, by the odds they give it (density
+ratio estimation by a classifier, Bickel, Brueckner & Scheffer 2009, JMLR 10, section 4).
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +17,13 @@ from numpy.typing import NDArray
 from mainspring.data.table import Columns, n_rows
 from mainspring.evaluate.measure import measure
 
-__all__ = ["JointDrift", "joint_drift"]
+__all__ = ["JointDrift", "Weighted", "joint_drift"]
 
 #: Below this area two times are as good as equal, however sure it is that they are not.
 _LEAST_AREA = 0.6
 _MOST_ROWS = 5_000
 _LEAST_ROWS = 200
+_MOST_WEIGHT = 20.0
 #: A text column with more values than this, for its rows, names things and tells nothing of their kind.
 _MOST_SHARE_OF_NAMES = 0.5
 
@@ -39,10 +43,19 @@ class JointDrift:
         return self.area >= _LEAST_AREA and self.low > 0.5
 
 
-def joint_drift(before: Columns, after: Columns) -> JointDrift | None:
+class Weighted(NamedTuple):
+    """The drift; which rows before were looked at; and for how many rows of the later time each of them stands."""
+
+    drift: JointDrift
+    rows: NDArray[np.intp]
+    weights: NDArray[np.float64]
+
+
+def joint_drift(before: Columns, after: Columns) -> Weighted | None:
     """Compare the rows of two times, (n,) arrays by column; None where there are too few, or no scikit-learn.
 
-    Moments and names are left out: by them any two times differ.
+    Moments and names are left out: by them any two times differ. The weights are 1 on average, and `_MOST_WEIGHT` at
+    most: a few rows would speak for all.
     """
     if min(n_rows(before), n_rows(after)) < _LEAST_ROWS:
         return None
@@ -51,7 +64,11 @@ def joint_drift(before: Columns, after: Columns) -> JointDrift | None:
         from threadpoolctl import threadpool_limits  # comes with it
     except ImportError:
         return None
-    first, second = _spaced(before), _spaced(after)
+    chosen = _spaced(n_rows(before))
+    first, second = (
+        {name: values[rows] for name, values in columns.items()}
+        for columns, rows in ((before, chosen), (after, _spaced(n_rows(after))))
+    )
     encoded = [_encoded(np.concatenate([first[name], second[name]])) for name in first if name in second]
     told = [each for each in encoded if each is not None]
     if not told:
@@ -66,14 +83,14 @@ def joint_drift(before: Columns, after: Columns) -> JointDrift | None:
             scores[~learn] = trees.predict_proba(table[~learn])[:, 1]
     areas = [measure("binary", later[part], scores[part], only=["roc_auc"])["roc_auc"] for part in (half, ~half)]
     area, low, high = np.mean([(each.value, each.low, each.high) for each in areas], axis=0).tolist()
-    return JointDrift(area, low, high, later.size)
+    share = np.clip(scores[: chosen.size], 1e-6, 1 - 1e-6)
+    weights = np.minimum(share / (1 - share) * chosen.size / (later.size - chosen.size), _MOST_WEIGHT)
+    return Weighted(JointDrift(area, low, high, later.size), chosen, weights / weights.mean())
 
 
-def _spaced(columns: Columns) -> Columns:
-    """Return as many rows as are compared, evenly spaced in time."""
-    rows = n_rows(columns)
-    chosen = np.unique(np.linspace(0, rows - 1, min(rows, _MOST_ROWS)).astype(np.intp))
-    return {name: values[chosen] for name, values in columns.items()}
+def _spaced(rows: int) -> NDArray[np.intp]:
+    """Return as many places as are compared, evenly spaced in time."""
+    return np.unique(np.linspace(0, rows - 1, min(rows, _MOST_ROWS)).astype(np.intp))
 
 
 def _encoded(values: NDArray[Any]) -> NDArray[np.float64] | None:
