@@ -1,13 +1,17 @@
 """Files that libraries open below Python are seen, by names put together at run time too."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mainspring.pipeline.reads import StampCache, digest_of_path, files_below
 from mainspring.pipeline.tracing import ReadTrace, tracing
+from mainspring.store.sqlite import SqliteStore
 
 
 @pytest.fixture(autouse=True)
@@ -67,3 +71,33 @@ def test_an_answer_is_kept_as_it_was_when_it_was_asked() -> None:
         assert not Path("new.txt").exists()
         Path("new.txt").write_text("x")
     assert trace.answered["presence", "new.txt"] == "absent"
+
+
+def test_settings_of_an_engine_name_no_inputs(tmp_path: Path) -> None:
+    import duckdb
+
+    spill = tmp_path / "work.d" / "spill"
+    spill.mkdir(parents=True)
+    with tracing() as trace:
+        duckdb.connect(config={"temp_directory": str(spill)}).execute("SELECT 1")
+    assert not [each for each in trace.opened if each[0] == "folder"]
+
+
+def test_a_workspace_in_a_folder_that_is_read_keeps_the_locks_of_its_database(tmp_path: Path) -> None:
+    """Opening and closing it would end them, and the next process to leave would take the log of this one away."""
+    home = tmp_path / ".mainspring"
+    home.mkdir()
+    store = SqliteStore(home / "store.sqlite")
+    store.record(lambda t: t.execute("CREATE TABLE kept (n INTEGER)"))
+    before = digest_of_path(str(tmp_path), StampCache(lambda path: None, lambda: 0))
+    (home / "more").write_text("more")
+    assert digest_of_path(str(tmp_path), StampCache(lambda path: None, lambda: 0)) == before
+    assert [Path(each).name for each in files_below(str(tmp_path))] == ["a.csv", "a.parquet"]
+    other = "import pathlib, sys; import mainspring.store.sqlite as s; s.SqliteStore(pathlib.Path(sys.argv[1])).close()"
+    subprocess.run([sys.executable, "-c", other, str(home / "store.sqlite")], check=True)
+    assert (home / "store.sqlite-wal").exists()
+    store.record(lambda t: t.execute("INSERT INTO kept VALUES (1)"))
+    store.close()
+    again = SqliteStore(home / "store.sqlite")
+    assert again.read("SELECT n FROM kept") == [(1,)]
+    again.close()

@@ -208,7 +208,9 @@ class Watch:
     def _reading_files(self, original: Any) -> Any:
         @functools.wraps(original)
         def read(*args: Any, **kwargs: Any) -> Any:
-            for text in _texts((args, kwargs), 3):
+            # settings name folders too, and nothing is read from them: where an engine may spill, say
+            asked = {name: value for name, value in kwargs.items() if name != "config"}
+            for text in _texts((args, asked), 3):
                 self._note_named(text)
             return original(*args, **kwargs)
 

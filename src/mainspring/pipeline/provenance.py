@@ -23,7 +23,7 @@ from mainspring.pipeline._environment import Installed, distributions, lock_file
 from mainspring.pipeline._modules import Source, imported_by, source_of
 from mainspring.pipeline._origin import origin_of_file
 from mainspring.pipeline._portable import Address, NotPortable, address_of, thing_at
-from mainspring.pipeline.reads import ABSENT, Read, StampCache
+from mainspring.pipeline.reads import ABSENT, Read, StampCache, files_below
 from mainspring.pipeline.values import encode
 from mainspring.store.protocol import Store, Transaction
 
@@ -244,9 +244,8 @@ class _Inputs:
             if read.kind == "file" and read.digest != ABSENT:
                 yield self._keep(read.path, Digest(read.digest))
             elif read.kind == "folder":
-                for folder, _, names in os.walk(read.path):
-                    for path in sorted(os.path.join(folder, name) for name in names):
-                        yield self._keep(path, Digest(self.stamps.digest_of(path)))
+                for path in files_below(read.path):
+                    yield self._keep(path, Digest(self.stamps.digest_of(path)))
 
     def _keep(self, path: str, digest: Digest) -> Input:
         try:

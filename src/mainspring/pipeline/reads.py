@@ -6,7 +6,7 @@
 import glob
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -20,6 +20,7 @@ __all__ = [
     "StampCache",
     "answer_of",
     "digest_of_path",
+    "files_below",
     "first_changed",
     "read_stamp",
 ]
@@ -39,6 +40,8 @@ ReadKind = Literal[
     "folder name",
 ]  # fmt: skip
 
+#: The database of a workspace.
+DATABASE = "store.sqlite"
 #: What stands for a file that is not there.
 ABSENT = "absent"
 
@@ -88,7 +91,7 @@ class StampCache:
     def digest_of(self, path: str) -> str:
         """Return the digest of a file's content, or `ABSENT`."""
         stamp = read_stamp(path)
-        if stamp is None or not os.path.isfile(path):
+        if stamp is None or not os.path.isfile(path) or os.path.basename(path).startswith(DATABASE):
             return ABSENT
         whole = os.path.abspath(path)
         found = self._seen.get(whole) or self._known(whole)
@@ -108,13 +111,25 @@ def digest_of_path(path: str, stamps: StampCache) -> str:
     """Return the digest of a file, or of a folder's whole content by relative path; `ABSENT` where there is nothing."""
     if not os.path.isdir(path):
         return stamps.digest_of(path)
-    lines = []
-    for folder, folders, names in os.walk(path):
-        folders[:] = sorted(name for name in folders if name != "__pycache__")
-        for name in sorted(names):
-            whole = os.path.join(folder, name)
-            lines.append([os.path.relpath(whole, path).replace(os.sep, "/"), stamps.digest_of(whole)])
+    lines = [
+        [os.path.relpath(whole, path).replace(os.sep, "/"), stamps.digest_of(whole)] for whole in files_below(path)
+    ]
     return digest_of_bytes(json.dumps(lines).encode())
+
+
+def files_below(path: str) -> Iterator[str]:
+    """Yield the files of a folder and of those in it, in order; compiled code and a workspace are not looked at.
+
+    A workspace is ours and no input. Above all its live database must not be opened and closed by this process: that
+    would let go of the locks by which SQLite keeps other processes from taking its log away (POSIX, fcntl: closing any
+    descriptor of a file ends all of the process's locks on it).
+    """
+    for folder, folders, names in os.walk(path):
+        if DATABASE in names:
+            folders.clear()
+            continue
+        folders[:] = sorted(name for name in folders if name != "__pycache__")
+        yield from (os.path.join(folder, name) for name in sorted(names))
 
 
 def listing_digest(path: str) -> str:
