@@ -108,7 +108,7 @@ def _fit(scores: Floats, positive: NDArray[np.bool_], masses: Floats) -> tuple[t
     place = np.searchsorted(edges, scores, side="left")
     # numbered anew, because a bin beyond the last edge may be empty
     _, place = np.unique(place, return_inverse=True)
-    rows = np.bincount(place, weights=masses)
+    rows = np.bincount(place, weights=masses).astype(np.float64)
     centres = np.bincount(place, weights=scores * masses) / rows
     shares = isotonic(np.bincount(place, weights=positive * masses) / rows, rows)
     # inside a level stretch only its ends matter
