@@ -12,7 +12,7 @@ from tests.serve.conftest import FLIGHT, Site
 from mainspring.cli.main import main
 from mainspring.domain.moments import SimulatedClock, from_iso
 from mainspring.domain.signature import Column, Signature
-from mainspring.errors import Invalid
+from mainspring.errors import Invalid, Refused
 from mainspring.features import FeatureView
 from mainspring.features.materializing import materialize
 from mainspring.features.online import FeatureReader
@@ -152,6 +152,22 @@ def test_rows_are_filled_by_the_columns_of_the_model(tmp_path: Path) -> None:
     assert flags.fill([{"route": 8}])[0] == [{"far": None}]
     with pytest.raises(InvalidRows, match="key `route` is missing"):
         flags.fill([{}])
+
+
+def test_a_model_is_served_by_the_version_it_was_trained_on(tmp_path: Path) -> None:
+    source = tmp_path / "routes.csv"
+    source.write_text(ROUTES)
+    first, second = view(source, features={"km": "km"}), view(source, features={"km": "km * 2"})
+    both = readers(tmp_path, first, second)
+    wanted = signature(Column("km", "number"))
+    for made, km in ((first, 900.0), (second, 1800.0)):
+        lookup = ServedViews(both).lookup_for(wanted, {"routes": made.version, "other": "x"})
+        assert lookup is not None
+        rows, told = lookup.fill([{"route": 7}])
+        assert rows == [{"km": km}]
+        assert told[0]["routes"].version == made.version
+    with pytest.raises(Refused, match=f"trained on `routes/{first.version[:12]}`"):
+        ServedViews(both[1:]).lookup_for(wanted, {"routes": first.version})
 
 
 def test_views_that_do_not_fit_are_told_at_the_start(tmp_path: Path) -> None:

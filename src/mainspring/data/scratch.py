@@ -72,7 +72,8 @@ def _sweep(root: Path) -> None:
     """Remove the folders of processes that are gone."""
     if sys.platform == "win32":
         return
-    for path in root.glob(f"{_PREFIX}*"):
+    # listed here and not by a library, so that who traces what a step reads can tell that it was not the step
+    for path in [root / name for name in os.listdir(root) if name.startswith(_PREFIX)]:
         with contextlib.suppress(OSError):
             handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
             try:

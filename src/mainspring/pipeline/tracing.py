@@ -228,6 +228,7 @@ _READS_FOR_US = (
     __file__,
     os.path.join(os.path.dirname(__file__), "reads.py"),
     os.path.join(os.path.dirname(os.path.dirname(__file__)), "artifacts"),
+    os.path.join(os.path.dirname(os.path.dirname(__file__)), "data", "scratch.py"),
 )
 
 _LIBRARY = os.path.dirname(os.__file__)

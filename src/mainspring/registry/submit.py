@@ -139,6 +139,7 @@ def _facts(store: Store, candidate: Candidate, run_id: str | None, data: dict[st
         "commit": tags.get("git_commit", ""),
         "data": data,
         "transforms": _transforms(candidate.fitted.estimator),
+        **({"views": candidate.views} if candidate.views else {}),
     }
 
 

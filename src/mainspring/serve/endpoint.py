@@ -363,8 +363,13 @@ def _load_route(
         ) from error
     return LoadedVersion(
         route.version, digest, predictor, decoder, TypedRows(predictor.signature), pace, row_rules,
-        lookup=None if views is None else views.lookup_for(predictor.signature),
+        lookup=None if views is None else views.lookup_for(predictor.signature, _trained_on(predictor)),
     )  # fmt: skip
+
+
+def _trained_on(predictor: Predictor) -> dict[str, str]:
+    said = predictor.manifest.facts.get("views")
+    return {str(name): str(version) for name, version in said.items()} if isinstance(said, dict) else {}
 
 
 def _route_files(folder: Path) -> dict[Path, tuple[int, ...]]:

@@ -5,13 +5,13 @@ online store and stand in the row as if the client had sent them. A row that car
 looked up, with the version of the view, goes into the prediction log beside the values.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from mainspring import config
 from mainspring.domain.moments import Clock, SystemClock, to_iso
 from mainspring.domain.signature import ColumnType, Signature
-from mainspring.errors import Invalid, nearest
+from mainspring.errors import Invalid, Refused, nearest
 from mainspring.features.online import FeatureReader
 from mainspring.features.opening import open_online
 from mainspring.predictions.records import FeatureLookup
@@ -75,11 +75,27 @@ class ServedViews:
                 what = f"No model here has a column of the view `{reader.view.reference}`, such as `{name}`"
                 raise Invalid(what, where="--view", next_step=nearest(name, known))
 
-    def lookup_for(self, signature: Signature) -> "Lookup | None":
-        """Return the look-up for a model; None where no view gives it anything."""
+    def lookup_for(self, signature: Signature, trained_on: Mapping[str, str] | None = None) -> "Lookup | None":
+        """Return the look-up for a model; None where no view gives it anything.
+
+        `trained_on` are the versions of views that it was trained on, as far as that is known.
+
+        Raises:
+            Refused: it was trained on another version of a view: its features may mean something else.
+        """
         types = {column.name: column.type for column in signature.columns}
-        parts = []
+        wanted, parts = trained_on or {}, []
+        served = {(reader.view.name, reader.version) for reader in self._readers}
         for reader in self._readers:
+            name, version = reader.view.name, wanted.get(reader.view.name, reader.version)
+            if version != reader.version:
+                if (name, version) in served:
+                    continue
+                raise Refused(
+                    f"The model was trained on `{name}/{version[:12]}`, and `{reader.view.reference}` is served",
+                    where="--view",
+                    next_step=f"serve --view {name}/{version[:12]} (as well), or train it anew",
+                )
             listed = enumerate(reader.view.names)
             columns = tuple((place, name, types[name]) for place, name in listed if name in types)
             if columns:

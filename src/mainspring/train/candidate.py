@@ -11,13 +11,17 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-__all__ = ["Candidate", "Contender", "Fitted", "Parts", "Report"]
+__all__ = ["VIEWS_ATTR", "Candidate", "Contender", "Fitted", "Parts", "Report"]
+
+#: Under this name a frame remembers the feature views that were joined to it, through whatever keeps its `attrs`.
+VIEWS_ATTR = "mainspring.views"
 
 
 class Parts(NamedTuple):
     """A table dealt into three, with the names of its target, its time and the columns that are no features.
 
-    `schema` is the text of the schema file that the table was checked with, if it was.
+    `schema` is the text of the schema file that the table was checked with, if it was, and `views` are the versions of
+    the feature views that were joined to it.
     """
 
     train: "pd.DataFrame"
@@ -27,6 +31,7 @@ class Parts(NamedTuple):
     time: str = ""
     ignore: tuple[str, ...] = ()
     schema: str = ""
+    views: dict[str, str] = {}  # noqa: RUF012  # never written to
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +89,8 @@ class Report:
 class Candidate:
     """Everything the registry needs: the fitted estimator, its report, the test rows with scores, and the profile.
 
-    `schema` is that of its `Parts`; it guards the model's requests.
+    `schema` and `views` are those of its `Parts`: the one guards the model's requests, of the others the server looks
+    up no other versions.
     """
 
     fitted: Fitted
@@ -93,6 +99,7 @@ class Candidate:
     scores: "NDArray[np.float64]"
     profile: dict[str, Any]
     schema: str = ""
+    views: dict[str, str] = field(default_factory=dict)
 
     @property
     def metrics(self) -> dict[str, float]:

@@ -5,6 +5,7 @@ Each is an ordinary step: lazy and cached in a pipeline, a plain function outsid
 """
 
 import dataclasses
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,7 +29,7 @@ from mainspring.evaluate.losses import default_loss, error_bound, loss
 from mainspring.evaluate.measure import measure
 from mainspring.pipeline.step import step
 from mainspring.train.baselines import baselines, default_candidates
-from mainspring.train.candidate import Candidate, Contender, Fitted, Parts, Report
+from mainspring.train.candidate import VIEWS_ATTR, Candidate, Contender, Fitted, Parts, Report
 from mainspring.train.features import days_of, feature_frame, infer_signature, target_index, target_values
 
 if TYPE_CHECKING:
@@ -79,7 +80,9 @@ def check(table: "pd.DataFrame", schema: Path, *, purpose: str | Sequence[str] =
             next_step="mend the rows named, or change the rule if the world has changed",
         )
     if pinned.terms.consent:
+        remembered = getattr(table, "attrs", {})
         table = frame_of({name: array for name, array in columns.items() if name != pinned.terms.consent})
+        table.attrs.update(remembered)
     if isinstance(getattr(table, "attrs", None), dict):
         table = table.copy(deep=False)
         table.attrs[_SCHEMA_ATTR] = pinned.text
@@ -131,8 +134,10 @@ def split(
     def part(chosen: NDArray[np.int64]) -> "pd.DataFrame":
         return frame_of({name: array[chosen] for name, array in columns.items()})
 
-    schema = getattr(table, "attrs", {}).get(_SCHEMA_ATTR, "")
-    return Parts(part(rows.train), part(rows.validation), part(rows.test), target, time, tuple(ignore), schema)
+    attrs = getattr(table, "attrs", {})
+    schema, views = attrs.get(_SCHEMA_ATTR, ""), json.loads(attrs.get(VIEWS_ATTR, "{}"))
+    dealt = part(rows.train), part(rows.validation), part(rows.test)
+    return Parts(*dealt, target, time, tuple(ignore), schema, views)
 
 
 @step
@@ -214,7 +219,7 @@ def evaluate(fitted: Fitted, parts: Parts, *, slices: Sequence[str] = ()) -> Can
         importances=_importances(fitted, test, truth),
     )
     everything = {name: np.concatenate([columns_of(part)[name] for part in parts[:3]]) for name in signature.names}
-    return Candidate(fitted, report, parts.test, scores, profile(everything).to_json(), parts.schema)
+    return Candidate(fitted, report, parts.test, scores, profile(everything).to_json(), parts.schema, parts.views)
 
 
 def score_rows(estimator: Any, columns: Columns, signature: Signature) -> NDArray[np.float64]:
