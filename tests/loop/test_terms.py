@@ -8,6 +8,7 @@ import pytest
 from mainspring.data.version_terms import terms_of
 from mainspring.data.versions import find_dataset
 from mainspring.errors import Refused
+from mainspring.loop.staleness import staleness
 from mainspring.tracking.runs import list_runs
 
 from .conftest import Production
@@ -33,6 +34,14 @@ def test_a_loop_that_says_no_allowed_purpose_is_refused_before_it_runs(termed: P
     with pytest.raises(Refused, match="for hits only, not for ads"):
         termed.loop(purpose=["hits", "ads"]).run(termed.workspace)
     assert len(list_runs(termed.workspace.store)) == before
+
+
+def test_asking_how_fast_a_model_ages_is_a_use_too(termed: Production) -> None:
+    with pytest.raises(Refused, match="no purpose is said"):
+        staleness(termed.loop(), termed.workspace, [timedelta(days=7)])
+    asked = staleness(termed.loop(purpose="hits"), termed.workspace, [timedelta(days=7)])
+    rows = termed.data.read_text().count("\n") - 1
+    assert asked.rows <= 0.15 * 0.75 * rows + 2
 
 
 def test_an_allowed_loop_trains_on_those_who_agreed_until_the_retention_ends(termed: Production) -> None:

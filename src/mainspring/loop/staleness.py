@@ -19,6 +19,7 @@ from mainspring.data.table import columns_of
 from mainspring.errors import Invalid, nearest
 from mainspring.evaluate.compare import Comparison, compare
 from mainspring.evaluate.losses import loss
+from mainspring.loop.inputs import obey_terms
 from mainspring.train.features import days_of, target_index
 from mainspring.train.steps import score_rows
 
@@ -76,9 +77,11 @@ def staleness(loop: "Loop", workspace: "Workspace", ages: Sequence[timedelta], *
 
     Raises:
         Invalid: the loop cannot be trained to a moment, or an age leaves no rows to learn from.
+        Refused: the terms of the data do not allow the loop's purpose.
     """
     if not ages:
         raise Invalid("No age is named", where="ages", next_step="such as 7d,30d,90d")
+    obey_terms(workspace, loop.arguments(workspace, parameters), loop.purposes)
     wanted = sorted(set(ages))
     until = _newest_moment(loop, workspace)
     newest = _trained(loop, workspace, until, parameters)
@@ -139,10 +142,10 @@ def _trained(loop: "Loop", workspace: "Workspace", until: datetime, parameters: 
     if "until" in loop.parameter_names():
         given = loop.arguments(workspace, {**parameters, "until": until})
         return loop.pipeline.run(workspace.pipeline_context, **given).value
-    from mainspring.train.default import read_table
+    from mainspring.train.default import read_checked
     from mainspring.train.steps import evaluate, fit, split
 
-    table = read_table(Path(str(loop.data)), loop.target)
+    table = read_checked(Path(str(loop.data)), loop.target, loop.purposes)
     moments = columns_of(table)[loop.time]
     table = table[moments <= np.datetime64(until.astimezone(UTC).replace(tzinfo=None))].reset_index(drop=True)
     if not len(table):

@@ -32,6 +32,13 @@ def read_table(data: Path, target: str) -> "pd.DataFrame":
     return frame[frame[target].notna()].reset_index(drop=True)
 
 
+def read_checked(data: Path, target: str, purpose: Sequence[str] = ()) -> "pd.DataFrame":
+    """Read the file, and check it against the schema that lies beside it, if one does."""
+    table = read_table(data, target)
+    schema = data.with_name(data.stem + ".schema.yaml")
+    return check(table, schema, purpose=purpose) if schema.exists() else table
+
+
 @step
 def add_labelled(table: "pd.DataFrame", labelled: Path) -> "pd.DataFrame":
     """Put production rows whose labels have come behind the rows of the file.
@@ -60,10 +67,7 @@ def default_pipeline(
     purpose: Sequence[str] = (),
 ) -> Candidate:
     """Read, check against ``NAME.schema.yaml`` if that file lies beside the data, split, fit and evaluate."""
-    table = read_table(data, target)
-    schema = data.with_name(data.stem + ".schema.yaml")
-    if schema.exists():
-        table = check(table, schema, purpose=purpose)
+    table = read_checked(data, target, purpose)
     if labelled is not None:
         table = add_labelled(table, labelled)
     parts = split(table, target=target, time=time)
