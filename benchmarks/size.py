@@ -8,7 +8,7 @@
 times smaller, and hold the same values. With `--csv-gb` a CSV file of that many bytes is profiled, checked and split as
 well. Every step is the real command in a process group of its own. The cap is hard twice over: the kernel lets no
 process have more than that of writable memory of its own (RLIMIT_DATA), and the resident memory of the whole group,
-added up every 50 ms with shared pages counted in each process, ends the step when it is above.
+added up every 100 ms with shared pages counted in each process, ends the step when it is above.
 
 Every value is a function of the row's number, so what must come out is known without reading a row: counts, sums,
 orphans and each partner of the join, borders of the split. Planted faults must be told to the row. One join and one
@@ -103,7 +103,7 @@ class Bench:
             print(f"  WRONG: {what}", flush=True)
 
     def run(self, *words: object, kill_when: Any = None) -> Step:
-        """Run a command under the cap; `kill_when` says, 20 times a second, whether it is to be killed now."""
+        """Run a command under the cap; `kill_when` says, 10 times a second, whether it is to be killed now."""
         free = shutil.disk_usage(self.folder).free
         if free < SPARE_BYTES:
             sys.exit(f"only {free / 1e9:.0f} GB are free on the disk: stopping before {words[:3]}")
@@ -139,7 +139,7 @@ class Bench:
             if step.killed:
                 os.killpg(process.pid, signal.SIGKILL)
                 return
-            time.sleep(0.05)
+            time.sleep(0.1)
 
     def tell(self, what: str, step: Step, rows: int) -> None:
         """Print what a step took, and check that it told how far it was."""

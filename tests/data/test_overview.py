@@ -165,6 +165,9 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
 import json, duckdb
 from pathlib import Path
 from mainspring.data.overview import overview
+from mainspring.data.table import connect
+with connect() as c:
+    c.execute("SET GLOBAL max_temp_directory_size = '1KB'")  # so nothing may be spilled
 path = Path({str(tmp_path / "large.parquet")!r})
 with duckdb.connect(config={{"memory_limit": "300MB", "threads": 1}}) as c:
     c.execute(f"COPY (SELECT range AS a, range % 7 AS b, hash(range) % 1000 AS c, 'x' || range % 50 AS d"
