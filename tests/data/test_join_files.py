@@ -158,7 +158,7 @@ import os, signal, sys
 from pathlib import Path
 from mainspring.data import join_files
 unite = join_files.unite
-join_files.unite = lambda parts, ending: (unite(parts, ending), os.kill(os.getpid(), signal.SIGKILL))
+join_files.unite = lambda parts, ending, tell: (unite(parts, ending, tell), os.kill(os.getpid(), signal.SIGKILL))
 here = Path(sys.argv[1])
 match = join_files.Match.known("k", left_time="at", right_time="seen", delay="1h")
 join_files.join_files(here / "l.csv", here / "r.jsonl", here / "out.csv", match, part_rows=1)

@@ -94,8 +94,7 @@ def join_files(
                 parts.append(part)
                 matched += found
                 written += found if orphans == "drop" else size
-            tell(f"writing {target.name}", 1.0)
-            unite(parts, ending).replace(target)
+            unite(parts, ending, tell).replace(target)
         except duckdb.Error as error:
             raise unreadable(left, error) from error
     return JoinedFile(written, matched, rows - matched, duplicates)

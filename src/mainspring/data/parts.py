@@ -36,6 +36,7 @@ __all__ = [
 FORMATS = {"csv": "(FORMAT csv, HEADER)", "parquet": "(FORMAT parquet)", "jsonl": "(FORMAT json)"}
 #: What the engine calls the numbers of a Parquet file's rows.
 READING_ROW = "file_row_number"
+_UNITING = "putting the parts together"
 
 
 def form_of(target: Path) -> str:
@@ -155,16 +156,18 @@ def rows_sql(path: Path, first: int = 0, rows: int | None = None) -> str:
     return f"(SELECT * FROM {scan}{some})"
 
 
-def unite(parts: Sequence[Path], ending: str) -> Path:
+def unite(parts: Sequence[Path], ending: str, tell: Tell = untold) -> Path:
     """Put the parts' rows into one file beside them, in order."""
     whole = parts[0].with_name(f"whole.{ending}")  # what a killed call left of it is written over
     if ending == "parquet":
         with connect() as connection:
             query = f"SELECT * FROM {quoted_files(parts)}"
-            connection.execute(f"COPY ({query}) TO {quoted_text(str(whole))} {FORMATS[ending]}").fetchall()
+            with watched(connection, _UNITING, tell):
+                connection.execute(f"COPY ({query}) TO {quoted_text(str(whole))} {FORMATS[ending]}").fetchall()
     else:
         with whole.open("wb") as file:
-            for part in parts:
+            for number, part in enumerate(parts):
+                tell(_UNITING, number / len(parts))
                 with part.open("rb") as piece:
                     shutil.copyfileobj(piece, file, 1 << 20)
     return whole

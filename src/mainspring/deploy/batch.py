@@ -176,8 +176,7 @@ def _score_rows(bundle: Path, source: Path, folder: Path, context: PipelineConte
     _score(missing, bundle, plan.bundle, replace(context, progress=done))
     told = [json.loads(_told(part).read_text(encoding="utf-8")) for part in parts]
     warnings = [line for each in told for line in each["warnings"]]
-    tell("putting the parts together", 1.0)
-    unite([Path(part.target) for part in parts], ending)
+    unite([Path(part.target) for part in parts], ending, tell)
     replaced = [name for name in added if name in names]
     aside = sum(each["set_aside"] for each in told)
     return Scored(rows, warnings[:_MOST_WARNINGS], len(parts) - len(missing), replaced, aside)
