@@ -18,7 +18,7 @@ from sklearn.preprocessing import OneHotEncoder
 from mainspring.bundle.format import write_bundle
 from mainspring.domain.signature import Column, Signature
 from mainspring.predictions.journal import journals, read_frames
-from mainspring.predictions.records import BatchRecord, PredictionRecord, Record, decode_record
+from mainspring.predictions.records import BatchRecord, PredictionRecord, Record, RefusedRecord, decode_record
 from mainspring.serve.client import PredictionClient
 from mainspring.serve.process import ServerProcess
 from mainspring.serve.routes import Role, Route, RouteTable, write_routes
@@ -132,6 +132,13 @@ class Site:
         return ServerProcess.start(self.endpoints, self.journals, options=options)
 
     def records(self) -> list[Record]:
+        """Return what was written down, but for the counts of requests that got no answer."""
+        return [each for each in self._written() if not isinstance(each, RefusedRecord)]
+
+    def refusals(self) -> list[RefusedRecord]:
+        return [each for each in self._written() if isinstance(each, RefusedRecord)]
+
+    def _written(self) -> list[Record]:
         return [
             record
             for journal in journals(self.journals)

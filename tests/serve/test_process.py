@@ -19,7 +19,6 @@ import pytest
 from mainspring.domain.ids import new_id
 from mainspring.errors import Invalid, MainspringError, Unavailable
 from mainspring.predictions.journal import journals
-from mainspring.predictions.records import RefusedRecord
 from mainspring.serve.client import PredictionClient
 from mainspring.serve.listening import listening_sockets
 from mainspring.serve.options import options_of
@@ -102,7 +101,7 @@ def test_refused_requests_are_counted_in_the_journal_by_the_minute(site: Any, fl
                 client.predict("late-flights", [{"no": "column"}])
         with pytest.raises(MainspringError):
             client.predict("unknown", [flight])
-    told = [each for each in site.records() if isinstance(each, RefusedRecord)]
+    told = site.refusals()
     assert sum(each.refused for each in told) == 3  # told at the next minute, or at the end
     assert {(each.model, each.failed) for each in told} == {("late-flights", 0)}
 
