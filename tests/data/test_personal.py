@@ -131,6 +131,12 @@ def test_nested_values_are_searched_as_their_text(tmp_path: Path) -> None:
     assert [(each.column, each.kind, each.cells) for each in personal_data(path).findings] == [("who", "email", 9)]
 
 
+def test_a_wide_table_is_looked_at_in_parts(tmp_path: Path) -> None:
+    columns: dict[str, list[object]] = {f"c{n:03}": [f"a{n}@b.org" if n % 10 == 7 else "nothing"] for n in range(160)}
+    found = personal_data(written(tmp_path / "t.parquet", columns)).findings
+    assert [each.column for each in found] == [f"c{n:03}" for n in range(7, 160, 10)]
+
+
 def test_a_sample_looks_at_as_many_rows(tmp_path: Path) -> None:
     path = written(tmp_path / "t.parquet", {"m": [f"a{n}@b.org" for n in range(5_000)]})
     found = personal_data(path, sample=400)

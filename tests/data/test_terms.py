@@ -63,7 +63,8 @@ def test_terms_are_read_and_written_as_they_stand(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("terms", "said"),
     [("[a]", "no terms"), ("{porpoise: [a]}", "porpoise"), ("{retain: soon}", "duration"), ("{purpose: []}", "no list"),
-     ("{licence: {forbids: [x]}}", "no name"), ("{licence: {name: X, severity: perhaps}}", "perhaps")],
+     ("{licence: {forbids: [x]}}", "no name"), ("{licence: {name: X, severity: perhaps}}", "perhaps"),
+     ("{consent: [a, b]}", "consent is"), ("{licence: {name: [a]}}", "name is")],
 )  # fmt: skip
 def test_terms_of_the_wrong_form_are_refused(terms: str, said: str, tmp_path: Path) -> None:
     with pytest.raises(Invalid, match=said):

@@ -1,4 +1,5 @@
-"""Which columns of a file hold personal data? One pass of patterns with checksums over its texts, and a look at names.
+"""Which columns of a file hold personal data? A pass of patterns over its texts, one more with checksums over those in
+which something was seen, and a look at names.
 
 A value never leaves the engine: examples are made there into their form (letters to `a`, digits to `9`). What no
 pattern can tell is not found: the name of a person in a text, for one.
@@ -8,7 +9,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import duckdb
 
@@ -20,9 +21,13 @@ from mainspring.errors import Invalid
 __all__ = ["Finding", "Personal", "personal_data"]
 
 _EXAMPLES = 3
+#: Columns, and questions that were answered with yes, that one query asks of: the engine plans wide ones slowly.
+_COLUMNS, _QUESTIONS = 50, 16
 _WHOLE = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT")
 #: More passes of a checksum than this many standard deviations above chance are none of chance's.
 _SURE = 4.0
+
+_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +73,13 @@ def personal_data(path: Path, *, sample: int | None = None) -> Personal:
             if isinstance(error.__cause__, duckdb.Error):
                 raise unreadable_unseen(path, error.__cause__) from None
             raise
-        if sample is not None:
-            source = f"(SELECT * FROM {source} USING SAMPLE reservoir({int(sample)} ROWS) REPEATABLE (0))"
-        asked = [(name, pattern) for name, kind in described for pattern in _patterns(kind)]
         try:
-            rows, present, answers = _ask(connection, source, [name for name, _ in described], asked)
+            if sample is not None:
+                drawn = f"SELECT * FROM {source} USING SAMPLE reservoir({int(sample)} ROWS) REPEATABLE (0)"
+                connection.execute(f"CREATE TEMP TABLE drawn AS {drawn}").fetchall()
+                source = "drawn"
+            rows, present, asked = _look(connection, source, described)
+            answers = list(_measure(connection, source, asked))
             ids = list(national_ids(connection, source, [(n, k) for n, k in described if _is_text(k) or k in _WHOLE]))
         except duckdb.Error as error:
             raise unreadable_unseen(path, error) from None
@@ -107,31 +114,55 @@ def _is_sure(pattern: Pattern, passed: int, tried: int) -> bool:
     return passed > expected + _SURE * math.sqrt(expected * (1 - pattern.chance))
 
 
-def _ask(
-    connection: "duckdb.DuckDBPyConnection", source: str, names: Sequence[str], asked: Sequence[tuple[str, Pattern]]
-) -> tuple[int, dict[str, int], list[tuple[int, int, int, list[str]]]]:
-    """Return the rows, the values of each column, and for each question: cells, passes, forms seen, examples."""
-    inner = [f"{quoted_name(name)} IS NOT NULL AS p{number}" for number, name in enumerate(names)]
-    outer = ["count(*)", *(f"count_if(p{number})" for number in range(len(names)))]
-    for number, (name, pattern) in enumerate(asked):
-        text = f"CAST({quoted_name(name)} AS VARCHAR)"
-        gate = f"regexp_matches({text}, {quoted_text(pattern.gate)})"
-        inner.append(f"CASE WHEN {gate} THEN regexp_extract_all({text}, {quoted_text(pattern.form)}) END AS f{number}")
-        hits = f"list_filter(f{number}, lambda x: {pattern.valid('x')})" if pattern.valid else f"f{number}"
-        shape = f"regexp_replace(regexp_replace(({hits})[1], '\\pL', 'a', 'g'), '\\pN', '9', 'g')"
-        outer += [
-            f"count_if(len({hits}) > 0)",
-            f"coalesce(sum(len({hits})), 0)",
-            f"coalesce(sum(len(f{number})), 0)",
-            f"approx_top_k({shape}, {_EXAMPLES}) FILTER (WHERE len({hits}) > 0)",
-        ]
-    query = f"SELECT {', '.join(outer)} FROM (SELECT {', '.join(inner) or '1'} FROM {source})"
-    (answer,) = connection.execute(query).fetchall()
-    figures = list(answer[1 + len(names) :])
-    told = [(a, int(b), int(c), list(d or ())) for a, b, c, d in _fours(figures)]
-    return answer[0], dict(zip(names, answer[1:], strict=False)), told
+def _look(
+    connection: "duckdb.DuckDBPyConnection", source: str, described: Sequence[tuple[str, str]]
+) -> tuple[int, dict[str, int], list[tuple[str, Pattern]]]:
+    """Return the rows, the values of each column, and which forms stand in which columns at all."""
+    rows = 0
+    present: dict[str, int] = {}
+    seen: list[tuple[str, Pattern]] = []
+    for columns in _batches(described, _COLUMNS):
+        asked = [(name, pattern) for name, kind in columns for pattern in _patterns(kind)]
+        figures = ["count(*)", *(f"count({quoted_name(name)})" for name, _ in columns)]
+        for name, pattern in asked:
+            both = (pattern.gate, pattern.form)
+            gate, form = (f"regexp_matches({_text(name)}, {quoted_text(each)})" for each in both)
+            figures.append(f"count_if(CASE WHEN {gate} THEN {form} END)")
+        (answer,) = connection.execute(f"SELECT {', '.join(figures)} FROM {source}").fetchall()
+        rows = answer[0]
+        present |= dict(zip((name for name, _ in columns), answer[1:], strict=False))
+        counts = answer[1 + len(columns) :]
+        seen += [each for each, count in zip(asked, counts, strict=True) if count]
+    return rows, present, seen
 
 
-def _fours(figures: Sequence[object]) -> Iterator[tuple[int, int, int, list[str]]]:
-    for start in range(0, len(figures), 4):
-        yield tuple(figures[start : start + 4])  # type: ignore[misc]  # four figures a question, as they were asked
+def _measure(
+    connection: "duckdb.DuckDBPyConnection", source: str, asked: Sequence[tuple[str, Pattern]]
+) -> Iterator[tuple[int, int, int, list[str]]]:
+    """Yield for each question how many cells, texts that pass, texts of the form, and the commonest forms."""
+    for batch in _batches(asked, _QUESTIONS):
+        inner, outer = [], []
+        for number, (name, pattern) in enumerate(batch):
+            inner.append(f"regexp_extract_all({_text(name)}, {quoted_text(pattern.form)}) AS f{number}")
+            hits = f"list_filter(f{number}, lambda x: {pattern.valid('x')})" if pattern.valid else f"f{number}"
+            outer.append(f"{hits} AS h{number}, len(f{number}) AS n{number}")
+        figures = []
+        for n in range(len(batch)):
+            shape = f"regexp_replace(regexp_replace(h{n}[1], '\\pL', 'a', 'g'), '\\pN', '9', 'g')"
+            top = f"approx_top_k({shape}, {_EXAMPLES}) FILTER (WHERE len(h{n}) > 0)"
+            figures.append(f"[count_if(len(h{n}) > 0), coalesce(sum(len(h{n})), 0), coalesce(sum(n{n}), 0)], {top}")
+        extracted = f"(SELECT {', '.join(inner)} FROM {source})"
+        (answer,) = connection.execute(
+            f"SELECT {', '.join(figures)} FROM (SELECT {', '.join(outer)} FROM {extracted})"
+        ).fetchall()
+        for counts, forms in zip(answer[::2], answer[1::2], strict=True):
+            yield int(counts[0]), int(counts[1]), int(counts[2]), list(forms or ())
+
+
+def _text(name: str) -> str:
+    return f"CAST({quoted_name(name)} AS VARCHAR)"
+
+
+def _batches(items: Sequence[_Item], size: int) -> Iterator[Sequence[_Item]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

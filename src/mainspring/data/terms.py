@@ -54,9 +54,11 @@ def read_terms(words: object, where: str) -> Terms:
     if not isinstance(words, dict):
         raise Invalid(f"`{words}` are no terms", where=where, next_step="write them as {retain: 180d}")
     _only(words, _WORDS, where)
+    _texts(words, ("retain", "consent"), where)
     licence = words.get("licence", "")
     told = licence if isinstance(licence, dict) else {"name": licence}
     _only(told, ("name", "forbids", "severity"), f"{where}.licence")
+    _texts(told, ("name", "severity"), f"{where}.licence")
     name = str(told.get("name", ""))
     if licence and not name:
         raise Invalid("The licence has no name", where=f"{where}.licence", next_step="write it as {name: CC-BY-4.0}")
@@ -114,3 +116,9 @@ def _only(words: Mapping[str, object], allowed: Sequence[str], where: str) -> No
     for word in words:
         if word not in allowed:
             raise Invalid(f"`{word}` is not a word of terms", where=where, next_step=nearest(word, allowed))
+
+
+def _texts(words: Mapping[str, object], names: Sequence[str], where: str) -> None:
+    for name in names:
+        if not isinstance(words.get(name, ""), str):
+            raise Invalid(f"{name} is `{words[name]}`", where=where, next_step="write one text")
