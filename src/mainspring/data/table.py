@@ -45,6 +45,7 @@ __all__ = [
     "read_columns",
     "scan_sql",
     "settled_scan",
+    "typed_sql",
     "unreadable",
     "unreadable_unseen",
 ]
@@ -242,6 +243,18 @@ def quoted_files(paths: Iterable[Path]) -> str:
     """Return the DuckDB table function that reads Parquet files as one table, their columns matched by name."""
     listed = ", ".join(_one_file(path) for path in paths)
     return f"read_parquet([{listed}], union_by_name=true, hive_partitioning=false)"
+
+
+#: What the columns of our convention are called in SQL, by the kind of their arrays.
+_SQL_TYPES = {"O": "VARCHAR", "f": "DOUBLE", "i": "BIGINT", "M": "TIMESTAMP"}
+
+
+def typed_sql(columns: Columns) -> str:
+    """Return what to select of `columns`, each in its type: one that is all missing would have none in a file."""
+    return ", ".join(
+        f"CAST({quoted_name(name)} AS {_SQL_TYPES[array.dtype.kind]}) AS {quoted_name(name)}"
+        for name, array in columns.items()
+    )
 
 
 def quoted_name(name: str) -> str:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mainspring.artifacts.protocol import ArtifactStore
-from mainspring.data.table import Columns, connect, n_rows, quoted_name, quoted_text
+from mainspring.data.table import Columns, connect, n_rows, quoted_text, typed_sql
 from mainspring.domain.signature import Signature
 from mainspring.domain.version import ModelVersion
 from mainspring.errors import Invalid, Unavailable
@@ -39,7 +39,6 @@ __all__ = ["Answers", "CommandRun", "Update", "update_dependencies"]
 _SECONDS = 1800
 #: Scores that are no further apart than this are the same but for the order of sums.
 _SAME = 1e-9
-_SQL_TYPES = {"O": "VARCHAR", "f": "DOUBLE", "i": "BIGINT", "M": "TIMESTAMP"}
 
 
 class CommandRun(NamedTuple):
@@ -276,11 +275,8 @@ def _variables(python: Path) -> dict[str, str]:
 
 
 def _write(path: Path, columns: Columns) -> None:
-    # said in so many words: a column that is all missing has no type of its own
-    shown = ", ".join(
-        f"CAST({quoted_name(name)} AS {_SQL_TYPES[array.dtype.kind]}) AS {quoted_name(name)}"
-        for name, array in columns.items()
-    )
     with connect() as connection:
         connection.register("logged", columns)
-        connection.execute(f"COPY (SELECT {shown} FROM logged) TO {quoted_text(str(path))} (FORMAT parquet)").fetchall()
+        connection.execute(
+            f"COPY (SELECT {typed_sql(columns)} FROM logged) TO {quoted_text(str(path))} (FORMAT parquet)"
+        ).fetchall()

@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from mainspring.data.table import Columns, connect, quoted_name
+from mainspring.data.table import Columns, connect, typed_sql
 from mainspring.domain.ids import new_id
 from mainspring.domain.moments import to_iso
 from mainspring.domain.signature import Column, ColumnType, Signature
@@ -185,14 +185,9 @@ def _write_segment(
             hourly = count_hours(reference, features_of(columns), columns["at"], columns["route"] != "shadow")
     else:
         columns = _label_columns(records)
-    # said in so many words: a column that is all missing has no type of its own, and it must have one in the file
-    shown = ", ".join(
-        f"CAST({quoted_name(name)} AS {_SQL_TYPES[array.dtype.kind]}) AS {quoted_name(name)}"
-        for name, array in columns.items()
-    )
     with connect() as connection:
         connection.register("records", columns)
-        path = write_parquet(folder, kind, connection, f"SELECT {shown} FROM records")
+        path = write_parquet(folder, kind, connection, f"SELECT {typed_sql(columns)} FROM records")
     ids, moments = columns["id"], columns["at"]
     spans = min(moments), max(moments), min(ids), max(ids)
     return Segment(model, kind, path.name, len(ids), *spans, version), hourly
@@ -201,9 +196,6 @@ def _write_segment(
 def features_of(logged: Columns) -> Columns:
     """Return the feature columns of logged rows under their own names."""
     return {name.removeprefix(FEATURE): array for name, array in logged.items() if name.startswith(FEATURE)}
-
-
-_SQL_TYPES = {"O": "VARCHAR", "f": "DOUBLE", "i": "BIGINT", "M": "TIMESTAMP"}
 
 
 def _columns_of(model: str, version: int, records: list[BatchRecord], signature_of: SignatureOf) -> tuple[Column, ...]:
