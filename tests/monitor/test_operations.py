@@ -95,6 +95,20 @@ def test_refusals_for_an_hour_are_nothing_and_for_two_a_ticket() -> None:
     assert "were refused as wrong" in found(10, refusing(235, 237))["refusals"]
 
 
+def test_a_service_that_few_ask_is_judged_by_all_new_hours_and_names_the_rule_that_stops() -> None:
+    """One request an hour, and on the last day all are stopped by one rule: no hour says much, the day does."""
+    hours = [ServedHour(START + timedelta(hours=hour), 1, 0, 0, 2.0) for hour in range(24 * 9)]
+    stopped = [
+        ServedHour(START + timedelta(hours=hour), 0, 1, 0, None, {"pressure.min": 1}) for hour in range(24 * 9, 24 * 10)
+    ]
+    told = watch_operations("m", hours + stopped, now=START + 10 * DAY, every=DAY)
+    assert told["refusals"] is not None
+    assert told["refusals"].text.startswith("100.0% of the requests from 2026-01-14 00:00 to 00:00 UTC were refused")
+    assert "most by the rule `pressure.min` of the model's schema" in told["refusals"].reason
+    few = watch_operations("m", hours + stopped[:3], now=START + 10 * DAY, every=DAY)
+    assert few["refusals"] is None
+
+
 def test_answers_that_take_three_times_as_long_are_told_and_single_slow_hours_are_not() -> None:
     def slow(first: int, last: int) -> Change:
         return lambda hour, served: (

@@ -42,8 +42,9 @@ def test_refusals_are_told_beside_answers_and_shadows_are_not(ground) -> None:
         RefusedRecord(model="m", at=moment, refused=3, failed=0),
         ground.asked(),
         ground.asked(route="shadow"),
-        RefusedRecord(model="m", at=moment, refused=1, failed=2),
+        RefusedRecord(model="m", at=moment, refused=1, failed=2, rules={"pressure.max": 1}),
     )
     assert ground.seal() == 2
     (hour,) = _served(ground)
     assert (hour.answered, hour.refused, hour.failed) == (1, 4, 2)
+    assert hour.rules == {"pressure.max": 1}

@@ -40,6 +40,8 @@ def watch_inputs_of(situation: "Situation") -> Iterator[str]:
     reference = None if champion is None else workspace.profile_of(champion.model, champion.version)
     if champion is None or reference is None:
         return
+    if situation.incidents("refusals"):
+        return  # what is answered then is no fair sample of what is sent
     is_open = bool(situation.incidents(INPUT_RULE))
     found = watch_inputs(workspace.store, workspace.log, champion, reference, rule, is_open=is_open, now=situation.now)
     yield from _tell(situation, INPUT_RULE, found, over="the inputs are as they were before")

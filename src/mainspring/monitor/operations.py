@@ -11,7 +11,8 @@ Hoeffding, J. Amer. Statist. Assoc. 58, 1963, theorem 1 (the bound on a share).
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -39,6 +40,8 @@ _LEAST_REQUESTS = 20
 _FAR, _TIMES = 5.0, 2.0
 #: A share of errors is odd beyond what is usual by this, by `_FAR`, and by less chance than that of `_RARE`.
 _SHARE, _LEAST_ERRORS, _RARE = 0.02, 5, 1e-8
+#: More than this at once needs no patience.
+_MUCH = 0.1
 #: Hours before and after that say how far an hour is off by chance.
 _AROUND = 6
 #: From a median absolute deviation to a normal standard deviation.
@@ -56,6 +59,7 @@ class _Past:
     refused: NDArray[np.float64]
     failed: NDArray[np.float64]
     p95_ms: NDArray[np.float64]
+    hours: Mapping[int, ServedHour]
 
     @property
     def asked(self) -> NDArray[np.float64]:
@@ -89,12 +93,14 @@ def _laid_out(hours: Sequence[ServedHour], now: datetime, every: timedelta) -> _
     for each in known:
         latency = math.nan if each.p95_ms is None or each.answered < _LEAST_REQUESTS else each.p95_ms
         table[:, (each.at - first) // _HOUR] = each.answered, each.refused, each.failed, latency
-    return _Past(first, n_new, *table)
+    answered, refused, failed, p95_ms = table
+    by_place = {(each.at - first) // _HOUR: each for each in known}
+    return _Past(first, n_new, answered, refused, failed, p95_ms, by_place)
 
 
 def _errors(model: str, past: _Past) -> Finding | None:
     # an hour in which a tenth fails is told at once; a few are bad luck in one hour, and not in two
-    found = _odd_share(past.failed, past, patience=1, least=0.1) or _odd_share(past.failed, past)
+    found = _odd_share(past.failed, past, patience=1, least=_MUCH) or _odd_share(past.failed, past)
     if found is None:
         return None
     hours, share, usual = found
@@ -116,33 +122,45 @@ def _refusals(model: str, past: _Past) -> Finding | None:
         return None
     hours, share, usual = found
     text = f"{share:.1%} of the requests {_when(past, hours)} were refused as wrong; usual are {usual:.1%}"
+    rules = Counter[str]()
+    for place in range(hours.start, hours.stop):
+        rules.update(past.hours[place].rules if place in past.hours else {})
+    if rules:
+        said = " and ".join(f"`{name}`" for name, _ in rules.most_common(2))
+        text += f"; most by the rule {said} of the model's schema"
     return Finding(
         f"Requests to {model} are refused",
         text,
         "data",
         f"{text}: a caller sends what the model does not take, or is not known",
         "the prediction server's access log names callers and status codes; each answer says what was wrong",
-        evidence=_evidence(past, hours, refused=past.refused, asked=past.asked),
+        evidence=_evidence(past, hours, refused=past.refused, asked=past.asked) | {"rules": dict(rules)},
     )
 
 
 def _odd_share(
     counts: NDArray[np.float64], past: _Past, *, patience: int = _PATIENCE, least: float = _SHARE
 ) -> tuple[slice, float, float] | None:
-    """Return the odd hours, the share in them, and the usual one; None where no hours are odd."""
+    """Return the odd hours, the share in them, and the usual one; None where no hours are odd.
+
+    Where few ask in an hour, all new hours together may be odd when no single one can be.
+    """
     asked = past.asked
     share = counts / np.maximum(asked, 1)
-    then = slice(0, len(asked) - past.n_new)
+    new, then = slice(len(asked) - past.n_new, len(asked)), slice(0, len(asked) - past.n_new)
     known = share[then][asked[then] >= _LEAST_REQUESTS]
     usual, spread = _middle_and_spread(known) if known.size else (0.0, 0.0)
     mean = max(usual, counts[then].sum() / max(1.0, asked[then].sum()))
-    is_odd = (
-        (counts >= _LEAST_ERRORS) & (share > usual + max(least, _FAR * spread)) & (_chance(share, asked, mean) < _RARE)
-    )
-    hours = _last_run(is_odd, past.n_new, patience)
-    if hours is None:
-        return None
-    return hours, float(counts[hours].sum() / asked[hours].sum()), usual
+
+    def is_odd(wrong: NDArray[np.float64], all_: NDArray[np.float64], least: float) -> NDArray[np.bool_]:
+        of_them = wrong / np.maximum(all_, 1)
+        is_far: NDArray[np.bool_] = of_them > usual + max(least, _FAR * spread)
+        return (wrong >= _LEAST_ERRORS) & is_far & (_chance(of_them, all_, mean) < _RARE)
+
+    hours = _last_run(is_odd(counts, asked, least), past.n_new, patience)
+    if hours is None and is_odd(counts[new].sum(keepdims=True), asked[new].sum(keepdims=True), _MUCH).all():
+        hours = new
+    return None if hours is None else (hours, float(counts[hours].sum() / asked[hours].sum()), usual)
 
 
 def _chance(share: NDArray[np.float64], size: NDArray[np.float64], mean: float) -> NDArray[np.float64]:

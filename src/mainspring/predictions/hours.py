@@ -7,10 +7,10 @@ request is counted once. The counts outlive the rows: months of them say what is
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Literal, get_args
 
 from mainspring.domain.moments import from_iso, to_iso
 from mainspring.predictions.counts import HOUR
@@ -21,19 +21,25 @@ __all__ = ["Outcome", "ServedHour", "add_hours", "served_hours"]
 
 #: `refused`: the request was wrong (4xx). `failed`: the server could not answer it (5xx).
 Outcome = Literal["answered", "refused", "failed"]
+#: Before the name of a rule that stopped requests, beside the outcomes.
+_RULE = "rule:"
 _BINS_A_DOUBLING = 4
-_Key = tuple[str, str, Outcome, int]  # model, hour, outcome, bin of latency
+_Key = tuple[str, str, str, int]  # model, hour, outcome or rule, bin of latency
 
 
 @dataclass(frozen=True, slots=True)
 class ServedHour:
-    """What was done in the hour that begins at `at`; `p95_ms` is None where nothing was answered."""
+    """What was done in the hour that begins at `at`; `p95_ms` is None where nothing was answered.
+
+    `rules` are those of the model's schema that stopped requests, with how many.
+    """
 
     at: datetime
     answered: int = 0
     refused: int = 0
     failed: int = 0
     p95_ms: float | None = None
+    rules: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def asked(self) -> int:
@@ -62,8 +68,11 @@ def served_hours(store: Store, model: str, *, since: datetime, until: datetime) 
     for hour, outcome, place, requests in store.read(sql, (model, _hour(to_iso(since)), _hour(to_iso(until)))):
         found.setdefault(hour, {}).setdefault(outcome, []).append((place, requests))
     for hour, outcomes in found.items():
-        totals = {outcome: sum(requests for _, requests in filled) for outcome, filled in outcomes.items()}
-        yield ServedHour(from_iso(f"{hour}:00:00Z"), **totals, p95_ms=_quantile(outcomes.get("answered", []), 0.95))
+        counts = {outcome: sum(requests for _, requests in filled) for outcome, filled in outcomes.items()}
+        known = {outcome: counts.get(outcome, 0) for outcome in get_args(Outcome)}
+        rules = {each.removeprefix(_RULE): count for each, count in counts.items() if each.startswith(_RULE)}
+        p95_ms = _quantile(outcomes.get("answered", []), 0.95)
+        yield ServedHour(from_iso(f"{hour}:00:00Z"), **known, p95_ms=p95_ms, rules=rules)
 
 
 def _counted(records: Iterable[BatchRecord | RefusedRecord]) -> Counter[_Key]:
@@ -72,6 +81,8 @@ def _counted(records: Iterable[BatchRecord | RefusedRecord]) -> Counter[_Key]:
         if isinstance(record, RefusedRecord):
             counted[record.model, _hour(record.at), "refused", 0] += record.refused
             counted[record.model, _hour(record.at), "failed", 0] += record.failed
+            for rule, requests in record.rules.items():
+                counted[record.model, _hour(record.at), _RULE + rule, 0] += requests
         elif record.route != "shadow":
             for at, latency_ms in zip(record.event_at, record.latency_ms, strict=True):
                 counted[record.model, _hour(at or record.received_at), "answered", _bin(latency_ms)] += 1

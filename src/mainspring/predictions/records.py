@@ -138,12 +138,16 @@ class LostRecord(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", ta
 
 
 class RefusedRecord(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="refused"):
-    """Requests of the minute of `at` that got no prediction: `refused` were wrong (4xx), `failed` were not (5xx)."""
+    """Requests of the minute of `at` that got no prediction: `refused` were wrong (4xx), `failed` were not (5xx).
+
+    `rules` are those of the model's schema that stopped some of them, with how many requests each of them stopped.
+    """
 
     model: str
     at: str
     refused: int
     failed: int
+    rules: dict[str, int] = {}
 
 
 Record = BatchRecord | PredictionRecord | LabelRecord | LostRecord | RefusedRecord

@@ -6,6 +6,7 @@ later. Everything runs in the event loop but a slow model's own work, and a shad
 """
 
 import asyncio
+import contextlib
 import logging
 import math
 import time
@@ -315,7 +316,8 @@ class PredictionService:
         # A name that is not served here is no label: anybody could make as many as they like.
         model = received.model if self._endpoints.knows(received.model) else ""
         if model and not is_lost and tell is not _tell_nobody:
-            self._refusals.note(model, reply.status, to_iso(self._clock.now()))
+            rules = error.counts if isinstance(error, RulesBroken) else ()
+            self._refusals.note(model, reply.status, rules, _moment_of(received) or to_iso(self._clock.now()))
         self._metrics.count("model_requests_total", model, version, role, str(reply.status))
         tell(reply)
         if self._access_log is not None and tell is not _tell_nobody:
@@ -468,6 +470,13 @@ def _moment(text: str | None, where: str) -> str | None:
         return to_iso(from_iso(text))
     except Invalid as error:
         raise Invalid(error.what, where=where, next_step=error.next_step) from error
+
+
+def _moment_of(received: Received) -> str | None:
+    """Return the moment that a client named, if it did and it is one."""
+    with contextlib.suppress(Invalid):
+        return _moment(received.header(b"x-event-at"), "header x-event-at")
+    return None
 
 
 def _deadline(received: Received) -> float:
