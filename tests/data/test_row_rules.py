@@ -1,5 +1,6 @@
 """Row rules tell of single rows what the check of a table tells, and what cannot be asked is named."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ from hypothesis import strategies as st
 from mainspring.bundle.row_rules import RowRule, RowRuleFile, RowRules
 from mainspring.data.checks import check_table
 from mainspring.data.row_rules import row_rules_of, row_rules_to_json
+from mainspring.data.schema import ColumnRule, Schema
 from mainspring.data.schema_file import schema_of
 from mainspring.domain.signature import Column, Signature
+from mainspring.errors import Invalid
 
 _SIGNATURE = Signature(
     (
@@ -108,6 +111,40 @@ rules:
     }
     assert "cannot be compared" in file.left_out["text"]
     assert "cannot be compared" in file.left_out["moment"]
+
+
+def test_categories_of_numbers_are_asked_as_numbers_of_tables_and_of_requests() -> None:
+    text = "columns:\n  a: {type: integer, categories: [1, 2.0]}\n"
+    rows = {**{name: np.repeat(array, 3) for name, array in _NOBODY.items()}, "a": np.array([1.0, 2.0, 3.0])}
+    file = rules_of(text)
+    broken = RowRules(file, _SIGNATURE).look(rows)
+    assert broken is not None
+    assert [(rule.name, mask.tolist()) for rule, mask in broken.found] == [("a.categories", [False, False, True])]
+    (told,) = check_table({"a": rows["a"]}, schema_of(text, Path("s.yaml"))).violations
+    assert (told.column, told.rule, told.count, told.examples) == ("a", "categories", 1, ((2, 3.0),))
+    assert not check_table({"a": rows["a"][:2]}, schema_of(text, Path("s.yaml"))).violations
+
+
+def test_a_column_rule_that_a_server_cannot_ask_is_left_out() -> None:
+    file = row_rules_of(
+        Schema({"a": ColumnRule("number", pattern="x")}), _SIGNATURE, {n: v[:0] for n, v in _NOBODY.items()}
+    )
+    assert [rule.name for rule in file.rules] == ["a.nullable"]
+    assert file.left_out["a.pattern"].startswith("a server cannot ask it: ")
+
+
+@pytest.mark.parametrize(
+    ("column", "said"),
+    [
+        ("{type: number, categories: [1, x]}", "categories is `x`"),
+        ("{type: integer, categories: [.inf]}", "categories is `.inf`"),
+        ("{type: boolean, categories: ['true']}", "A boolean has no categories"),
+        ("{type: timestamp, categories: [2024-01-01]}", "A timestamp has no categories"),
+    ],
+)
+def test_categories_that_no_value_can_be_compared_with_are_refused(column: str, said: str) -> None:
+    with pytest.raises(Invalid, match=re.escape(said)):
+        schema_of(f"columns: {{a: {column}}}", Path("s.yaml"))
 
 
 def test_a_rule_that_the_models_own_rows_break_is_left_out() -> None:

@@ -66,6 +66,9 @@ def _column_probes(name: str, value: str, kind: str, rule: ColumnRule) -> Iterat
             yield rows("min", f"{as_number} < {_number(rule.min)}", f"below {_figure(rule.min)}")
         if rule.max is not None:
             yield rows("max", f"{as_number} > {_number(rule.max)}", f"above {_figure(rule.max)}")
+        if rule.categories is not None:
+            listed = ", ".join(_number(float(each)) for each in rule.categories) or "NULL"
+            yield rows("categories", f"{as_number} NOT IN ({listed})", "not a known category")
     if texts and rule.type == "string":
         if rule.categories is not None:
             listed = ", ".join(f"{quoted_text(each)}: 1" for each in dict.fromkeys(rule.categories))

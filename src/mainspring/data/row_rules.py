@@ -49,10 +49,14 @@ def row_rules_of(schema: Schema, signature: Signature, rows: Columns) -> RowRule
         elif _family(rule.type) not in ("any", _family(eaten[name].type)):
             left_out[name] = f"a {rule.type} to the schema, and a {eaten[name].type} to the model"
         else:
-            rules += _column_rules(name, rule, eaten[name], left_out)
+            for made in _column_rules(name, rule, eaten[name], left_out):
+                try:
+                    rules.append(_askable(made, eaten))
+                except _LeftOut as error:
+                    left_out[made.name] = str(error)
     for each in schema.rules:
         try:
-            rules.append(_row_rule(each, schema, eaten))
+            rules.append(_askable(_row_rule(each, schema, eaten), eaten))
         except _LeftOut as error:
             left_out[each.name] = str(error)
     return _kept(rules, left_out, signature, rows)
@@ -86,7 +90,8 @@ def _column_rules(name: str, rule: ColumnRule, column: Column, left_out: dict[st
         if bound is not None and np.isfinite(bound) and _family(column.type) == "number":
             asked.append((word, f"{said} {bound:.15g}", [operator, value, ["value", bound]]))
     if rule.categories:
-        asked.append(("categories", "not a known category", ["in", value, *rule.categories]))
+        known = rule.categories if rule.type == "string" else [float(each) for each in rule.categories]
+        asked.append(("categories", "not a known category", ["in", value, *known]))
     if rule.pattern is not None:
         if reason := why_unmatchable(rule.pattern):
             left_out[f"{name}.pattern"] = reason
@@ -111,12 +116,15 @@ def _row_rule(rule: Rule, schema: Schema, eaten: Mapping[str, Column]) -> RowRul
         if declared is not None and _family(declared.type) not in ("any", _family(eaten[name].type)):
             raise _LeftOut(f"`{name}` is a {declared.type} to the schema, and a {eaten[name].type} to the model")
     test = _test(tree, {name.lower(): name for name in columns})
-    made = RowRule(rule.name, rule.severity, f"`{rule.expression}` does not hold", list(columns), test)
+    return RowRule(rule.name, rule.severity, f"`{rule.expression}` does not hold", list(columns), test)
+
+
+def _askable(rule: RowRule, eaten: Mapping[str, Column]) -> RowRule:
     try:
-        RowRules(RowRuleFile([made]), Signature(tuple(eaten.values()), "", "regression"))
+        RowRules(RowRuleFile([rule]), Signature(tuple(eaten.values()), "", "regression"))
     except ValueError as error:
         raise _LeftOut(f"a server cannot ask it: {error}") from error
-    return made
+    return rule
 
 
 def _test(node: _Node, names: Mapping[str, str]) -> list[object]:

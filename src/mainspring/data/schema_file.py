@@ -12,6 +12,7 @@ rules:
   known_plane: {columns: [tailnum], found_in: planes, severity: warn}
 """
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -107,12 +108,20 @@ def _column(words: object, where: str) -> ColumnRule:
         raise Invalid(f"A {kind} has no pattern", where=where, next_step="give a pattern to text columns only")
     if found["type"] == "any" and (word := next((each for each in ("min", "max", "categories") if each in found), "")):
         raise Invalid(f"A column of any type has no {word}", where=where, next_step="name its type")
+    categories = _texts(found["categories"], "categories", where) if "categories" in found else None
+    if categories is not None and kind in ("boolean", "timestamp"):
+        what = f"A {kind} has no categories"
+        raise Invalid(what, where=where, next_step="give categories to columns of texts or numbers only")
+    if categories is not None and kind != "string":
+        for each in categories:
+            if not math.isfinite(_float({"categories": each}, "categories", where) or 0.0):
+                raise Invalid(f"categories is `{each}`", where=where, next_step="give a number")
     return ColumnRule(
         type=kind,
         nullable=_truth(found, "nullable", where),
         min=_float(found, "min", where),
         max=_float(found, "max", where),
-        categories=_texts(found["categories"], "categories", where) if "categories" in found else None,
+        categories=categories,
         pattern=None if pattern is None else str(pattern),
         unique=_truth(found, "unique", where),
         most_missing=_share(found, "most_missing", where),
