@@ -95,6 +95,42 @@ def test_cleaning_what_is_clean_changes_nothing(tmp_path: Path, cleaned: Cleaned
     assert (again.n_accepted, again.n_set_aside) == (2, 0)
 
 
+@pytest.mark.parametrize(
+    ("rules", "hour"),
+    [
+        ("columns: {t: {type: timestamp}}", 12),
+        ("columns: {}\nclean: [{parse: [t], as: timestamp, zone: America/New_York}]", 17),
+    ],
+)
+def test_the_offset_of_a_timestamp_is_heeded_and_a_zone_is_for_those_without(
+    tmp_path: Path, rules: str, hour: int
+) -> None:
+    offsets = {"": hour, "Z": 12, "+02:00": 10, "-05:00": 17, " -05:00": 17, "+0200": 10, " America/New_York": 17}
+    rows = "".join(f"{number},2026-01-01T12:00:00{each}\n" for number, each in enumerate(offsets))
+    (tmp_path / "t.csv").write_text(f"id,t\n{rows}")
+    (tmp_path / "s.yaml").write_text(f"{rules}\n")
+    found = clean(tmp_path / "t.csv", read_schema(tmp_path / "s.yaml"), tmp_path)
+    assert [each.item().hour for each in read_columns(found.accepted)["t"].astype("M8[s]")] == list(offsets.values())
+
+
+def test_a_format_with_an_offset_gives_the_moment_in_utc(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("id,t\n1,01/02/2026 12:00 +0200\n")
+    rule = "{parse: [t], as: timestamp, format: '%d/%m/%Y %H:%M %z'}"
+    (tmp_path / "s.yaml").write_text(f"columns: {{}}\nclean: [{rule}]\n")
+    found = clean(tmp_path / "t.csv", read_schema(tmp_path / "s.yaml"), tmp_path)
+    assert str(read_columns(found.accepted)["t"].astype("M8[s]")[0]) == "2026-02-01T10:00:00"
+
+
+@pytest.mark.parametrize("hidden", ["", ", {drop: [city]}"])
+def test_a_column_of_any_name_stands_in_the_record_of_what_was_set_aside(tmp_path: Path, hidden: str) -> None:
+    (tmp_path / "t.csv").write_text("written,staged,city\n-1,a,Rome\n1,b,Rome\n")
+    rules = f"columns: {{}}\nclean: [{{parse: [written], as: integer}}, {{never: written < 0}}{hidden}]\n"
+    (tmp_path / "s.yaml").write_text(rules)
+    found = clean(tmp_path / "t.csv", read_schema(tmp_path / "s.yaml"), tmp_path)
+    (original,) = read_columns(found.set_aside)["#original"]
+    assert json.loads(original).items() >= {"written": "-1", "staged": "a"}.items()
+
+
 def test_rules_are_written_back_as_they_were_read(tmp_path: Path) -> None:
     (tmp_path / "s.yaml").write_text(RULES)
     schema = read_schema(tmp_path / "s.yaml")
@@ -112,6 +148,7 @@ def test_rules_are_written_back_as_they_were_read(tmp_path: Path) -> None:
         ("[{trim: [city], as: number}]", "`as` is not a word of trim"),
         ("[{parse: [city], as: money}]", "as is `money`"),
         ("[{parse: [city], as: number, zone: UTC}]", "Only timestamps"),
+        ("[{parse: [at], as: timestamp, format: '%H:%M %z', zone: UTC}]", "reads an offset"),
         ("[{convert: dist, times: many}]", "times is `many`"),
         ("[{missing: NA}]", "are no list"),
         ("[{replace: [a]}]", "are no mapping"),

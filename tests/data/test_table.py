@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import subprocess
 import sys
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -384,3 +385,14 @@ def test_bytes_that_are_no_csv_file_are_told(tmp_path: Path) -> None:
     path.write_bytes(b"id,a\rt\xff\x00,\x9d\r\xfe,\n\xff\xfe\x00" * 20)
     with pytest.raises(Invalid, match="cannot be read"):
         read_columns(path)
+
+
+def test_moments_do_not_depend_on_the_time_zone_of_the_machine() -> None:
+    program = (
+        "from mainspring.data.table import connect\n"
+        "query = \"SELECT CAST('2026-01-01 12:00' AS TIMESTAMPTZ) = CAST('2026-01-01 12:00+00' AS TIMESTAMPTZ)\"\n"
+        "print(connect().execute(query).fetchall())\n"
+    )
+    environment = {**os.environ, "TZ": "America/New_York"}
+    said = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert said.stdout == "[(True,)]\n"

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from mainspring.errors import Invalid, nearest
 
-__all__ = ["HIDING", "CleanRule", "clean_rules"]
+__all__ = ["HIDING", "CleanRule", "clean_rules", "has_offset"]
 
 #: Rules after which nobody can read what stood in their columns: not in a version, a sample or the quarantine.
 HIDING = ("pseudonym", "mask", "generalise", "drop")
@@ -119,8 +119,15 @@ def _check_words(kind: str, words: Mapping[str, object], where: str) -> None:
         raise Invalid(f"as is `{words.get('as')}`", where=where, next_step=f"use one of {', '.join(_KINDS)}")
     if kind == "parse" and words["as"] != "timestamp" and ("format" in words or "zone" in words):
         raise Invalid("Only timestamps have a format and a zone", where=where, next_step="leave them out")
+    if kind == "parse" and "zone" in words and has_offset(str(words.get("format", ""))):
+        raise Invalid("The format reads an offset, and a zone is given", where=where, next_step="leave out the zone")
     if words.get("then", "quarantine") not in ("quarantine", "missing"):
         raise Invalid(f"then is `{words['then']}`", where=where, next_step="say quarantine or missing")
+
+
+def has_offset(form: str) -> bool:
+    """Return whether texts of this format say how far from UTC they are."""
+    return any(each in form.replace("%%", "") for each in ("%z", "%Z"))
 
 
 def _is_width(text: str) -> bool:

@@ -11,10 +11,10 @@ from typing import Any
 import duckdb
 
 from mainspring.data.checks import Scan
-from mainspring.data.clean_rules import HIDING, CleanRule
+from mainspring.data.clean_rules import HIDING, CleanRule, has_offset
 from mainspring.data.consent import consent_sql
 from mainspring.data.expressions import expression_columns
-from mainspring.data.hiding import bring_keys, hidden_value, without_hidden
+from mainspring.data.hiding import WRITTEN, bring_keys, hidden_value, without_hidden
 from mainspring.data.schema import Rule, Schema, Violation
 from mainspring.data.table import cast_sql, connect, quoted_name, quoted_text, scan_sql, unreadable, unreadable_unseen
 from mainspring.errors import Invalid, nearest
@@ -136,7 +136,7 @@ def _stage(connection: "duckdb.DuckDBPyConnection", path: Path, schema: Schema) 
     source = scan_sql(path, as_written=True)
     described = connection.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()
     for name, *_ in described:
-        if name in (ROW, REASONS, ORIGINAL) or name.startswith("#h"):
+        if name.lower() in (ROW, REASONS, ORIGINAL, WRITTEN) or name.lower().startswith("#h"):
             raise Invalid(f"A column is named `{name}`", where=str(path), next_step="rename it")
     kinds = {name: cast_sql(name, kind)[1] for name, kind, *_ in described}
     hidden = schema.hidden
@@ -146,7 +146,7 @@ def _stage(connection: "duckdb.DuckDBPyConnection", path: Path, schema: Schema) 
     query = (
         f"SELECT {listed}, row_number() OVER () - 1 AS {quoted_name(ROW)}, CAST([] AS VARCHAR[]) AS"
         f" {quoted_name(REASONS)}, {without_hidden(list(kinds), hidden)} AS {quoted_name(ORIGINAL)}"
-        f" FROM {source} AS written"
+        f" FROM {source} AS {quoted_name(WRITTEN)}"
     )
     changes: list[_Change] = []
     for number, rule in enumerate([*schema.clean, *_consent(schema), *_typed(schema, kinds)]):
@@ -295,18 +295,35 @@ def _column_change(rule: CleanRule, name: str, kind: str) -> _Change:
         if rule.text("then") == "missing":
             return _Change(rule, name, f"CASE WHEN {far} THEN NULL ELSE {value} END")
         return _Change(rule, name, aside=far)
-    parsed = _parsed(rule, f"CAST({value} AS VARCHAR)") if kind == "string" else value
-    kind = "TIMESTAMP" if rule.text("as") == "timestamp" else "DOUBLE"
-    return _Change(rule, name, parsed, f"({value} IS NOT NULL AND {parsed} IS NULL)", f"TRY_CAST({value} AS {kind})")
+    text = f"CAST({value} AS VARCHAR)"
+    parsed = _parsed(rule, text) if kind == "string" else value
+    plain = _moment(text) if rule.text("as") == "timestamp" else f"TRY_CAST({value} AS DOUBLE)"
+    return _Change(rule, name, parsed, f"({value} IS NOT NULL AND {parsed} IS NULL)", plain)
+
+
+#: Whether a text says, behind its time of day, how far from UTC that is: Z, an offset or the name of a zone.
+_OFFSET = "regexp_matches({}, ':[0-9.]+ *[-+A-Za-z]')"
+
+
+def _moment(text: str) -> str:
+    """Return the moment in UTC that a text says; a text without an offset is taken to be in UTC."""
+    joined = f"regexp_replace({text}, '(:[0-9.]+) +([-+][0-9])', '\\1\\2')"  # the engine wants no space between
+    return f"timezone('UTC', TRY_CAST({joined} AS TIMESTAMPTZ))"
 
 
 def _parsed(rule: CleanRule, text: str) -> str:
     kind = rule.text("as")
     if kind == "timestamp":
-        form = rule.text("format")
-        moment = f"try_strptime({text}, {quoted_text(form)})" if form else f"TRY_CAST({text} AS TIMESTAMP)"
-        zone = rule.text("zone")
-        return f"timezone('UTC', timezone({quoted_text(zone)}, {moment}))" if zone else moment
+        form, zone = rule.text("format"), rule.text("zone")
+        if form:
+            moment = f"try_strptime({text}, {quoted_text(form)})"
+            moment = f"timezone('UTC', {moment})" if has_offset(form) else moment
+        else:
+            moment = _moment(text)
+        if not zone:
+            return moment
+        there = f"timezone('UTC', timezone({quoted_text(zone)}, {moment}))"
+        return there if form else f"CASE WHEN {_OFFSET.format(text)} THEN {moment} ELSE {there} END"
     if kind == "boolean":
         return f"CAST(CASE lower(trim({text})) WHEN 'true' THEN 1 WHEN 'false' THEN 0 END AS DOUBLE)"
     bare = f"regexp_replace(trim({text}), '[$€£]', '')"

@@ -15,8 +15,10 @@ from mainspring.errors import Invalid
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["bring_keys", "hidden_value", "without_hidden"]
+__all__ = ["WRITTEN", "bring_keys", "hidden_value", "without_hidden"]
 
+#: The alias of the table as it was written. A column of its name would be read in its place, and is refused.
+WRITTEN = "#written"
 #: Bytes that SHA-256 takes at a time.
 _BLOCK = 64
 
@@ -62,10 +64,11 @@ def hidden_value(rule: CleanRule, name: str, kind: str, where: str) -> str:
 
 
 def without_hidden(names: Sequence[str], hidden: Sequence[str]) -> str:
-    """Return the SQL of a row of the table `written` as JSON, without the columns that are hidden."""
+    """Return the SQL of a row of the table `WRITTEN` as JSON, without the columns that are hidden."""
+    row = quoted_name(WRITTEN)
     if not hidden:
-        return "CAST(to_json(written) AS VARCHAR)"
-    shown = ", ".join(f"{quoted_text(name)}: written.{quoted_name(name)}" for name in names if name not in hidden)
+        return f"CAST(to_json({row}) AS VARCHAR)"
+    shown = ", ".join(f"{quoted_text(name)}: {row}.{quoted_name(name)}" for name in names if name not in hidden)
     return f"CAST(to_json({{{shown}}}) AS VARCHAR)" if shown else "'{}'"
 
 

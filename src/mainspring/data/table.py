@@ -101,7 +101,9 @@ def connect() -> "duckdb.DuckDBPyConnection":
             if scratch := make_scratch():
                 _spills[os.getpid()] = scratch
                 config["temp_directory"] = str(scratch[0])
-            engine = _engines[os.getpid()] = _engine(config, memory)
+            engine = _engine(config, memory)
+            engine.execute("SET GLOBAL TimeZone = 'UTC'")  # times without an offset mean the same on every machine
+            _engines[os.getpid()] = engine
         return engine.cursor()
 
 

@@ -113,7 +113,6 @@ def join_sql(
     """Return the query for the rows of `scan`, a table with columns of these `types`, with the features of `views`."""
     if not views:
         raise Invalid("There is no view to join", where="join_features(views)", next_step="give at least one")
-    connection.execute("SET TimeZone = 'UTC'")
     _check_names(types, views)
     own = ['row_number() OVER () AS "#r"']
     if time not in types:

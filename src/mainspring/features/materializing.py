@@ -58,7 +58,6 @@ def materialize(
         )
     stamp = _stamp(source)
     with connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
         compiled = compile_view(view, connection, source)
         past, rows, digest = _sums(compiled, connection, before, until)
         why = "asked for" if anew else "first time" if before is None else past
