@@ -23,7 +23,7 @@ RULES = "columns:\n  n: {type: integer, max: 9, severity: quarantine}\nclean: [{
 FILE = "n,t\n1,a\n?,b\n30,c\nx,d\n2,e\n"
 
 INGESTER = """
-import sys
+import resource, sys
 from datetime import UTC, datetime
 from pathlib import Path
 from mainspring.data.quarantine import ingest
@@ -34,6 +34,8 @@ with Workspace(home / "home", actor=name) as workspace:
     for number in range(int(sys.argv[3])):
         path = home / f"{name}.csv"
         path.write_text("n,t\\n" + "".join(f"{n},{name}{number}\\n" for n in range(20)))
+        if int(sys.argv[4]):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[4]), resource.RLIM_INFINITY))
         schema, at = read_schema(home / "s.yaml"), datetime.now(UTC)
         found = ingest(workspace.store, workspace.artifacts, path, schema, name="d", at=at)
         print(found.number, flush=True)
@@ -115,10 +117,10 @@ def test_a_batch_that_is_stopped_leaves_nothing(workspace: Workspace, tmp_path: 
     assert (list_ingestions(workspace.store), list_datasets(workspace.store), events(workspace.store)) == ([], [], [])
 
 
-def ingester(tmp_path: Path, name: str, count: int) -> "subprocess.Popen[str]":
+def ingester(tmp_path: Path, name: str, count: int, most_bytes: int = 0) -> "subprocess.Popen[str]":
     (tmp_path / "s.yaml").write_text(RULES)
-    words = [sys.executable, "-c", INGESTER, str(tmp_path), name, str(count)]
-    return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    words = [sys.executable, "-c", INGESTER, str(tmp_path), name, str(count), str(most_bytes)]
+    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def test_ingestions_at_once_lose_no_row(tmp_path: Path) -> None:
@@ -150,3 +152,19 @@ def test_ingestions_that_are_killed_are_there_whole_or_not_at_all(tmp_path: Path
             assert {each.version for each in found} <= {each.version for each in list_datasets(workspace.store, "d")}
     with Workspace(tmp_path / "home") as workspace:
         assert check_accounts(workspace, tmp_path) == told
+
+
+def test_ingestions_on_a_full_disk_are_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    with ingester(tmp_path, "x", 1) as child:
+        assert child.wait(60) == 0
+    told = failed = 0
+    for most_bytes in (100, 700, 3_000, 20_000, 60_000, 200_000):  # no file grows beyond it
+        with ingester(tmp_path, "y", 3, most_bytes=most_bytes) as child:
+            told += len(child.communicate(timeout=60)[0].split())
+            failed += child.returncode != 0
+        with Workspace(tmp_path / "home") as workspace:
+            assert len(list_ingestions(workspace.store)) == told + 1
+    with Workspace(tmp_path / "home") as workspace:
+        assert check_accounts(workspace, tmp_path) == told + 1
+    assert failed > 2  # else the disk was never full
+    assert told >= 3
