@@ -72,7 +72,7 @@ def run(asked, home):
         traffic = read_traffic(user["flights"], Path("data"), first, hours=4 if asked.fast else 1)
         with (
             SmallDisk(workspace.journals) as disk,
-            ServerProcess.start(workspace.endpoints, workspace.journals) as server,
+            ServerProcess.start(workspace.endpoints, workspace.journals, options=["--replays"]) as server,
             PredictionClient(server.url) as client,
         ):
             year = Year(

@@ -63,3 +63,13 @@ def test_rows_count_for_as_many_as_they_have_become() -> None:
     assert found.weights.mean() == pytest.approx(1.0)
     marked = before["x"][found.rows] > 0
     assert float(found.weights[marked].sum() / found.weights.sum()) == pytest.approx(0.6, abs=0.05)
+
+
+def test_a_column_that_only_grows_leaves_few_rows_that_speak_for_the_later_time() -> None:
+    number = np.arange(2800.0)
+    found = joint_drift(
+        {"x": number[:2000] % 7, "number": number[:2000]}, {"x": number[2000:] % 7, "number": number[2000:]}
+    )
+    assert found is not None
+    assert found.drift.is_shifted
+    assert found.effective_rows < 200

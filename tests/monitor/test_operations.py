@@ -109,6 +109,18 @@ def test_a_service_that_few_ask_is_judged_by_all_new_hours_and_names_the_rule_th
     assert few["refusals"] is None
 
 
+def test_a_fault_that_lasts_does_not_become_usual() -> None:
+    start = START + 3 * DAY
+    hours = lived(10, lambda hour, served: ServedHour(served.at, 0, 0, served.asked) if hour >= 72 else served)
+    for day in range(4, 11):
+        seen = [each for each in hours if each.at < START + day * DAY]
+        told = watch_operations("m", seen, now=START + day * DAY, every=DAY, since={"errors": start})
+        assert told["errors"] is not None
+        assert told["errors"].text.startswith("100.0% of the requests")
+    few = [ServedHour(START + timedelta(hours=hour), 0, 0, 100) for hour in range(9)]
+    assert watch_operations("m", few, now=START + timedelta(hours=9), every=timedelta(hours=1))["errors"] is not None
+
+
 def test_answers_that_take_three_times_as_long_are_told_and_single_slow_hours_are_not() -> None:
     def slow(first: int, last: int) -> Change:
         return lambda hour, served: (

@@ -1,15 +1,17 @@
 """Files that libraries open below Python are seen, by names put together at run time too."""
 
+import contextlib
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mainspring.pipeline.reads import StampCache, digest_of_path, files_below
+from mainspring.pipeline.reads import StampCache, digest_of_path, files_below, first_changed
 from mainspring.pipeline.tracing import ReadTrace, tracing
 from mainspring.store.sqlite import SqliteStore
 
@@ -101,3 +103,56 @@ def test_a_workspace_in_a_folder_that_is_read_keeps_the_locks_of_its_database(tm
     again = SqliteStore(home / "store.sqlite")
     assert again.read("SELECT n FROM kept") == [(1,)]
     again.close()
+
+
+def _noticed(step: Callable[[], Any], change: Callable[[], Any]) -> bool:
+    """Say whether what changed after a step is seen at the next look-up."""
+    stamps = lambda: StampCache(lambda path: None, time.time_ns)  # noqa: E731
+    with tracing() as trace:
+        step()
+    reads = trace.reads(stamps())
+    change()
+    return first_changed(reads, stamps()) is not None
+
+
+def test_making_what_is_there_already_makes_it_no_work_of_the_step() -> None:
+    Path("data").mkdir()
+    Path("data/a.txt").write_text("1")
+    Path("kept.txt").write_text("one")
+
+    def listed() -> list[str]:
+        os.makedirs("data", exist_ok=True)
+        return os.listdir("data")
+
+    def globbed() -> list[Path]:
+        Path("data").mkdir(exist_ok=True)
+        return sorted(Path("data").glob("*.txt"))
+
+    def opened() -> str:
+        with contextlib.suppress(FileExistsError), open("kept.txt", "x") as file:
+            file.write("default")
+        return Path("kept.txt").read_text()
+
+    assert _noticed(listed, lambda: Path("data/b.txt").write_text("2"))
+    assert _noticed(globbed, lambda: Path("data/c.txt").write_text("3"))
+    assert _noticed(opened, lambda: Path("kept.txt").write_text("two"))
+
+
+def test_what_was_moved_here_came_from_somewhere() -> None:
+    def moved() -> str:
+        os.replace("inbox.txt", "work.txt")
+        return Path("work.txt").read_text()
+
+    Path("inbox.txt").write_text("one")
+    assert _noticed(moved, lambda: Path("inbox.txt").write_text("two"))
+
+
+def test_a_file_that_a_library_looked_for_in_vain_is_an_input() -> None:
+    import duckdb
+
+    def counted() -> object:
+        with contextlib.suppress(duckdb.Error):
+            return duckdb.sql("SELECT count(*) FROM 'extra.csv'").fetchall()
+        return None
+
+    assert _noticed(counted, lambda: Path("extra.csv").write_text("a\n1\n"))

@@ -16,7 +16,7 @@ def _served(ground, model: str = "m") -> list[ServedHour]:
     return list(served_hours(ground.store, model, since=START, until=START + 24 * HOUR))
 
 
-def test_requests_count_once_each_in_the_hour_of_their_event(ground) -> None:
+def test_requests_count_once_each_in_the_hour_in_which_they_came(ground) -> None:
     ground.write(ground.asked(5), ground.asked(1, at=START + HOUR / 2), ground.asked(2, at=START + 3 * HOUR))
     ground.seal()
     ground.seal()

@@ -181,7 +181,7 @@ def live(
         # a sixth of the flights in as few requests: an hour would hold five rows
         traffic = read_traffic(user["flights"], data, FIRST_DAY, hours=4 if fast else 1)
         workspace.seal()
-        with ServerProcess.start(workspace.endpoints, workspace.journals) as server:
+        with ServerProcess.start(workspace.endpoints, workspace.journals, options=["--replays"]) as server:
             say(f"serving at {server.url}")
             with PredictionClient(server.url) as client:
                 life = Life(loop, user, workspace, clock, data, traffic, client, acknowledged)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from mainspring.domain.moments import to_iso
+from mainspring.domain.moments import from_iso, to_iso
 from mainspring.monitor.arrivals import overdue_labels
 from mainspring.monitor.finding import Finding
 from mainspring.monitor.incidents import move_incident, open_incident
@@ -82,7 +82,9 @@ def watch_operations_of(situation: "Situation") -> Iterator[str]:
         return
     now, every = situation.now, situation.loop.monitor.every
     hours = list(served_hours(situation.workspace.store, situation.model, since=now - SPAN - every, until=now))
-    for signal, found in watch_operations(situation.model, hours, now=now, every=every).items():
+    standing = {signal: situation.incidents(signal) for signal in _OVER}
+    since = {signal: from_iso(found[0].opened_at) - every for signal, found in standing.items() if found}
+    for signal, found in watch_operations(situation.model, hours, now=now, every=every, since=since).items():
         if signal == "traffic" and situation.incidents("repeats"):
             found = None  # said better there
         yield from _tell(situation, signal, found, over=_OVER[signal])

@@ -37,6 +37,8 @@ PATIENCE = 3
 _MOST_ROWS = 1_000_000
 #: Rows of each side, of which some are looked at for how the inputs moved.
 _MOST_WEIGHED = 50_000
+#: Labelled rows that must speak for those that wait, in rows of equal weight.
+_LEAST_WEIGHED = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,8 +182,8 @@ def _shifted(
     before = _only(before, (before["version"] == version.version) & [label is not None for label in before["label"]])
     after = _only(after, after["version"] == version.version)
     found = joint_drift(features_of(before), features_of(after))
-    if found is None or not found.drift.is_shifted:
-        return None, waiting
+    if found is None or not found.drift.is_shifted or found.effective_rows < _LEAST_WEIGHED:
+        return None, waiting  # too few labelled rows are like those that wait, so nothing can be learnt from them
     labelled = _only(before, found.rows)
     truth, scores = label_values(labelled["label"], signature), scores_of(labelled)
     meaning = calibrate(signature.task, truth, scores, found.weights)

@@ -50,12 +50,17 @@ class Weighted(NamedTuple):
     rows: NDArray[np.intp]
     weights: NDArray[np.float64]
 
+    @property
+    def effective_rows(self) -> float:
+        """As many rows of equal weight say as much (Kish 1965, Survey Sampling, section 11.2)."""
+        return float(self.weights.sum() ** 2 / (self.weights**2).sum())
+
 
 def joint_drift(before: Columns, after: Columns) -> Weighted | None:
     """Compare the rows of two times, (n,) arrays by column; None where there are too few, or no scikit-learn.
 
-    Moments and names are left out: by them any two times differ. The weights are 1 on average, and `_MOST_WEIGHT` at
-    most: a few rows would speak for all.
+    Moments and names are left out: by them any two times differ. The weights are 1 on average, and were cut at
+    `_MOST_WEIGHT`, for else a few rows would speak for all.
     """
     if min(n_rows(before), n_rows(after)) < _LEAST_ROWS:
         return None
@@ -84,7 +89,8 @@ def joint_drift(before: Columns, after: Columns) -> Weighted | None:
     areas = [measure("binary", later[part], scores[part], only=["roc_auc"])["roc_auc"] for part in (half, ~half)]
     area, low, high = np.mean([(each.value, each.low, each.high) for each in areas], axis=0).tolist()
     share = np.clip(scores[: chosen.size], 1e-6, 1 - 1e-6)
-    weights = np.minimum(share / (1 - share) * chosen.size / (later.size - chosen.size), _MOST_WEIGHT)
+    odds = share / (1 - share)
+    weights = np.minimum(odds / odds.mean(), _MOST_WEIGHT)
     return Weighted(JointDrift(area, low, high, later.size), chosen, weights / weights.mean())
 
 

@@ -13,7 +13,7 @@ Hoeffding, J. Amer. Statist. Assoc. 58, 1963, theorem 1 (the bound on a share).
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -40,6 +40,8 @@ _LEAST_REQUESTS = 20
 _FAR, _TIMES = 5.0, 2.0
 #: A share of errors is odd beyond what is usual by this, by `_FAR`, and by less chance than that of `_RARE`.
 _SHARE, _LEAST_ERRORS, _RARE = 0.02, 5, 1e-8
+#: Chance is asked against a share of at least this, for bad luck comes in bunches.
+_LEAST_SHARE = 0.005
 #: More than this at once needs no patience.
 _MUCH = 0.1
 #: Hours before and after that say how far an hour is off by chance.
@@ -51,7 +53,10 @@ _MOST_SHOWN = 48
 
 @dataclass(frozen=True, slots=True)
 class _Past:
-    """Hour by hour, oldest first, without gaps; the last `n_new` hours are judged by those before."""
+    """Hour by hour, oldest first, without gaps; the last `n_new` hours are judged by those before.
+
+    Of these the first `n_usual` were before anything was known to be wrong.
+    """
 
     first: datetime
     n_new: int
@@ -60,6 +65,7 @@ class _Past:
     failed: NDArray[np.float64]
     p95_ms: NDArray[np.float64]
     hours: Mapping[int, ServedHour]
+    n_usual: int = 0
 
     @property
     def asked(self) -> NDArray[np.float64]:
@@ -68,16 +74,28 @@ class _Past:
 
 
 def watch_operations(
-    model: str, hours: Sequence[ServedHour], *, now: datetime, every: timedelta
+    model: str,
+    hours: Sequence[ServedHour],
+    *,
+    now: datetime,
+    every: timedelta,
+    since: Mapping[Signal, datetime] | None = None,
 ) -> dict[Signal, Finding | None]:
     """Return for each signal what is wrong with it in the whole hours of the last `every`, at the least two.
 
-    `hours` are those of the last `SPAN` in which anybody asked, oldest first.
+    `hours` are those of the last `SPAN` in which anybody asked, oldest first. `since` has the moments from which on
+    signals are known to be wrong: what errors and refusals are usual is asked of the hours before.
     """
     past = _laid_out(hours, now, every)
     if past is None:
         return dict.fromkeys(_RULES)
-    return {signal: judge(model, past) for signal, judge in _RULES.items()}
+    size, known = len(past.answered), since or {}
+    return {
+        signal: judge(
+            model, replace(past, n_usual=min(size - past.n_new, (known.get(signal, now) - past.first) // _HOUR))
+        )
+        for signal, judge in _RULES.items()
+    }
 
 
 def _laid_out(hours: Sequence[ServedHour], now: datetime, every: timedelta) -> _Past | None:
@@ -147,10 +165,11 @@ def _odd_share(
     """
     asked = past.asked
     share = counts / np.maximum(asked, 1)
-    new, then = slice(len(asked) - past.n_new, len(asked)), slice(0, len(asked) - past.n_new)
+    new, then = slice(len(asked) - past.n_new, len(asked)), slice(0, max(0, past.n_usual))
     known = share[then][asked[then] >= _LEAST_REQUESTS]
-    usual, spread = _middle_and_spread(known) if known.size else (0.0, 0.0)
-    mean = max(usual, counts[then].sum() / max(1.0, asked[then].sum()))
+    # of a few hours it cannot be known which are usual: then none should be wrong
+    usual, spread = _middle_and_spread(known) if known.size >= _LEAST_HOURS else (0.0, 0.0)
+    mean = max(usual, _LEAST_SHARE)
 
     def is_odd(wrong: NDArray[np.float64], all_: NDArray[np.float64], least: float) -> NDArray[np.bool_]:
         of_them = wrong / np.maximum(all_, 1)

@@ -63,6 +63,11 @@ NATIVE_READERS: dict[str, tuple[tuple[str, str, tuple[str, ...]], ...]] = {
     ),
 }  # fmt: skip
 
+#: A name that ends so and leads to no file is one that was looked for, and whose coming would change the result.
+_DATA_ENDINGS = frozenset({
+    ".csv", ".tsv", ".parquet", ".json", ".jsonl", ".ndjson", ".arrow", ".feather", ".orc", ".db", ".sqlite", ".duckdb",
+    ".gz", ".zst", ".txt",
+})  # fmt: skip
 _MARK = "_mainspring_original"
 _QUOTED = re.compile(r"'([^'\n]{1,1000})'|\"([^\"\n]{1,1000})\"|([\w./~-]+\.\w+)")
 
@@ -232,6 +237,8 @@ class Watch:
                 self._note("matches", path)
                 for match in glob.glob(path, recursive=True):
                     self._note("file", match)
+            elif os.path.splitext(path)[1].lower() in _DATA_ENDINGS:
+                self._note("presence", path)
 
 
 def asks_from(frame: FrameType | None) -> set[str] | None:

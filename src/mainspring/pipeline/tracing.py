@@ -108,9 +108,14 @@ def _hook(event: str, args: tuple[object, ...]) -> None:
         _note("entries" if asks_from(sys._getframe(1)) == set() else "listing", args[0])
     elif event == "sqlite3.connect":
         _note_database(args[0])
-    elif event in ("os.rename", "os.link", "os.symlink"):
+    elif event == "os.rename":
+        _note("file", args[0])  # what is at the new name has come from there
         _note_written(args[1])
-    elif event in ("os.mkdir", "os.remove"):
+    elif event in ("os.link", "os.symlink"):
+        _note_made(args[1])
+    elif event == "os.mkdir":
+        _note_made(args[0])
+    elif event == "os.remove":
         _note_written(args[0])
     elif event in _NETWORK:
         _note_other("network")
@@ -121,10 +126,11 @@ def _hook(event: str, args: tuple[object, ...]) -> None:
 def _note_open(path: object, mode: object, flags: object) -> None:
     """Tell reading from writing. Adding to the end of a file or into it reads nothing; making it anew hides the old."""
     if isinstance(mode, str):
-        makes, reads = mode.startswith(("w", "x")), "r" in mode or "+" in mode
+        makes = mode.startswith("w") or (mode.startswith("x") and _is_absent(path))
+        reads = "r" in mode or "+" in mode
     else:
         bits = flags if isinstance(flags, int) else 0
-        makes = bool(bits & (os.O_TRUNC | os.O_EXCL)) or (bool(bits & os.O_CREAT) and _is_absent(path))
+        makes = bool(bits & os.O_TRUNC) or (bool(bits & (os.O_EXCL | os.O_CREAT)) and _is_absent(path))
         reads = bits & (os.O_WRONLY | os.O_RDWR) != os.O_WRONLY
     if makes:
         _note_written(path)
@@ -200,6 +206,12 @@ def _note_written(path: object) -> None:
     if text is not None:
         for trace in _listening:
             trace.written.add(os.path.normpath(os.path.join(os.getcwd(), text)))
+
+
+def _note_made(path: object) -> None:
+    """Take down what is made only where there is nothing: the event comes before the call, which may yet fail."""
+    if _is_absent(path):
+        _note_written(path)
 
 
 def _note_other(what: str) -> None:

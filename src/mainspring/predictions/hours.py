@@ -1,8 +1,9 @@
 """The table `served_hours`: what prediction servers did for a model in each hour, as counts that add up.
 
-Requests by their outcome, and those that were answered by how long it took: four bins for each doubling, so a quantile
-is right within 9 %. Sealing adds what a piece of a journal holds in the transaction that moves its offset, so each
-request is counted once. The counts outlive the rows: months of them say what is usual, and hold nobody's data.
+An hour is the one in which requests came, whatever moment they speak of. They are counted by outcome, and those that
+were answered by how long it took: four bins for each doubling, so a quantile is right within 9 %. Sealing adds what a
+piece of a journal holds in the transaction that moves its offset, so each request is counted once. The counts outlive
+the rows: months of them say what is usual, and hold nobody's data.
 """
 
 import math
@@ -84,8 +85,8 @@ def _counted(records: Iterable[BatchRecord | RefusedRecord]) -> Counter[_Key]:
             for rule, requests in record.rules.items():
                 counted[record.model, _hour(record.at), _RULE + rule, 0] += requests
         elif record.route != "shadow":
-            for at, latency_ms in zip(record.event_at, record.latency_ms, strict=True):
-                counted[record.model, _hour(at or record.received_at), "answered", _bin(latency_ms)] += 1
+            for latency_ms in record.latency_ms:
+                counted[record.model, _hour(record.received_at), "answered", _bin(latency_ms)] += 1
     return +counted
 
 

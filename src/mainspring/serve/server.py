@@ -90,6 +90,7 @@ async def _serve(options: Options) -> int:
             SystemClock(),
             longest_wait_seconds=options.longest_wait_seconds,
             answer_unlogged=options.answer_unlogged,
+            replays=options.replays,
             guard=guard,
             access_log=access_log,
             recheck=Recheck(options.recheck, metrics) if options.recheck > 0 else None,

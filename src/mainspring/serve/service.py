@@ -69,6 +69,7 @@ class PredictionService:
         *,
         longest_wait_seconds: float = 5.0,
         answer_unlogged: bool = False,
+        replays: bool = False,
         guard: Guard | None = None,
         access_log: AccessLog | None = None,
         recheck: Recheck | None = None,
@@ -78,6 +79,7 @@ class PredictionService:
         """`longest_wait_seconds` is the wait from which on requests are turned away.
 
         `answer_unlogged` gives answers that the journal did not take, and counts them, instead of withholding them.
+        Where a past `replays`, a request came at the moment that it names, and not now.
         """
         self._endpoints = endpoints
         self._journal = journal
@@ -85,6 +87,7 @@ class PredictionService:
         self._clock = clock
         self._longest_wait = longest_wait_seconds
         self._answer_unlogged = answer_unlogged
+        self._replays = replays
         self._guard = guard
         self._access_log = access_log
         self._recheck = recheck
@@ -264,7 +267,7 @@ class PredictionService:
             model=first.received.model,
             version=first.route.version,
             route=first.route.role,
-            received_at=to_iso(self._clock.now()),
+            received_at=(self._replays and first.event_at) or to_iso(self._clock.now()),
             rows=[ask.n_rows for ask in asks],
             event_at=[ask.event_at for ask in asks],
             request_ids=[ask.question.request_id for ask in asks],
@@ -317,7 +320,8 @@ class PredictionService:
         model = received.model if self._endpoints.knows(received.model) else ""
         if model and not is_lost and tell is not _tell_nobody:
             rules = error.counts if isinstance(error, RulesBroken) else ()
-            self._refusals.note(model, reply.status, rules, _moment_of(received) or to_iso(self._clock.now()))
+            named = _moment_of(received) if self._replays else None
+            self._refusals.note(model, reply.status, rules, named or to_iso(self._clock.now()))
         self._metrics.count("model_requests_total", model, version, role, str(reply.status))
         tell(reply)
         if self._access_log is not None and tell is not _tell_nobody:
