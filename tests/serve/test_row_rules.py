@@ -40,19 +40,23 @@ _FAR = {"distance": 9000.0, "carrier": "AA", "departed_at": "2013-04-01T06:00:00
 _SAID = "`distance` is 9000.0: above 6000 (rule `distance.max` of the model's schema)"
 
 
-@pytest.fixture(scope="module")
-def guarded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(folder: Path, schema: str) -> Path:
+    """Write the bundle of a model with a schema."""
     frame, late = flights(400, seed=9)
     encode = ColumnTransformer(
         [("n", "passthrough", ["distance", "weekend"]), ("c", OneHotEncoder(handle_unknown="ignore"), ["carrier"])]
     )
     model = make_pipeline(encode, LogisticRegression(max_iter=5000)).fit(frame, late == "late")
     model[-1].classes_ = np.array(["on time", "late"])
-    rules = row_rules_of(schema_of(_SCHEMA, Path("s.yaml")), SIGNATURE, columns_of(frame))
-    folder = tmp_path_factory.mktemp("guarded") / "late-flights"
-    files = {SCHEMA_NAME: _SCHEMA.encode(), ROW_RULES_NAME: row_rules_to_json(rules)}
+    rules = row_rules_of(schema_of(schema, Path("s.yaml")), SIGNATURE, columns_of(frame))
+    files = {SCHEMA_NAME: schema.encode(), ROW_RULES_NAME: row_rules_to_json(rules)}
     write_bundle(folder, model, SIGNATURE, name="late-flights", extra_files=files)
     return folder
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return made(tmp_path_factory.mktemp("guarded") / "late-flights", _SCHEMA)
 
 
 @pytest.fixture(scope="module")
@@ -181,6 +185,28 @@ def test_a_file_is_scored_and_set_aside_and_that_is_all_its_rows(
     assert (tmp_path / "out.csv").read_bytes() == before
     assert main([*words, "--row-rules", "off"]) == 0
     assert "set_aside" not in pd.read_csv(tmp_path / "out.csv").columns
+
+
+@pytest.mark.parametrize("parts", [(), ("--part-rows", "7")])
+def test_values_that_the_schema_marks_as_personal_are_not_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], parts: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("MAINSPRING_HOME", str(tmp_path / "home"))
+    folder = made(tmp_path / "late-flights", _SCHEMA.replace("max: 6000}", "max: 6000, personal: id}"))
+    frame, _ = flights(20, seed=4)
+    frame = frame.astype({"distance": object})
+    words = ["predict", str(folder), str(tmp_path / "in.csv"), str(tmp_path / "out.csv"), *parts]
+    for value, code, said in (
+        (98765.0, 2, "rows[12].distance: (personal) is above 6000 (rule `distance.max`)"),
+        (5999.0, 0, "rows[12].distance: (personal) is outside 80 to 5000"),
+        ("98765 m", 2, "rows[12].distance: (personal) is not a number"),
+    ):
+        frame.loc[12, "distance"] = value
+        frame.to_csv(tmp_path / "in.csv", index=False)
+        assert main(words) == code
+        told = capsys.readouterr().err
+        assert said in told
+        assert str(value)[:4] not in told
 
 
 def test_a_damaged_guard_is_told_when_the_model_is_loaded(tmp_path: Path, guarded: Path) -> None:

@@ -1,6 +1,6 @@
 """Making a table fit a model's signature, or saying where it does not: the batch twin of the server's row decoder."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -9,19 +9,22 @@ from numpy.typing import NDArray
 from mainspring.domain.signature import Column, Signature
 from mainspring.errors import Invalid, nearest
 
-__all__ = ["conform"]
+__all__ = ["PERSONAL", "conform"]
 
+#: What stands for a value that is not to be shown.
+PERSONAL = "(personal)"
 _MOST_PROBLEMS = 20
 _MOST_WARNINGS = 20
 _WANTED = {"number": "a number", "integer": "a whole number", "boolean": "true or false"}
 
 
 def conform(
-    table: Mapping[str, NDArray[Any]], signature: Signature, *, first: int = 0
+    table: Mapping[str, NDArray[Any]], signature: Signature, *, first: int = 0, personal: Collection[str] = ()
 ) -> tuple[dict[str, NDArray[Any]], list[str]]:
     """Return the columns the model eats and warnings (unknown categories, values out of range) with their places.
 
     Columns the model does not know are left out. `first` is the number of the table's first row where it is a part.
+    Values of `personal` columns are not shown.
 
     Raises:
         Invalid: a column is missing, or values have the wrong type or are missing and may not be; every place is
@@ -34,10 +37,11 @@ def conform(
         if column.name not in table:
             problems.append((column.name, f"the column is missing. {nearest(column.name, table)}"))
             continue
+        hides = column.name in personal
         array, bad, wanted = _typed(table[column.name], column)
         columns[column.name] = array
         problems += [
-            (f"rows[{first + row}].{column.name}", f"{_shown(table[column.name][row])} is not {wanted}")
+            (f"rows[{first + row}].{column.name}", f"{_shown(table[column.name][row], hides)} is not {wanted}")
             for row in _first(bad)
         ]
         missing = _missing(array) & ~bad
@@ -46,7 +50,7 @@ def conform(
                 (f"rows[{first + row}].{column.name}", "missing, and the model needs a value")
                 for row in _first(missing)
             ]
-        warnings += _unusual(array, column, first)
+        warnings += _unusual(array, column, first, hides)
     if problems:
         listed = "\n  ".join(f"at {where}: {what}" for where, what in problems[:_MOST_PROBLEMS])
         raise Invalid(
@@ -89,7 +93,7 @@ def _typed(array: NDArray[Any], column: Column) -> tuple[NDArray[Any], NDArray[n
     return numbers, bad | np.isinf(numbers), _WANTED[column.type]
 
 
-def _unusual(array: NDArray[Any], column: Column, first: int) -> list[str]:
+def _unusual(array: NDArray[Any], column: Column, first: int, hides: bool) -> list[str]:
     if column.nullable and not column.missing_seen and (gaps := _missing(array)).any():
         seen = "missing, and training had a value in every row"
         return [f"rows[{first + row}].{column.name}: {seen}" for row in _first(gaps)]
@@ -97,13 +101,14 @@ def _unusual(array: NDArray[Any], column: Column, first: int) -> list[str]:
         known = set(column.categories)
         unknown = np.fromiter((value is not None and value not in known for value in array), bool, len(array))
         return [
-            f"rows[{first + row}].{column.name}: {array[row]!r} was not seen in training" for row in _first(unknown)
+            f"rows[{first + row}].{column.name}: {_shown(array[row], hides)} was not seen in training"
+            for row in _first(unknown)
         ]
     if column.low is not None and column.high is not None and array.dtype.kind == "f":
         outside = (array < column.low) | (array > column.high)
-        seen = f"outside {column.low:g} to {column.high:g}"
+        seen = f"is outside {column.low:g} to {column.high:g}, the range seen in training"
         return [
-            f"rows[{first + row}].{column.name}: {array[row]:g} is {seen}, the range seen in training"
+            f"rows[{first + row}].{column.name}: {PERSONAL if hides else format(array[row], 'g')} {seen}"
             for row in _first(outside)
         ]
     return []
@@ -115,8 +120,8 @@ def _missing(array: NDArray[Any]) -> NDArray[np.bool_]:
     return np.asarray(np.isnat(array) if array.dtype.kind == "M" else np.isnan(array))
 
 
-def _shown(value: object) -> str:
-    return repr(value.item() if isinstance(value, np.generic) else value)
+def _shown(value: object, hides: bool) -> str:
+    return PERSONAL if hides else repr(value.item() if isinstance(value, np.generic) else value)
 
 
 def _first(where: NDArray[np.bool_]) -> list[int]:

@@ -21,7 +21,7 @@ from mainspring.data.parts import FORMATS, form_of
 from mainspring.data.scratch import scratch_folder
 from mainspring.data.table import Columns, connect, n_rows, read_columns, scan_sql
 from mainspring.deploy.batch import PART_ROWS, Scored, score_file
-from mainspring.deploy.obeying import RowRulesUse, answers_of, rules_for
+from mainspring.deploy.obeying import RowRulesUse, answers_of, personal_columns, rules_for
 from mainspring.errors import Invalid, Unavailable
 from mainspring.pipeline.executor import executor_named
 from mainspring.registry.versions import find_version
@@ -94,8 +94,9 @@ def predict_command(
         predictor = load_bundle(folder)
         rules = rules_for(folder, predictor, row_rules)
         table = read_columns(path)
-        features, warnings = conform(table, predictor.signature)
-        answers = answers_of(predictor, features, rules)
+        personal = personal_columns(folder, predictor)
+        features, warnings = conform(table, predictor.signature, personal=personal)
+        answers = answers_of(predictor, features, rules, personal=personal)
         replaced = [name for name in answers.columns if name in table]
         _warn(warnings + answers.warnings, replaced)
         _write(path, answers.columns, replaced, target, kind or "csv")

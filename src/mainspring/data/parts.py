@@ -65,18 +65,33 @@ def parts_folder(target: Path) -> Iterator[Path]:
         Conflict: another call makes the same target.
     """
     folder = target.with_name(f".{target.name}.parts")
-    folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder, os.O_RDONLY)
+    handle = None
+    while handle is None:
+        folder.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # another call ended in between and removed it
+            handle = _held(folder, target)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise Conflict(
-            f"Another call is writing `{target}`", where="OUT", next_step="wait for it, or name another file"
-        ) from error
-    else:
         yield folder
     finally:
         os.close(handle)
+
+
+def _held(folder: Path, target: Path) -> int | None:
+    """Return a handle that holds the folder; None where the folder went, or became another one, before it was held."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(handle), folder.stat()):
+            return handle
+    except BlockingIOError as error:
+        os.close(handle)
+        raise Conflict(
+            f"Another call is writing `{target}`", where="OUT", next_step="wait for it, or name another file"
+        ) from error
+    except FileNotFoundError:
+        pass
+    os.close(handle)
+    return None
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ The twin for files of what the prediction server does with a request. A file can
 a row that a rule sets aside gets no score, and the reason stands in the column `set_aside`.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -11,13 +12,16 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from mainspring.bundle.conform import PERSONAL
+from mainspring.bundle.format import read_member
 from mainspring.bundle.predictor import Predictor
-from mainspring.bundle.row_rules import Broken, RowRule, RowRules, read_row_rules
+from mainspring.bundle.row_rules import SCHEMA_NAME, Broken, RowRule, RowRules, read_row_rules
+from mainspring.data.schema_file import schema_of
 from mainspring.data.table import Columns, n_rows
 from mainspring.errors import Invalid
 from mainspring.evaluate.measure import predict_labels
 
-__all__ = ["SET_ASIDE", "Answers", "RowRulesUse", "answer_names", "answers_of", "rules_for"]
+__all__ = ["SET_ASIDE", "Answers", "RowRulesUse", "answer_names", "answers_of", "personal_columns", "rules_for"]
 
 SET_ASIDE = "set_aside"
 _SHOWN = 3
@@ -41,6 +45,18 @@ def rules_for(folder: Path, predictor: Predictor, use: RowRulesUse) -> RowRules 
     return rules.warning() if rules is not None and use == "flag" else rules
 
 
+def personal_columns(folder: Path, predictor: Predictor) -> frozenset[str]:
+    """Return the columns that the bundle's schema marks as personal; all, where it is none that can be read."""
+    if SCHEMA_NAME not in predictor.manifest.files:
+        return frozenset()
+    text = read_member(folder, predictor.manifest, SCHEMA_NAME).decode(errors="replace")
+    try:
+        columns = schema_of(text, Path(SCHEMA_NAME)).columns
+    except Invalid:
+        return frozenset(predictor.signature.names)
+    return frozenset(name for name, rule in columns.items() if rule.personal)
+
+
 def answer_names(predictor: Predictor, rules: RowRules | None) -> list[str]:
     """Return the names of the columns that `answers_of` adds."""
     signature = predictor.signature
@@ -50,8 +66,17 @@ def answer_names(predictor: Predictor, rules: RowRules | None) -> list[str]:
     return [*scores, *label, *([SET_ASIDE] if sets_aside else [])]
 
 
-def answers_of(predictor: Predictor, features: Columns, rules: RowRules | None = None, *, first: int = 0) -> Answers:
+def answers_of(
+    predictor: Predictor,
+    features: Columns,
+    rules: RowRules | None = None,
+    *,
+    first: int = 0,
+    personal: Collection[str] = (),
+) -> Answers:
     """Score the rows that `rules` do not set aside; `first` is the number of the first row where they are a part.
+
+    Values of `personal` columns are not shown.
 
     Adds `score`, for a classifier `label`, with more classes a score for each; and `set_aside`, the names of the rules
     for which a row is not scored, where the model has such rules.
@@ -60,7 +85,7 @@ def answers_of(predictor: Predictor, features: Columns, rules: RowRules | None =
         Invalid: a row breaks a rule that stops; every place is named, up to 20.
     """
     broken = rules.look(features) if rules is not None else None
-    warnings = _told(broken, features, first) if broken is not None else []
+    warnings = _told(broken, features, first, personal) if broken is not None else []
     aside = broken.rows("quarantine") if broken is not None else None
     taken = features if aside is None else {name: array[~aside] for name, array in features.items()}
     added = _scored(predictor, taken) if n_rows(taken) else []
@@ -88,14 +113,14 @@ def _scored(predictor: Predictor, features: Columns) -> list[NDArray[Any]]:  # n
     return answers
 
 
-def _told(broken: Broken, features: Columns, first: int) -> list[str]:
+def _told(broken: Broken, features: Columns, first: int, personal: Collection[str]) -> list[str]:
     """Return a line for some of the rows that break rules which warn.
 
     Raises:
         Invalid: there are rows that break rules which stop.
     """
     stopping = [line for rule, mask in broken.found if rule.severity == "stop"
-                for line in _places(rule, mask, features, first)]  # fmt: skip
+                for line in _places(rule, mask, features, first, personal)]  # fmt: skip
     if stopping:
         listed = "\n  ".join(f"at {where}: {what}" for where, what in stopping[:_MOST_PLACES])
         raise Invalid(
@@ -104,15 +129,18 @@ def _told(broken: Broken, features: Columns, first: int) -> list[str]:
             next_step="mend the places named, nothing was scored; or score them all the same: --row-rules flag",
         )
     return [f"{where}: {what}" for rule, mask in broken.found if rule.severity == "warn"
-            for where, what in _places(rule, mask, features, first)]  # fmt: skip
+            for where, what in _places(rule, mask, features, first, personal)]  # fmt: skip
 
 
-def _places(rule: RowRule, mask: NDArray[np.bool_], features: Columns, first: int) -> list[tuple[str, str]]:
+def _places(
+    rule: RowRule, mask: NDArray[np.bool_], features: Columns, first: int, personal: Collection[str]
+) -> list[tuple[str, str]]:
     rows, name = np.flatnonzero(mask), rule.columns[0]
     more = f", as in {len(rows) - _SHOWN:,} more rows" if len(rows) > _SHOWN else ""
+    shown = [PERSONAL if name in personal else str(features[name][row]) for row in rows[:_SHOWN]]
     return [
-        (f"rows[{first + row}].{name}", f"{features[name][row]!s} is {rule.said} (rule `{rule.name}`{more})")
-        for row in rows[:_SHOWN].tolist()
+        (f"rows[{first + row}].{name}", f"{value} is {rule.said} (rule `{rule.name}`{more})")
+        for row, value in zip(rows.tolist(), shown, strict=False)
     ]
 
 
