@@ -362,6 +362,15 @@ def check_database(take: Take, rows: Any, address: str, run: Callable[[str], Non
         take(f"{address}#or%25der")
     with pytest.raises(Conflict, match="no column `ident`"):
         take(f"{address}#or%25ders", "ident")
+    run("CREATE TABLE codes (code VARCHAR(9))")
+    run("INSERT INTO codes VALUES ('B1'), ('a2')")  # in the order of bytes, which few collations have
+    whole = take(f"{address}#codes", evolve="accept")
+    assert take(f"{address}#codes", "code") == whole
+    run("INSERT INTO codes VALUES ('b3'), ('C4')")
+    assert rows(take(f"{address}#codes", "code"))[2:] == [("b3",)]
+    run("INSERT INTO codes VALUES (NULL)")
+    with pytest.raises(Invalid, match="1 rows have no `code`"):
+        take(f"{address}#codes", "code")
 
 
 def test_moments_of_a_zone_are_a_cursor_and_values_that_are_structures_are_json(
@@ -497,7 +506,7 @@ def test_a_table_of_mysql_is_pulled(take: Take, rows: Any, mariadb: str) -> None
 
 
 def test_whole_numbers_stay_whole_and_several_types_are_texts() -> None:
-    made = typed_columns(
+    made, kinds = typed_columns(
         {"i": [2**60 + 1, None], "big": [2**70, 1], "b": [True, None], "mix": [1, "x"], "raw": [b"\x01", None],
          "np": [np.int64(3), np.float64(0.5)], "none": [None, None]}
     )  # fmt: skip
@@ -506,7 +515,8 @@ def test_whole_numbers_stay_whole_and_several_types_are_texts() -> None:
     assert made["mix"].tolist() == ["1", "x"]
     assert made["raw"].tolist() == ["01", None]
     assert made["np"].tolist() == [3.0, 0.5]
-    assert made["big"].tolist() == [2.0**70, 1.0]
+    assert made["big"].tolist() == ["1180591620717411303424", "1"]
+    assert kinds == {"big": "DECIMAL(38,0)"}
 
 
 def test_an_address_of_no_known_kind_is_told() -> None:

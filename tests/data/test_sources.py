@@ -2,6 +2,7 @@
 
 import sqlite3
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from mainspring.data import pulling
 from mainspring.data.pulling import Evolve, Fetch, pull
 from mainspring.data.sources import RowSource, Wanted, source_at
-from mainspring.data.table import Columns, read_columns
+from mainspring.data.table import Columns, connect, quoted_files, read_columns
 from mainspring.data.versions import DatasetVersion, checkout_dataset, find_dataset, list_datasets
 from mainspring.errors import Conflict, Invalid, NotFound
 from mainspring.store.events import events
@@ -115,3 +116,89 @@ def test_what_cannot_be_pulled_is_told(shop: Path, workspace: Workspace, tmp_pat
     with pytest.raises(NotFound):
         sqlite_source(tmp_path / "none.db", "t")
     assert list_datasets(workspace.store) == []
+
+
+def rows_of(workspace: Workspace, version: DatasetVersion) -> list[tuple[object, ...]]:
+    with connect() as engine:
+        source = quoted_files([workspace.artifacts.path_of(version.digest)])
+        return engine.execute(f"SELECT * FROM {source}").fetchall()
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ([Decimal("12345678901234567890"), Decimal("12345678901234567891.5")], "DECIMAL(38,1)"),
+        ([2**63 + 1, 5], "DECIMAL(38,0)"),
+        ([9007199254740993, 0.5], "DECIMAL(38,1)"),
+        ([Decimal("0.10"), Decimal(7), None], "DOUBLE"),
+        ([10**40, 0.5], "VARCHAR"),
+        ([9007199254740993, float("inf")], "VARCHAR"),
+    ],
+)
+@pytest.mark.parametrize("batch", [1, 10])
+def test_numbers_that_a_float_would_round_keep_their_digits(
+    values: list[object], kind: str, batch: int, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pulling, "_BATCH_ROWS", batch)
+    made = take(workspace, lambda _: [{"n": value, "i": 1} for value in values])
+    found = [row[0] for row in rows_of(workspace, made)]
+    assert [None if value is None else Decimal(str(value)) for value in found] == [
+        None if value is None else Decimal(str(value)) for value in values
+    ]
+    if batch > 1:
+        assert (made.columns or {})["n"] == kind
+
+
+def test_no_row_is_lost_behind_a_cursor_of_many_digits(workspace: Workspace) -> None:
+    rows = [{"id": Decimal("9007199254740995")}]
+
+    def fetch(after: object | None) -> list[dict[str, Decimal]]:
+        return [row for row in rows if after is None or row["id"] > after]  # type: ignore[operator]  # a Decimal
+
+    take(workspace, fetch, "id")
+    rows += [{"id": Decimal("9007199254740996")}, {"id": Decimal("9007199254740997.25")}]
+    assert [row[0] for row in rows_of(workspace, take(workspace, fetch, "id"))] == [row["id"] for row in rows]
+    take(workspace, lambda _: [{"id": 9007199254740996.0}])
+    with pytest.raises(Conflict, match=r"`id` may be rounded in `d/3`"):
+        take(workspace, fetch, "id")
+    take(workspace, lambda _: [{"id": 0.5}])
+    with pytest.raises(Conflict, match=r"`id` may be rounded in `d/4`"):
+        take(workspace, fetch, "id")
+
+
+def test_a_table_comes_whole_whatever_its_collation_and_with_generated_columns(
+    shop: Path, workspace: Workspace
+) -> None:
+    with sqlite3.connect(shop) as connection:
+        connection.execute("CREATE TABLE t (code TEXT COLLATE NOCASE, n INTEGER, twice INTEGER AS (n * 2))")
+        connection.execute("INSERT INTO t VALUES ('B1', 1), ('a2', 2)")
+    fetch = sqlite_source(shop, "t", "code")
+    first = take(workspace, fetch, "code")
+    assert rows_of(workspace, first) == [("B1", 1, 2), ("a2", 2, 4)]
+    assert take(workspace, fetch, "code") == first
+    with sqlite3.connect(shop) as connection:
+        connection.execute("INSERT INTO t VALUES ('b3', 3)")
+    assert take(workspace, fetch, "code").n_rows == 3
+    with sqlite3.connect(shop) as connection:
+        connection.execute("INSERT INTO t VALUES (NULL, 4)")
+    connection.close()
+    with pytest.raises(Invalid, match="1 rows have no `code`"):
+        take(workspace, fetch, "code")
+
+
+def test_a_cursor_says_nothing_about_another_source(workspace: Workspace) -> None:
+    take(workspace, lambda _: [{"id": 5}], "id")
+    with pytest.raises(Conflict, match="`d/1` was pulled from `test`, whose cursor says nothing here"):
+        pull(workspace.store, workspace.artifacts, lambda _: [{"id": 1}], name="d", at=NOW, source="us", cursor="id")
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [([{1: "x"}], "1 is not named by a text"), ([{"a": 1, "A": 2}], "`a` and `A` differ in case alone"),
+     ([{"Name": 1}, {"name": 2}], "`Name` and `name` differ in case alone")],
+)  # fmt: skip
+def test_columns_whose_names_the_engine_cannot_keep_apart_are_refused(
+    rows: list[dict[str, object]], said: str, workspace: Workspace
+) -> None:
+    with pytest.raises(Invalid, match=said):
+        take(workspace, lambda _: rows)

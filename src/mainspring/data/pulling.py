@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import duckdb
 from blake3 import blake3
@@ -46,6 +46,14 @@ Evolve = Literal["refuse", "accept"]
 
 _BATCH_ROWS = 50_000
 _ROW = "file_row_number"
+#: Whole numbers from here on are not all floats.
+_ROUNDED_FROM = 2**53
+#: Beginnings of the types that the engine may give a column whose parts have several, though they round some.
+_NARROW = ("DOUBLE", "FLOAT", "DECIMAL")
+#: Beginnings of the types whose values such a type may round.
+_EXACT = ("DECIMAL", "BIGINT", "HUGEINT", "UBIGINT")
+#: Digits behind the point that are tried for a column whose parts are of several types of numbers.
+_SCALES = (0, 2, 4, 6, 9, 12, 15, 18)
 
 
 class _Taken(NamedTuple):
@@ -133,8 +141,8 @@ def pull_from(
         if isinstance(source, FileSource):
             is_new = _take_files(artifacts, source, newest, gathered, evolve)
         else:
-            after = _last(artifacts, newest, cursor) if cursor and newest is not None else None
-            _take_rows(source, after, cursor, gathered)
+            after = _last(artifacts, newest, cursor, source.told) if cursor and newest is not None else None
+            _take_rows(source, after, cursor, gathered, newest.reference if newest is not None else "")
             is_new = bool(gathered.parts) or newest is None or not cursor
             told = source.told if after is None else f"{source.told}, {cursor} > {after}"
         if newest is not None and not is_new:
@@ -164,34 +172,60 @@ def _plain(taken: _Taken) -> dict[str, object]:
     return {word: value for word, value in taken._asdict().items() if value != ""}
 
 
-def _last(artifacts: ArtifactStore, newest: DatasetVersion, cursor: str) -> object:
+def _last(artifacts: ArtifactStore, newest: DatasetVersion, cursor: str, told: str) -> object:
     if not newest.file_name.endswith(".parquet") or cursor not in (newest.columns or {}):
         raise Conflict(
             f"`{newest.reference}` has no column `{cursor}` to go on from",
             next_step="pull without a cursor, or under another name",
         )
+    if newest.origin is not None and newest.origin.get("source") != told:
+        raise Conflict(
+            f"`{newest.reference}` was pulled from `{newest.origin.get('source')}`, whose cursor says nothing here",
+            where=told,
+            next_step="pull under another name, or once without a cursor",
+        )
     with connect() as connection:
         query = f"SELECT max({quoted_name(cursor)}) FROM {quoted_files([artifacts.path_of(newest.digest)])}"
         value: object = connection.execute(query).fetchall()[0][0]
+    if isinstance(value, float) and abs(value) >= _ROUNDED_FROM:
+        raise _rounded(cursor, newest.reference)
     return value
 
 
-def _take_rows(source: RowSource, after: object | None, cursor: str, gathered: _Gathered) -> None:
-    _write_rows(source.fetch(after), gathered)
+def _rounded(cursor: str, reference: str) -> Conflict:
+    return Conflict(
+        f"`{cursor}` may be rounded in `{reference}`, where it is a DOUBLE: rows would be lost or come twice",
+        next_step="pull once without a cursor, which keeps its digits",
+    )
+
+
+def _take_rows(source: RowSource, after: object | None, cursor: str, gathered: _Gathered, reference: str) -> None:
+    _write_rows(source.fetch(after), gathered, cursor)
     if not gathered.parts:
         return
     if cursor and cursor not in gathered.names:
         raise Invalid(f"No column is named `{cursor}`", where="--cursor", next_step=nearest(cursor, gathered.names))
     until = ""
     if cursor:
+        kinds, named = _kinds(gathered.parts), quoted_name(cursor)
+        if isinstance(after, float) and kinds.get(cursor, "").startswith("DECIMAL"):
+            raise _rounded(cursor, reference)
+        gap = f"{named} IS NULL" + (f" OR isnan({named})" if kinds.get(cursor) == "DOUBLE" else "")
         with connect() as connection:
-            query = f"SELECT max({quoted_name(cursor)}) FROM {quoted_files(gathered.parts)}"
-            until = str(connection.execute(query).fetchall()[0][0])
+            query = f"SELECT max({named}), count_if({gap}) FROM {quoted_files(gathered.parts)}"
+            last, gaps = connection.execute(query).fetchall()[0] if cursor in kinds else (None, gathered.rows)
+        if gaps:
+            raise Invalid(
+                f"{gaps} rows have no `{cursor}`, and later ones without it would never be fetched",
+                where=source.told,
+                next_step="choose a cursor that every row has",
+            )
+        until = str(last)
     range_of = f"{cursor} > {after}" if after is not None else ""
     gathered.taken.append(_Taken("", gathered.rows, after=range_of, until=f"{cursor} = {until}" if cursor else ""))
 
 
-def _write_rows(rows: Iterable[object], gathered: _Gathered) -> None:
+def _write_rows(rows: Iterable[object], gathered: _Gathered, exact: str = "") -> None:
     """Write rows as Parquet files. A column without a value has no type yet, and gets the one of the other parts."""
     names, count = gathered.names, 0
     iterator = iter(rows)
@@ -201,25 +235,41 @@ def _write_rows(rows: Iterable[object], gathered: _Gathered) -> None:
             if not isinstance(row, Mapping):
                 where = f"rows[{count}]"
                 raise Invalid(f"{row!r} is not a mapping", where=where, next_step="yield one dict a row")
-            names.update(dict.fromkeys(map(str, row)))
+            if not names.keys() >= row.keys():
+                _take_names(row, names, f"rows[{count}]")
             batch.append(row)
             count += 1
         if not names:
             raise Invalid("The rows have no columns", where="rows[0]", next_step="yield one dict a row")
         columns = {name: [row.get(name) for row in batch] for name in names}
         filled = {name: values for name, values in columns.items() if not all(value is None for value in values)}
-        table = typed_columns(filled or {next(iter(names)): columns[next(iter(names))]})
+        table, kinds = typed_columns(filled or {next(iter(names)): columns[next(iter(names))]}, exact)
+        casts = ", ".join(f"CAST({quoted_name(name)} AS {kind}) AS {quoted_name(name)}" for name, kind in kinds.items())
         with connect() as connection:
             connection.register("batch", table)
             target = quoted_text(str(gathered.next_part()))
             try:
-                connection.execute(f"COPY batch TO {target} (FORMAT parquet)").fetchall()
+                query = f"SELECT *{f' REPLACE ({casts})' if casts else ''} FROM batch"
+                connection.execute(f"COPY ({query}) TO {target} (FORMAT parquet)").fetchall()
             except duckdb.Error as error:
                 said = str(error).splitlines()[0]
                 raise Invalid(
                     f"The rows cannot be kept: {said}", next_step="give columns names of their own"
                 ) from error
         gathered.tell(len(taken))
+
+
+def _take_names(row: Mapping[Any, object], names: dict[str, None], where: str) -> None:
+    for name in row:
+        if not isinstance(name, str):
+            raise Invalid(f"The column {name!r} is not named by a text", where=where, next_step="name it by a text")
+        names[name] = None
+    same: dict[bytes, str] = {}
+    for name in names:
+        if (other := same.setdefault(name.encode().lower(), name)) != name:
+            raise Invalid(
+                f"The columns `{other}` and `{name}` differ in case alone", where=where, next_step="rename one of them"
+            )
 
 
 def _take_files(
@@ -318,8 +368,10 @@ def _unite(parts: list[Path], names: Iterable[str], target: Path, told: str) -> 
     there = _kinds(parts)
     with connect() as connection:
         untyped = [f"CAST(NULL AS VARCHAR) AS {quoted_name(name)}" for name in names if name not in there]
-        query = f"SELECT {', '.join(['*', *untyped])} FROM {quoted_files(parts)}"
         try:
+            narrow = {name: kind for name, kind in there.items() if kind.startswith(_NARROW)}
+            whole = _widened(connection, parts, narrow)
+            query = f"SELECT {', '.join(['*', *untyped])} FROM {whole}"
             connection.execute(
                 f"COPY ({query}) TO {quoted_text(str(target))} (FORMAT parquet, COMPRESSION zstd)"
             ).fetchall()
@@ -330,12 +382,63 @@ def _unite(parts: list[Path], names: Iterable[str], target: Path, told: str) -> 
             ) from error
 
 
+def _widened(connection: "duckdb.DuckDBPyConnection", parts: list[Path], narrow: Mapping[str, str]) -> str:
+    """Return the SQL of the parts as one table; numbers that their common type would round get a wider one."""
+    if len(parts) < 2 or not narrow:
+        return quoted_files(parts)
+    typed = [(part, _described(connection, quoted_files([part]))) for part in parts]
+    groups: dict[str, dict[str, list[Path]]] = {}  # of the parts, by column and type
+    for part, kinds in typed:
+        for name in narrow:
+            if name in kinds:
+                groups.setdefault(name, {}).setdefault(kinds[name], []).append(part)
+    wider = {
+        name: kind for name, found in groups.items() if (kind := _wider_kind(connection, name, narrow[name], found))
+    }
+    if not wider:
+        return quoted_files(parts)
+    read = []
+    for kinds, alike in groupby(typed, lambda each: each[1]):
+        casts = ", ".join(
+            f"CAST(CAST({quoted_name(name)} AS VARCHAR) AS {kind}) AS {quoted_name(name)}"
+            for name, kind in wider.items()
+            if name in kinds
+        )
+        read.append(f"SELECT *{f' REPLACE ({casts})' if casts else ''} FROM {quoted_files(part for part, _ in alike)}")
+    return f"({' UNION ALL BY NAME '.join(read)})"
+
+
+def _wider_kind(
+    connection: "duckdb.DuckDBPyConnection", name: str, common: str, groups: Mapping[str, list[Path]]
+) -> str | None:
+    """Return the type that keeps all values of a column whose parts have several; None if their common one does."""
+    if len(groups) < 2:
+        return None
+    column, exact = quoted_name(name), [kind for kind in groups if kind.startswith(_EXACT)]
+    if not any(_is_lost(connection, column, kind, groups[kind], common) for kind in exact):
+        return None
+    for scale in _SCALES:
+        wider = f"DECIMAL(38,{scale})"
+        if not any(_is_lost(connection, column, kind, parts, wider) for kind, parts in groups.items()):
+            return wider
+    return "VARCHAR"
+
+
+def _is_lost(connection: "duckdb.DuckDBPyConnection", column: str, kind: str, parts: list[Path], other: str) -> bool:
+    back = f"TRY_CAST(CAST(TRY_CAST(CAST({column} AS VARCHAR) AS {other}) AS VARCHAR) AS {kind})"
+    query = f"SELECT 1 FROM {quoted_files(parts)} WHERE {back} IS DISTINCT FROM {column} LIMIT 1"
+    return bool(connection.execute(query).fetchall())
+
+
 def _kinds(parts: list[Path]) -> dict[str, str]:
     if not parts:
         return {}
     with connect() as connection:
-        described = connection.execute(f"DESCRIBE SELECT * FROM {quoted_files(parts)}").fetchall()
-    return {row[0]: row[1] for row in described}
+        return _described(connection, quoted_files(parts))
+
+
+def _described(connection: "duckdb.DuckDBPyConnection", source: str) -> dict[str, str]:
+    return {row[0]: row[1] for row in connection.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()}
 
 
 def _refuse_other_columns(known: Mapping[str, str], kinds: Mapping[str, str], reference: str, where: str) -> None:

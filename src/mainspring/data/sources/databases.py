@@ -5,8 +5,9 @@ looked up before they are asked for, so that nothing of an address is ever read 
 """
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -20,6 +21,9 @@ __all__ = ["mysql", "postgres", "sqlite"]
 _FETCH_ROWS = 10_000
 _CONNECT_SECONDS = 15
 _Rows = Iterator[Mapping[str, object]]
+#: Types whose order may not be that of their bytes, by which the last value of a cursor is told.
+_TEXTS_OF_POSTGRES = ("text", "character varying", "character", "USER-DEFINED")
+_TEXTS_OF_MYSQL = ("char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum", "set")
 
 
 def sqlite(address: str, wanted: Wanted) -> RowSource:
@@ -37,8 +41,12 @@ def sqlite(address: str, wanted: Wanted) -> RowSource:
                 tables = [row[0] for row in connection.execute("SELECT name FROM sqlite_master")]
                 if table not in tables:
                     raise NotFound(f"There is no table `{table}`", where=path, next_step=nearest(table, tables))
-                columns = [row[1] for row in connection.execute(f"PRAGMA table_info({quoted_name(table)})")]
-                query, parameters = _query(quoted_name(table), columns, cursor, after, "?", path, '"')
+                asked = connection.execute(f"PRAGMA table_xinfo({quoted_name(table)})")
+                columns = [row[1] for row in asked if row[6] in (0, 2, 3)]  # the last two are generated
+                if isinstance(after, Decimal):
+                    after = int(after) if after == int(after) else float(after)
+                in_order = f"{quoted_name(cursor)} COLLATE BINARY"
+                query, parameters = _query(quoted_name(table), columns, cursor, after, "?", path, in_order)
                 for row in connection.execute(query, parameters or ()):
                     yield dict(zip(columns, row, strict=True))
             except sqlite3.DatabaseError as error:
@@ -61,12 +69,15 @@ def postgres(address: str, wanted: Wanted) -> RowSource:
             with psycopg.connect(url, connect_timeout=_CONNECT_SECONDS, autocommit=True) as connection:
                 connection.execute("SET TIME ZONE 'UTC'")  # in which moments are kept, and the cursor is asked for
                 connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-                asked = "SELECT table_schema, table_name, column_name FROM information_schema.columns"
+                asked = "SELECT table_schema, table_name, column_name, data_type FROM information_schema.columns"
                 rows = connection.execute(f"{asked} ORDER BY ordinal_position").fetchall()
                 own = schema or connection.execute("SELECT current_schema()").fetchall()[0][0]
                 columns = _columns(rows, own, table, told)
                 named = f"{quoted_name(own)}.{quoted_name(table)}"
-                query, parameters = _query(named, columns, wanted.cursor, after, "%s", told, '"')
+                in_order = quoted_name(wanted.cursor)
+                if columns.get(wanted.cursor, "") in _TEXTS_OF_POSTGRES:
+                    in_order = f'CAST({in_order} AS text) COLLATE "C"'
+                query, parameters = _query(named, list(columns), wanted.cursor, after, "%s", told, in_order)
                 with connection.cursor(name="mainspring") as cursor:
                     cursor.itersize = _FETCH_ROWS
                     # Any: psycopg types a query as a text that was written in the code
@@ -106,12 +117,17 @@ def mysql(address: str, wanted: Wanted) -> RowSource:
                 cursor.execute("SET time_zone = '+00:00'")
                 cursor.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
                 cursor.execute(
-                    "SELECT table_schema, table_name, column_name FROM information_schema.columns"
+                    "SELECT table_schema, table_name, column_name, data_type FROM information_schema.columns"
                     " WHERE table_schema = %s ORDER BY ordinal_position", (schema,),
                 )  # fmt: skip
                 columns = _columns(cursor.fetchall(), schema, table, told)
                 named = f"{_backticked(schema)}.{_backticked(table)}"
-                query, parameters = _query(named, columns, wanted.cursor, after, "%s", told, "`")
+                in_order = _backticked(wanted.cursor)
+                if columns.get(wanted.cursor, "") in _TEXTS_OF_MYSQL:
+                    in_order = f"CAST(CONVERT({in_order} USING utf8mb4) AS BINARY)"
+                query, parameters = _query(
+                    named, list(columns), wanted.cursor, after, "%s", told, in_order, _backticked
+                )
                 cursor.execute(query, parameters)
                 while rows := cursor.fetchmany(_FETCH_ROWS):
                     for row in rows:
@@ -147,8 +163,9 @@ def _address(address: str, schema: str) -> tuple[str, str, tuple[str, str], str]
 _EXAMPLE = "postgresql://user@host/database#orders"
 
 
-def _columns(rows: Sequence[Sequence[Any]], schema: str, table: str, told: str) -> list[str]:
-    found = [row[2] for row in rows if (row[0], row[1]) == (schema, table)]
+def _columns(rows: Sequence[Sequence[Any]], schema: str, table: str, told: str) -> dict[str, str]:
+    """Return the columns of a table in their order, and their types."""
+    found = {row[2]: row[3] for row in rows if (row[0], row[1]) == (schema, table)}
     if not found:
         known = sorted({row[1] for row in rows if row[0] == schema})
         raise NotFound(f"There is no table `{schema}.{table}`", where=told, next_step=nearest(table, known))
@@ -156,18 +173,26 @@ def _columns(rows: Sequence[Sequence[Any]], schema: str, table: str, told: str) 
 
 
 def _query(
-    table: str, columns: list[str], cursor: str, after: object | None, mark: str, where: str, quote: str
+    table: str,
+    columns: list[str],
+    cursor: str,
+    after: object | None,
+    mark: str,
+    where: str,
+    in_order: str,
+    named: Callable[[str], str] = quoted_name,
 ) -> tuple[str, tuple[object, ...] | None]:
+    """Return what to ask, and the values in it; `in_order` is the cursor as SQL whose order is that of bytes."""
     if cursor and cursor not in columns:
         raise Invalid(f"No column `{cursor}`", where=where, next_step=nearest(cursor, columns))
-    named = quoted_name if quote == '"' else _backticked
     listed = ", ".join(map(named, columns))
     if not cursor:
         return f"SELECT {listed} FROM {table}", None
     if after is None:
-        return f"SELECT {listed} FROM {table} ORDER BY {named(cursor)}", None
-    # where values are put in, a per cent sign in a name would be read as the mark of one
-    beyond = f"SELECT {listed} FROM {table} WHERE {named(cursor)} > \0 ORDER BY {named(cursor)}"
+        return f"SELECT {listed} FROM {table} ORDER BY {in_order}", None
+    # rows without a cursor come too, so that they are refused and not forgotten; where values are put in, a per cent
+    # sign in a name would be read as the mark of one
+    beyond = f"SELECT {listed} FROM {table} WHERE {in_order} > \0 OR {named(cursor)} IS NULL ORDER BY {in_order}"
     return (beyond.replace("%", "%%") if mark == "%s" else beyond).replace("\0", mark), (after,)
 
 
