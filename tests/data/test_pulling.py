@@ -519,6 +519,27 @@ def test_whole_numbers_stay_whole_and_several_types_are_texts() -> None:
     assert kinds == {"big": "DECIMAL(38,0)"}
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://bob:Secr@t77@127.0.0.1:1/shop#orders", "postgresql://bob:12/S3cret@127.0.0.1:1/shop#orders",
+        "postgresql://bob:12#S3cret@127.0.0.1:1/shop#orders", "postgresql://bob:12?S3cret@127.0.0.1:1/shop#orders",
+        "postgresql://bob:a%20Secret%zz@127.0.0.1:1/shop#orders", "postgresql://bob@127.0.0.1:1/s?sslmode=SECRETX#o",
+        "postgresql://bob@127.0.0.1:1/shop?SECRETX#orders", "postgresql://bob:S%00ecret@127.0.0.1:1/shop#orders",
+        "mysql://bob:12/S3cret@127.0.0.1:1/shop#orders", "mysql://bob:Se[cr3t@127.0.0.1:1/shop#orders",
+        "https://bob:Se[cr3t@127.0.0.1:1/a.csv", "https://bob:12#S3cret@127.0.0.1:1/a.csv",
+        "https://bob:12/S3cret@127.0.0.1:1/a.csv", "s3://Se[cr3t@bucket/key",
+    ],
+)  # fmt: skip
+def test_nothing_of_a_password_is_told_where_an_address_cannot_be_used(take: Take, address: str) -> None:
+    for package in ("psycopg", "pymysql"):
+        pytest.importorskip(package)
+    with pytest.raises(MainspringError) as caught:
+        take(address)
+    told = f"{caught.value} {caught.value.where} {caught.value.__cause__}".lower()
+    assert not any(each in told for each in ("secr", "cret", "cr3t", "t77"))
+
+
 def test_an_address_of_no_known_kind_is_told() -> None:
     with pytest.raises(Invalid, match="`sqllite` is no kind of source"):
         source_at("sqllite:a.db#t")

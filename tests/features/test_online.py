@@ -297,6 +297,17 @@ def test_many_rows_take_the_place_of_the_old_ones_at_once(online: OnlineStore, t
     assert [each.entities for each in online.states()] == [18_500]
 
 
+@pytest.mark.parametrize(
+    "address",
+    ["redis://:pa#Secr3t@h/0", "redis://:Se[cr3t@h:1/0", "redis://bob:12/S3cret@h:1", "redis://b:Secr@t@h:1/0",
+     "other://h/0", "redis://h:S3cret/0"],
+)  # fmt: skip
+def test_an_address_of_no_online_store_is_not_repeated(address: str) -> None:
+    with pytest.raises(Invalid, match="cannot be taken apart") as caught:
+        open_online(address)
+    assert "ecr" not in f"{caught.value} {caught.value.where}"
+
+
 def test_a_redis_that_does_not_answer_is_told_without_its_password() -> None:
     store = open_online("redis://user:secret@127.0.0.1:1/0")
     with pytest.raises(Unavailable, match="cannot be used") as caught:

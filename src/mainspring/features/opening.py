@@ -12,6 +12,7 @@ def open_online(address: str) -> OnlineStore:
     """Return the online store at ``redis://host:port/0``, or in a folder.
 
     Raises:
+        Invalid: the address cannot be read.
         MissingExtra: it is a Redis, and the client is not installed.
     """
     if "://" not in address:

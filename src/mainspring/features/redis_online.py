@@ -15,7 +15,7 @@ import msgspec
 import redis
 
 from mainspring.domain.ids import new_id
-from mainspring.errors import Conflict, Unavailable
+from mainspring.errors import Conflict, Invalid, Unavailable
 from mainspring.features.online import STATE, OnlineState, state_of
 from mainspring.features.packed import HEADER, encode_header
 
@@ -26,6 +26,7 @@ _BUILDING = ":building:"
 #: So many rows go in one MULTI.
 _FEW = 5_000
 _DAY_SECONDS = 86_400
+_SIGNS = "write it as redis://user:password@host:6379/0; in a password @ as %40, / as %2F, # as %23, [ as %5B"
 _READ_SECONDS, _WRITE_SECONDS = 1.0, 60.0
 
 
@@ -33,12 +34,22 @@ class RedisOnlineStore:
     """The views under ``mainspring:features:`` of one database of a Redis."""
 
     def __init__(self, address: str) -> None:
-        """Open ``redis://[user:password@]host:port/database``, or ``rediss://`` with TLS."""
-        self._where = urlsplit(address).hostname or "redis"
-        self._reading = redis.Redis.from_url(
-            address, socket_timeout=_READ_SECONDS, socket_connect_timeout=_READ_SECONDS
-        )
-        self._writing = redis.Redis.from_url(address, socket_timeout=_WRITE_SECONDS)
+        """Open ``redis://[user:password@]host:port/database``, or ``rediss://`` with TLS.
+
+        Raises:
+            Invalid: the address is none; it is not repeated, for it may hold a password.
+        """
+        try:
+            parts = urlsplit(address)
+            if "@" in parts.netloc.rpartition("@")[0] + parts.path + parts.query + parts.fragment:
+                raise ValueError
+            self._reading = redis.Redis.from_url(
+                address, socket_timeout=_READ_SECONDS, socket_connect_timeout=_READ_SECONDS
+            )
+            self._writing = redis.Redis.from_url(address, socket_timeout=_WRITE_SECONDS)
+        except ValueError:
+            raise Invalid("The address cannot be taken apart", where="MAINSPRING_FEATURES", next_step=_SIGNS) from None
+        self._where = parts.hostname or "redis"
 
     def states(self) -> list[OnlineState]:
         """See `OnlineStore.states`."""

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from mainspring.data.sources.protocol import RowSource, Wanted
+from mainspring.data.sources.protocol import LOGIN_SIGNS, RowSource, Wanted
 from mainspring.data.table import quoted_name
 from mainspring.errors import Invalid, MissingExtra, NotFound, Unavailable, nearest
 
@@ -60,13 +60,21 @@ def postgres(address: str, wanted: Wanted) -> RowSource:
     """Return the source ``postgresql://user@host/database#schema.table``; a password may stand in PGPASSWORD."""
     try:
         import psycopg  # extra: postgres
+        from psycopg.conninfo import make_conninfo
     except ImportError as error:
         raise MissingExtra.of("postgres", "psycopg", "Pulling from Postgres") from error
-    url, told, (schema, table), password = _address(address, "")
+    place = _place(address)
+    told, (schema, table) = place.told, place.named
+    if not place.options.keys() <= {each.keyword.decode() for each in psycopg.pq.Conninfo.get_defaults()}:
+        raise Invalid("The address has an option that libpq does not know", where=told, next_step="leave it out")
+    given = {"host": place.host, "port": place.port, "user": place.user, "password": place.password}
+    login: dict[str, Any] = {key: value for key, value in given.items() if value} | {"dbname": place.database}
+    login = {"connect_timeout": _CONNECT_SECONDS, **login, **place.options}
 
     def fetch(after: object | None) -> _Rows:
         try:
-            with psycopg.connect(url, connect_timeout=_CONNECT_SECONDS, autocommit=True) as connection:
+            # not by the address itself, which libpq repeats in part where it cannot read it
+            with psycopg.connect(make_conninfo(**login), autocommit=True) as connection:
                 connection.execute("SET TIME ZONE 'UTC'")  # in which moments are kept, and the cursor is asked for
                 connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
                 asked = "SELECT table_schema, table_name, column_name, data_type FROM information_schema.columns"
@@ -84,7 +92,7 @@ def postgres(address: str, wanted: Wanted) -> RowSource:
                     for row in cursor.execute(_any(query), parameters):
                         yield dict(zip(columns, row, strict=True))
         except psycopg.Error as error:
-            raise _outage(error, told, password) from error
+            raise _outage(error, place) from None
 
     return RowSource(told, fetch)
 
@@ -98,14 +106,12 @@ def mysql(address: str, wanted: Wanted) -> RowSource:
         raise MissingExtra.of("mysql", "pymysql", "Pulling from MySQL") from error
     import os
 
-    parts = urlsplit(address.partition("#")[0])
-    database = unquote(parts.path.strip("/"))
-    _, told, (schema, table), password = _address(address, database)
-    socket = dict(each.partition("=")[::2] for each in parts.query.split("&")).get("unix_socket")
+    place = _place(address)
+    told, (schema, table) = place.told, (place.named[0] or place.database, place.named[1])
     login: dict[str, Any] = {
-        "host": parts.hostname or "127.0.0.1", "port": parts.port or 3306, "user": unquote(parts.username or ""),
-        "password": password or os.environ.get("MYSQL_PWD", ""), "database": database, "charset": "utf8mb4",
-        "unix_socket": None if socket is None else unquote(socket), "local_infile": False,
+        "host": place.host or "127.0.0.1", "port": place.port or 3306, "user": place.user,
+        "password": place.password or os.environ.get("MYSQL_PWD", ""), "database": place.database,
+        "charset": "utf8mb4", "unix_socket": place.options.get("unix_socket"), "local_infile": False,
     }  # fmt: skip
 
     def fetch(after: object | None) -> _Rows:
@@ -133,30 +139,56 @@ def mysql(address: str, wanted: Wanted) -> RowSource:
                     for row in rows:
                         yield dict(zip(columns, row, strict=True))
         except (pymysql.MySQLError, OSError, RuntimeError) as error:  # the last for a login that needs another package
-            raise _outage(error, told, password) from error
+            raise _outage(error, place) from None
 
     return RowSource(told, fetch)
 
 
-def _address(address: str, schema: str) -> tuple[str, str, tuple[str, str], str]:
-    """Return the address without its table, how it is told, schema and table, and the password, if any."""
+class _Place(NamedTuple):
+    """What an address of a database says, decoded; `told` is how it may be told. The table is `named` with a schema."""
+
+    told: str
+    host: str
+    port: int | None
+    user: str
+    password: str
+    database: str
+    named: tuple[str, str]
+    options: dict[str, str]
+
+
+def _place(address: str) -> _Place:
+    """Take an address apart.
+
+    Raises:
+        Invalid: it is incomplete, or a sign in it may belong to a password that is not written out.
+    """
     url, _, table = address.partition("#")
+    parts = urlsplit(url)
     try:
-        parts = urlsplit(url)
-        place = f"{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}"
-    except ValueError as error:
-        raise Invalid("The address is none", where="SOURCE", next_step=f"write it as {_EXAMPLE}") from error
+        place, odd = f"{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}", "%00" in address
+    except ValueError:
+        place, odd = "", True
+    login = parts.netloc.rpartition("@")[0]
+    if odd or "@" in f"{login}{parts.path}{parts.query}{table}":
+        raise Invalid("The address cannot be taken apart", where="SOURCE", next_step=LOGIN_SIGNS)
     if not table or not parts.path.strip("/"):
         raise Invalid("The address names no database, or no table", where="SOURCE", next_step=f"write it as {_EXAMPLE}")
     user = f"{parts.username}@" if parts.username else ""
     first, dot, second = unquote(table).partition(".")
-    named = (first, second) if dot else (schema, first)
-    password = unquote(parts.password or "")
-    return (
-        url,
-        f"{parts.scheme}://{user}{place}{parts.path}#{'.'.join(each for each in named if each)}",
-        named,
-        password,
+    named = (first, second) if dot else ("", first)
+    return _Place(
+        told=f"{parts.scheme}://{user}{place}{parts.path}#{'.'.join(each for each in named if each)}",
+        host=unquote(parts.hostname or ""),
+        port=parts.port,
+        user=unquote(parts.username or ""),
+        password=unquote(parts.password or ""),
+        database=unquote(parts.path.strip("/")),
+        named=named,
+        options={
+            unquote(key): unquote(value)
+            for key, _, value in (each.partition("=") for each in parts.query.split("&") if each)
+        },
     )
 
 
@@ -204,10 +236,10 @@ def _any(value: Any) -> Any:
     return value
 
 
-def _outage(error: Exception, told: str, password: str) -> Unavailable:
+def _outage(error: Exception, place: _Place) -> Unavailable:
     said = " ".join(str(error).split())
-    if password:
-        said = said.replace(password, "...")
+    for secret in sorted({place.password, *place.options.values()} - {""}, key=len, reverse=True):
+        said = said.replace(secret, "...")
     return Unavailable(
-        f"The database cannot be read: {said}", where=told, next_step="check host, user, password and rights"
+        f"The database cannot be read: {said}", where=place.told, next_step="check host, user, password and rights"
     )

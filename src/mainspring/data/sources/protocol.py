@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from mainspring.errors import Invalid, nearest
 
-__all__ = ["FileSource", "RowSource", "Source", "SourceFile", "Wanted", "source_at"]
+__all__ = ["LOGIN_SIGNS", "FileSource", "RowSource", "Source", "SourceFile", "Wanted", "source_at"]
 
 _GROUP = "mainspring.source"
+#: What to do about an address whose login may be cut at the wrong place; such an address is never repeated.
+LOGIN_SIGNS = "in user, password and names write @ as %40, / as %2F, # as %23, ? as %3F, [ as %5B"
 
 
 class Wanted(NamedTuple):
@@ -85,5 +88,9 @@ def source_at(address: str, wanted: Wanted = _NOTHING_MORE) -> Source:
             where="SOURCE",
             next_step=f"{nearest(scheme, known)} Known are {kinds}; a bare path is a file or folder",
         )
+    try:
+        urlsplit(address)
+    except ValueError:  # it repeats what it cannot read
+        raise Invalid("The address cannot be taken apart", where="SOURCE", next_step=LOGIN_SIGNS) from None
     make: Callable[[str, Wanted], Source] = known[scheme].load()
     return make(address, wanted)

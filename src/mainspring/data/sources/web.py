@@ -17,7 +17,7 @@ from typing import IO, Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from mainspring.data.sources.files import too_large
-from mainspring.data.sources.protocol import FileSource, SourceFile, Wanted
+from mainspring.data.sources.protocol import LOGIN_SIGNS, FileSource, SourceFile, Wanted
 from mainspring.errors import Invalid, NotFound, Unavailable
 
 __all__ = ["web"]
@@ -40,8 +40,11 @@ def web(address: str, wanted: Wanted) -> FileSource:
     parts = urlsplit(address)
     try:
         place = f"{parts.hostname}{f':{parts.port}' if parts.port else ''}"
-    except ValueError as error:
-        raise Invalid("The address names no host", where="SOURCE", next_step="https://host/file.csv") from error
+        odd = "@" in parts.netloc.rpartition("@")[0] + parts.fragment or (parts.port and "@" in parts.path)
+    except ValueError:
+        odd, place = True, ""
+    if odd:
+        raise Invalid("The address cannot be taken apart", where="SOURCE", next_step=LOGIN_SIGNS)
     if not parts.hostname or any(ord(each) < 33 for each in address):
         raise Invalid("The address names no host", where="SOURCE", next_step="write it as https://host/file.csv")
     # what stands in a query is often a key or a signature
