@@ -250,6 +250,20 @@ def test_a_file_of_the_web_is_sent_once_as_long_as_it_does_not_change(take: Take
     assert take(f"{site.url}/a.csv").version == 2  # equal bytes, though without a stamp
 
 
+def test_a_file_of_another_query_is_another_file(take: Take, rows: Any, site: Site) -> None:
+    site.answers["/a.csv"] = (200, {"ETag": '"1"'}, b"id\n1\n")
+    take(f"{site.url}/a.csv?day=monday")
+    take(f"{site.url}/a.csv?day=tuesday")
+    assert "If-None-Match" not in site.asked[-1][1]
+    site.answers["/a.csv"] = (200, {"ETag": '"1"'}, b"id\n2\n")
+    assert rows(take(f"{site.url}/a.csv?day=tuesday")) == [(2,)]
+
+
+def test_a_length_that_is_no_number_is_passed_over(take: Take, rows: Any, site: Site) -> None:
+    site.answers["/a.csv"] = (200, {"Content-Length": "12x"}, b"id\n1\n")
+    assert rows(take(f"{site.url}/a.csv")) == [(1,)]
+
+
 def test_login_and_query_of_an_address_are_told_nowhere(
     take: Take, site: Site, workspace: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:

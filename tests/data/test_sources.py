@@ -108,7 +108,7 @@ def test_what_cannot_be_pulled_is_told(shop: Path, workspace: Workspace, tmp_pat
         (sqlite_source(shop, 'or"ders', "ident"), "", Invalid, "No column `ident`"),
         (sqlite_source(tmp_path / "no.db", "t"), "", Invalid, "cannot be read"),
         (lambda _: [], "", Invalid, "gives no rows"),
-        (lambda _: [3], "", Invalid, "3 is not a mapping"),
+        (lambda _: [3], "", Invalid, "A row is of type int, not a mapping"),
         (lambda _: [{"a": 1}], "id", Invalid, "No column is named `id`"),
     ):
         with pytest.raises(error, match=said):

@@ -251,3 +251,7 @@ def test_personal_columns_that_are_declared_are_no_surprise(tmp_path: Path, caps
     schema.write_text(TEXT.replace("personal: email, ", ""))
     assert main(["data", "personal", str(path), "--schema", str(schema)]) == 1
     assert "personal: email" in capsys.readouterr().err
+
+
+def test_a_retention_beyond_the_calendar_does_not_end() -> None:
+    assert Terms(retain="180d").ends_at(datetime(9999, 12, 31, tzinfo=UTC)) is None

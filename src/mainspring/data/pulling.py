@@ -234,7 +234,11 @@ def _write_rows(rows: Iterable[object], gathered: _Gathered, exact: str = "") ->
         for row in taken:
             if not isinstance(row, Mapping):
                 where = f"rows[{count}]"
-                raise Invalid(f"{row!r} is not a mapping", where=where, next_step="yield one dict a row")
+                raise Invalid(
+                    f"A row is of type {type(row).__name__}, not a mapping",
+                    where=where,
+                    next_step="yield one dict a row",
+                )
             if not names.keys() >= row.keys():
                 _take_names(row, names, f"rows[{count}]")
             batch.append(row)

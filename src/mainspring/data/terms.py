@@ -42,7 +42,10 @@ class Terms:
         if not self.retain:
             return None
         kept_for: timedelta = parse_duration(self.retain)
-        return kept_at + kept_for
+        try:
+            return kept_at + kept_for
+        except OverflowError:  # later than the calendar goes
+            return None
 
 
 def read_terms(words: object, where: str) -> Terms:

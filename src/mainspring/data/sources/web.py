@@ -58,7 +58,8 @@ def web(address: str, wanted: Wanted) -> FileSource:
     sheet = f"#{unquote(parts.fragment)}" if parts.fragment else ""
 
     def files(seen: Mapping[str, str]) -> Iterator[SourceFile]:
-        stamp = seen.get(name + sheet, "")
+        # a query is not kept, for it may be a secret, so nobody knows whether a stamp is of the same one
+        stamp = "" if parts.query else seen.get(name + sheet, "")
         kind, _, value = stamp.partition(" ")
         if kind in ("etag", "modified") and value:
             request.add_header("If-None-Match" if kind == "etag" else "If-Modified-Since", value)
@@ -67,7 +68,7 @@ def web(address: str, wanted: Wanted) -> FileSource:
             yield SourceFile(name + sheet, stamp, lambda _: Path())
             return
         with contextlib.closing(answer):
-            made = _stamp(answer.headers)
+            made = "" if parts.query else _stamp(answer.headers)
             yield SourceFile(
                 name + sheet,
                 made,
@@ -139,7 +140,8 @@ def _saved(answer: Any, target: Path, told: str, wanted: Wanted) -> Path:
     if answer.headers.get("Content-Encoding", "identity") != "identity":
         said = f"The server packs the file as {answer.headers['Content-Encoding']}, unasked"
         raise Unavailable(said, where=told, next_step="ask for the packed file by its own name")
-    length = int(answer.headers.get("Content-Length") or -1)
+    said = answer.headers.get("Content-Length") or "-1"
+    length = int(said) if re.fullmatch("[0-9]{1,18}", said) else -1
     if length > wanted.most_bytes:
         raise too_large(told, wanted.most_bytes)
     taken = 0
