@@ -7,7 +7,7 @@ import pytest
 
 from mainspring.data.cleaning import Cleaned, Effect, clean
 from mainspring.data.schema_file import read_schema, write_schema
-from mainspring.data.table import read_columns
+from mainspring.data.table import connect, quoted_files, read_columns
 from mainspring.errors import Invalid
 
 CSV = """city,price,unit,dist,at,seats,sold
@@ -165,3 +165,17 @@ def test_a_rule_with_a_fault_is_refused_with_the_place(tmp_path: Path, rules: st
     (tmp_path / "s.yaml").write_text(f"columns: {{}}\nclean: {rules}\n")
     with pytest.raises(Invalid, match=rf"(?s){said}.*clean"):
         clean(tmp_path / "t.csv", read_schema(tmp_path / "s.yaml"), tmp_path)
+
+
+def test_whole_numbers_keep_their_digits_or_are_set_aside(tmp_path: Path) -> None:
+    texts = ("9007199254740993", "9007199254740992", "1,234", "+12.0", "100%", "9007199254740993.0", "9" * 20, "1.5")
+    (tmp_path / "t.csv").write_text("n\n" + "".join(f'"{text}"\n' for text in texts))
+    (tmp_path / "s.yaml").write_text("columns: {n: {type: integer}}\n")
+    made = clean(tmp_path / "t.csv", read_schema(tmp_path / "s.yaml"), tmp_path)
+    with connect() as engine:
+        accepted, aside = (
+            engine.execute(f"SELECT * FROM {quoted_files([each])}").fetchall()
+            for each in (made.accepted, made.set_aside)
+        )
+    assert [row[0] for row in accepted] == [9007199254740993, 9007199254740992, 1234, 12, 1]
+    assert [row[0] for row in aside] == [None] * 3

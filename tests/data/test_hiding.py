@@ -225,3 +225,19 @@ def test_without_the_key_nothing_is_ingested(tmp_path: Path, keys: Path, capsys:
     told = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert told["original"] is None
     assert main(["gc", "--grace", "1s"]) == 0
+
+
+def test_long_whole_numbers_stay_two_people(tmp_path: Path) -> None:
+    rows = "SELECT * FROM (VALUES (9007199254740993, 'ann', 1.0), (9007199254740992, 'bob', 2.5)) t(ssn, name, n)"
+    duckdb.sql(f"COPY ({rows}) TO '{tmp_path / 'people.parquet'}' (FORMAT parquet)")
+    (tmp_path / "people.csv").write_text("ssn,name,n\n9007199254740993,ann,1\n9007199254740992,bob,2.5\n")
+    rules = "columns: {}\nclean: [{once: [ssn]}, {pseudonym: [ssn], key: people}]\n"
+    (tmp_path / "s.schema.yaml").write_text(rules)
+    workspace = Workspace()
+    for name in ("people.parquet", "people.csv"):
+        made = ingest(
+            workspace.store, workspace.artifacts, tmp_path / name, read_schema(tmp_path / "s.schema.yaml"),
+            name="people", at=workspace.clock.now(),
+        )  # fmt: skip
+        assert made.n_set_aside == 0
+        assert accepted(workspace)["ssn"].tolist() == [pseudonym("9007199254740993"), pseudonym("9007199254740992")]

@@ -24,6 +24,8 @@ __all__ = ["Cleaned", "Effect", "clean"]
 _SAMPLES = 3
 #: Columns of our own in the files written here; a table that has one of these names cannot be cleaned.
 ROW, REASONS, ORIGINAL = "#row", "#reasons", "#original"
+#: Beginnings of the types of numbers that a DOUBLE may round.
+_ROUNDED = ("BIGINT", "UBIGINT", "HUGEINT", "UHUGEINT", "DECIMAL")
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +144,11 @@ def _stage(connection: "duckdb.DuckDBPyConnection", path: Path, schema: Schema) 
     hidden = schema.hidden
     unseen = {*hidden, *(name for name, rule in schema.columns.items() if rule.personal)}
     bring_keys(connection, schema.clean)
-    listed = ", ".join(f"{cast_sql(name, kind)[0]} AS {quoted_name(name)}" for name, kind, *_ in described)
+    exact = _exact(connection, source, described)
+    listed = ", ".join(
+        f"{quoted_name(name) if name in exact else cast_sql(name, kind)[0]} AS {quoted_name(name)}"
+        for name, kind, *_ in described
+    )
     query = (
         f"SELECT {listed}, row_number() OVER () - 1 AS {quoted_name(ROW)}, CAST([] AS VARCHAR[]) AS"
         f" {quoted_name(REASONS)}, {without_hidden(list(kinds), hidden)} AS {quoted_name(ORIGINAL)}"
@@ -163,6 +169,20 @@ def _stage(connection: "duckdb.DuckDBPyConnection", path: Path, schema: Schema) 
     shown = f" REPLACE ({original} AS {quoted_name(ORIGINAL)})" if left else ""
     connection.execute(f"CREATE TEMP VIEW staged AS SELECT *{exclude}{shown} FROM everything").fetchall()
     return effects
+
+
+def _exact(connection: "duckdb.DuckDBPyConnection", source: str, described: Sequence[Sequence[str]]) -> set[str]:
+    """Return the columns with numbers that a DOUBLE would round: these keep their type, so that no two become one."""
+    asked = [(name, kind) for name, kind, *_ in described if kind.startswith(_ROUNDED)]
+    if not asked:
+        return set()
+    rounded = ", ".join(
+        f"bool_or(TRY_CAST(CAST(CAST({quoted_name(name)} AS DOUBLE) AS VARCHAR) AS {kind})"
+        f" IS DISTINCT FROM {quoted_name(name)})"
+        for name, kind in asked
+    )
+    (found,) = connection.execute(f"SELECT {rounded} FROM {source}").fetchall()
+    return {name for (name, _), is_rounded in zip(asked, found, strict=True) if is_rounded}
 
 
 def _consent(schema: Schema) -> Iterator[CleanRule]:
@@ -285,13 +305,14 @@ def _column_change(rule: CleanRule, name: str, kind: str) -> _Change:
         listed = " ".join(f"WHEN {quoted_text(str(old))} THEN {quoted_text(str(new))}" for old, new in pairs.items())
         return _Change(rule, name, f"CASE {value} {listed} ELSE {value} END" if pairs else value)
     if rule.kind == "convert":
-        changed = f"{value} * {rule.number('times', 1)!r} + {rule.number('plus', 0)!r}"
+        changed = f"CAST({value} AS DOUBLE) * {rule.number('times', 1)!r} + {rule.number('plus', 0)!r}"
         condition = rule.text("where", "true")
         return _Change(rule, name, f"CASE WHEN ({condition}) THEN {changed} ELSE {value} END")
     if rule.kind == "outliers":
         # Iglewicz and Hoaglin 1993: distance from the median in units of 1.4826 median absolute deviations
-        spread = f"1.4826 * mad({value}) OVER ()"
-        far = f"coalesce(abs({value} - median({value}) OVER ()) > {rule.number('beyond', 8)!r} * {spread}, false)"
+        number = f"CAST({value} AS DOUBLE)"
+        spread = f"1.4826 * mad({number}) OVER ()"
+        far = f"coalesce(abs({number} - median({number}) OVER ()) > {rule.number('beyond', 8)!r} * {spread}, false)"
         if rule.text("then") == "missing":
             return _Change(rule, name, f"CASE WHEN {far} THEN NULL ELSE {value} END")
         return _Change(rule, name, aside=far)
@@ -328,7 +349,12 @@ def _parsed(rule: CleanRule, text: str) -> str:
         return f"CAST(CASE lower(trim({text})) WHEN 'true' THEN 1 WHEN 'false' THEN 0 END AS DOUBLE)"
     bare = f"regexp_replace(trim({text}), '[$€£]', '')"
     grouped = f"regexp_full_match({bare}, '[-+]?[0-9]{{1,3}}(,[0-9]{{3}})+([.][0-9]+)?')"
-    plain = f"TRY_CAST(CASE WHEN {grouped} THEN replace({bare}, ',', '') ELSE {bare} END AS DOUBLE)"
+    digits = f"CASE WHEN {grouped} THEN replace({bare}, ',', '') ELSE {bare} END"
+    plain = f"TRY_CAST({digits} AS DOUBLE)"
     number = f"CASE WHEN suffix({bare}, '%') THEN TRY_CAST(rtrim({bare}, '%') AS DOUBLE) / 100 ELSE {plain} END"
     finite = f"nullif({number}, CAST('nan' AS DOUBLE))"
-    return finite if kind == "number" else f"CASE WHEN {finite} = floor({finite}) THEN {finite} END"
+    if kind == "number":
+        return finite
+    # a whole number is never a double on its way, which would round long ones
+    other = f"CASE WHEN {finite} = floor({finite}) AND abs({finite}) < {2**53} THEN CAST({finite} AS BIGINT) END"
+    return f"CASE WHEN regexp_full_match({digits}, '[-+]?[0-9]+') THEN TRY_CAST({digits} AS BIGINT) ELSE {other} END"

@@ -49,7 +49,7 @@ def hidden_value(rule: CleanRule, name: str, kind: str, where: str) -> str:
             said = f"`{name}` is a {kind} where `to: {to}` wants a {wanted}"
             raise Invalid(said, where=where, next_step=f"parse it first: - {{parse: [{name}], as: {wanted}}}")
         if wanted == "number":
-            return f"floor({value} / {float(to)!r}) * {float(to)!r}"
+            return f"floor(CAST({value} AS DOUBLE) / {float(to)!r}) * {float(to)!r}"
         return f"CAST(date_trunc({quoted_text(to)}, {value}) AS TIMESTAMP)"
     text = _text(value, kind)
     if rule.kind == "pseudonym":
