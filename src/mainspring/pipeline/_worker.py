@@ -15,6 +15,7 @@ import struct
 import sys
 import threading
 import time
+import traceback
 from typing import Any
 
 from mainspring.pipeline.reads import StampCache
@@ -55,7 +56,12 @@ def _read_orders(orders: int, tasks: "queue.SimpleQueue[Any]", busy: threading.E
             body = _read(orders, _LENGTH.unpack(data)[0])
             if body is None:
                 break
-            tasks.put(pickle.loads(body))  # noqa: S301  # written by the process that started this one
+            try:
+                order = pickle.loads(body)  # noqa: S301  # written by the process that started this one
+            except BaseException:  # the edge of the thread: whoever waits for an answer must not wait for ever
+                traceback.print_exc()
+                os._exit(1)
+            tasks.put(order)
         if busy.is_set():
             os._exit(1)
         tasks.put(None)
