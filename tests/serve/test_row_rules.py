@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import numpy as np
 import pandas as pd
@@ -185,6 +186,26 @@ def test_a_file_is_scored_and_set_aside_and_that_is_all_its_rows(
     assert (tmp_path / "out.csv").read_bytes() == before
     assert main([*words, "--row-rules", "off"]) == 0
     assert "set_aside" not in pd.read_csv(tmp_path / "out.csv").columns
+
+
+def test_lines_of_a_stream_carry_their_warnings_and_a_refused_one_counts_once(
+    tmp_path: Path, guarded: Path, flight: dict[str, object]
+) -> None:
+    rows = [{**flight, "carrier": "ZZ"}] * 30 + [flight, {**flight, "distance": 5500.0}]
+    kind = {"content-type": "application/x-ndjson"}
+    with ServerProcess.start(None, tmp_path, bundles=[guarded]) as server, PredictionClient(server.url) as client:
+        for sent in (rows, [*rows, _FAR]):
+            body = "\n".join(map(json.dumps, sent)).encode()
+            with urlopen(Request(f"{server.url}/models/late-flights/predict", body, kind)) as answer:
+                found = [json.loads(line) for line in answer]
+            told = [[(each["kind"], each["where"]) for each in line.get("warnings", ())] for line in found]
+            for number in range(1, 31):
+                assert ("broken_rule", f"line {number}: carrier") in told[number - 1]
+            assert told[30:32] == [[], [("out_of_range", "line 32: distance")]]
+        assert (found[32]["error"], found[32]["where"]) == (_SAID, "line 33: distance")
+        text = client.metrics()
+    assert 'model_rule_breaks_total{model="late-flights",rule="distance.max",severity="stop"} 1' in text
+    assert 'model_requests_total{model="late-flights",version="1",route="champion",status="422"} 1' in text
 
 
 @pytest.mark.parametrize("parts", [(), ("--part-rows", "7")])

@@ -21,7 +21,11 @@ __all__ = ["Ask", "Dialect", "Question", "Received"]
 
 
 class Received(NamedTuple):
-    """What came beside the body: the path's model and version, the headers, the query, and when it was all here."""
+    """What came beside the body: the path's model and version, the headers, the query, and when it was all here.
+
+    `is_chunk` says that these are lines of a stream: all their warnings are told, and where they are refused each is
+    asked by itself, so that only its own refusal counts.
+    """
 
     model: str
     version: str | None
@@ -29,6 +33,7 @@ class Received(NamedTuple):
     started: float
     query: bytes = b""
     consumer: str = ""
+    is_chunk: bool = False
 
     @property
     def content_type(self) -> bytes:

@@ -57,7 +57,7 @@ def refusal(broken: Broken, first: int, end: int, names: Sequence[str], values: 
 
 
 def rule_warnings(
-    broken: Broken, names: Sequence[str], values: _Values, where: _Where
+    broken: Broken, names: Sequence[str], values: _Values, where: _Where, most: int = MOST_PLACES
 ) -> tuple[list[Warn], Counter[tuple[str, str]]]:
     """Return warnings for what the rows of one request break, and how many rows by the rule's name and severity."""
     listed: list[Warn] = []
@@ -67,7 +67,7 @@ def rule_warnings(
         counts[rule.name, rule.severity] = len(rows)
         listed += [
             Warn(BROKEN_RULE, where(rule.columns[0], row), _said(rule, row, names, values))
-            for row in rows[: MOST_PLACES - len(listed)]
+            for row in rows[: most - len(listed)]
         ]
     return listed, counts
 

@@ -129,10 +129,12 @@ class RowDecoder:
             raise InvalidRows("There are no rows to score", where="rows", next_step="send at least one row")
         return self._read(n_rows, {name: values[name] for name in self._names}, where)
 
-    def warnings(self, values: Sequence[Sequence[object]], where: _Where) -> tuple[list[Warn], Counter[str]]:
+    def warnings(
+        self, values: Sequence[Sequence[object]], where: _Where, most: int = MOST_PLACES
+    ) -> tuple[list[Warn], Counter[str]]:
         """Return what training never saw the like of in rows that fit, by columns in the signature's order.
 
-        The first ones are listed with their place; all of them are counted by kind.
+        The first `most` are listed with their place; all of them are counted by kind.
         """
         listed: list[Warn] = []
         counts: Counter[str] = Counter()
@@ -143,8 +145,7 @@ class RowDecoder:
                 kind, rows = surprises
                 counts[kind] += len(rows)
                 listed.extend(
-                    Warn(kind, where(name, row), reader.surprise(column[row]))
-                    for row in rows[: MOST_PLACES - len(listed)]
+                    Warn(kind, where(name, row), reader.surprise(column[row])) for row in rows[: most - len(listed)]
                 )
         return listed, counts
 

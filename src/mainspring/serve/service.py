@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 import math
+import sys
 import time
 from collections.abc import Mapping
 from itertools import groupby
@@ -28,6 +29,7 @@ from mainspring.serve.answers import label_record, labels_of
 from mainspring.serve.asking import Ask, Dialect, Received
 from mainspring.serve.batching import BatchQueue
 from mainspring.serve.broken_rules import BROKEN_RULE, rule_warnings
+from mainspring.serve.decode import MOST_PLACES
 from mainspring.serve.endpoint import Active, Endpoints, LoadedVersion
 from mainspring.serve.guard import Guard
 from mainspring.serve.keeping import Keeping
@@ -124,7 +126,7 @@ class PredictionService:
                 ask.read_at = time.perf_counter()
             (ask.loaded.queue or self._queue(ask.loaded)).submit(ask, ask.deadline)
         except MainspringError as error:
-            self._refuse(received, route, error, tell)
+            self._turn_away(received, route, error, tell)
         except Exception:
             # The edge of the process: whatever was not foreseen becomes a 500, and the server goes on.
             _log.exception("a request for %s failed", received.model)
@@ -204,9 +206,9 @@ class PredictionService:
 
     def _finish(self, asks: list[Ask], outcome: Outcome) -> None:
         for ask, error in outcome.failed:
-            if isinstance(error, RulesBroken):
+            if isinstance(error, RulesBroken) and not ask.received.is_chunk:
                 self._count_broken(ask.received.model, {(name, "stop"): n for name, n in error.counts.items()})
-            self._refuse(ask.received, ask.route, error, ask.tell)
+            self._turn_away(ask.received, ask.route, error, ask.tell)
         for scored in outcome.scored:
             self._settle(scored)
             if self._spans is not None:
@@ -309,6 +311,13 @@ class PredictionService:
     def _count_broken(self, model: str, counts: Mapping[tuple[str, str], int]) -> None:
         for (rule, severity), count in counts.items():
             self._metrics.count("model_rule_breaks_total", model, rule, severity, by=count)
+
+    def _turn_away(self, received: Received, route: Route | None, error: MainspringError, tell: Tell) -> None:
+        """Refuse; lines of a stream are asked again one by one, and what is then refused is counted."""
+        if received.is_chunk:
+            tell(reply_of(error))
+        else:
+            self._refuse(received, route, error, tell)
 
     def _refuse(
         self, received: Received, route: Route | None, error: MainspringError, tell: Tell, *, is_lost: bool = False
@@ -446,14 +455,15 @@ def _share(scored: ScoredBlock) -> None:
     labels = labels_of(scored.asks[0].loaded.predictor.manifest, scores)
     for ask in scored.asks:
         end = start + ask.n_rows
+        most = sys.maxsize if ask.received.is_chunk else MOST_PLACES
         ask.scores = scores[start:end]
         ask.labels = None if labels is None else labels[start:end]
         if surprising is not None and surprising[start:end].any():
             values = [column[start:end] for column in scored.block.values]
-            ask.warnings, ask.warning_counts = ask.loaded.decoder.warnings(values, ask.question.where)
+            ask.warnings, ask.warning_counts = ask.loaded.decoder.warnings(values, ask.question.where, most)
         if scored.broken is not None and (broken := scored.broken.within(start, end)) is not None:
             values = [column[start:end] for column in scored.block.values]
-            told, ask.broken_rules = rule_warnings(broken, ask.loaded.typed.names, values, ask.question.where)
+            told, ask.broken_rules = rule_warnings(broken, ask.loaded.typed.names, values, ask.question.where, most)
             ask.warnings = [*told, *ask.warnings]
             ask.warning_counts = {**ask.warning_counts, BROKEN_RULE: sum(ask.broken_rules.values())}
         start = end
