@@ -342,3 +342,14 @@ def test_nan_in_a_parquet_file_is_missing_though_the_bounds_of_its_row_groups_do
     bounded = ColumnRule("number", most_missing=0.1, max=10)
     rules = (Rule("low", "row", expression="x < 10"), Rule("mean", "table", expression="avg(x) < 1"))
     assert violations(tmp_path / "t.parquet", Schema({"x": bounded}, rules=rules)) == []
+
+
+@pytest.mark.parametrize("rule", ["CAST(email AS INTEGER) > 1", "strptime(email, '%d') IS NULL"])
+def test_an_error_of_the_engine_does_not_repeat_a_personal_value(tmp_path: Path, rule: str) -> None:
+    (tmp_path / "t.csv").write_text("email\nbob@secret.org\n")
+    (tmp_path / "s.yaml").write_text(
+        f'columns:\n  email: {{type: string, personal: true}}\nrules:\n  odd: {{row: "{rule}"}}\n'
+    )
+    with pytest.raises(Invalid, match=r"cannot be asked: .* Error.*not repeated") as caught:
+        check_table(tmp_path / "t.csv", read_schema(tmp_path / "s.yaml"))
+    assert "bob" not in f"{caught.value} {caught.value.__cause__}"

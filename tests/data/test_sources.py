@@ -101,6 +101,16 @@ def test_a_version_that_came_meanwhile_is_not_written_over(workspace: Workspace)
     assert find_dataset(workspace.store, "d").n_rows == 2
 
 
+def test_a_text_that_cannot_be_read_is_not_repeated(workspace: Workspace, tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "x.db") as connection:
+        connection.execute("CREATE TABLE t (a TEXT)")
+        connection.execute("INSERT INTO t VALUES (CAST(x'626f62ff' AS TEXT))")
+    connection.close()
+    with pytest.raises(Invalid, match="column 'a'") as caught:
+        take(workspace, sqlite_source(tmp_path / "x.db", "t"))
+    assert "bob" not in str(caught.value)
+
+
 def test_what_cannot_be_pulled_is_told(shop: Path, workspace: Workspace, tmp_path: Path) -> None:
     (tmp_path / "no.db").write_text("no database, but long enough to be looked at " * 20)
     for fetch, cursor, error, said in (

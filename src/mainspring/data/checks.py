@@ -24,6 +24,7 @@ from mainspring.data.table import (
     quoted_text,
     settled_scan,
     unreadable,
+    without_value,
 )
 from mainspring.data.watching import Tell, untold, watched
 from mainspring.errors import Invalid, NotFound, nearest
@@ -83,6 +84,7 @@ class Scan:
         tell: Tell = untold,
     ) -> None:
         self.schema = schema
+        self._is_personal = bool(schema.hidden) or any(rule.personal for rule in schema.columns.values())
         self._tell = tell
         self.told: list[tuple[str, str]] = []
         self._table = table
@@ -247,9 +249,15 @@ class Scan:
         try:
             return self._connection.execute(query).fetchall()
         except (duckdb.BinderException, duckdb.CatalogException, duckdb.ConversionException) as error:
-            said = str(error).strip().splitlines()[0]
-            raise Invalid(f"A rule cannot be asked: {said}", where="the schema", next_step="mend the rule") from error
+            is_value = self._is_personal and isinstance(error, duckdb.ConversionException)
+            said = without_value(error) if is_value else str(error).strip().splitlines()[0]
+            raise Invalid(f"A rule cannot be asked: {said}", where="the schema", next_step="mend the rule") from (
+                None if is_value else error
+            )
         except duckdb.Error as error:
+            if self._is_personal and not isinstance(error, (duckdb.IOException, duckdb.OutOfMemoryException)):
+                said = f"A rule cannot be asked: {without_value(error)}"
+                raise Invalid(said, where="the schema", next_step="mend the rule, or the table") from None
             if isinstance(self._table, Path):
                 raise unreadable(self._table, error) from error
             said = str(error).strip().splitlines()[0]

@@ -48,6 +48,7 @@ __all__ = [
     "typed_sql",
     "unreadable",
     "unreadable_unseen",
+    "without_value",
 ]
 
 _DIALECT = (
@@ -229,6 +230,13 @@ def unreadable(path: Path, error: duckdb.Error) -> Invalid | Unavailable:
     if "maximum_object_size" in told or "Maximum line size" in told:
         next_step = "a line of separated values may be 2 MB long, a JSON record 16 MB: split or shorten it"
     return Invalid(what, where=str(path), next_step=next_step)
+
+
+def without_value(error: duckdb.Error) -> str:
+    """Return what the engine says of a value, without the value, which may be personal: the kind of fault and where."""
+    told = str(error).partition("\nLINE 1:")[0].strip()
+    column = re.search(r" when casting from source column (\S+)\Z", told)
+    return f"{told.partition(':')[0]}{f' in column {column[1]}' if column else ''} (the value is not repeated)"
 
 
 def unreadable_unseen(path: Path, error: duckdb.Error) -> Invalid:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from mainspring.data.expressions import expression_nodes, named_columns, nodes_of
-from mainspring.data.table import connect, quoted_name, settled_scan
+from mainspring.data.table import connect, quoted_name, settled_scan, without_value
 from mainspring.domain.signature import ColumnType
 from mainspring.errors import Invalid, nearest
 from mainspring.features.view import HISTORY, FeatureView
@@ -145,8 +145,9 @@ def compile_view(view: FeatureView, connection: "DuckDBPyConnection", source: Pa
 
 
 def uncomputable(error: duckdb.Error, where: str) -> Invalid:
-    """Return what to raise when the engine cannot compute a view's values."""
-    told = str(error).partition("\nLINE 1:")[0].strip()
+    """Return what to raise when the engine cannot compute a view's values, none of which is repeated."""
+    is_value = isinstance(error, (duckdb.ConversionException, duckdb.InvalidInputException, duckdb.OutOfRangeException))
+    told = without_value(error) if is_value else str(error).partition("\nLINE 1:")[0].strip()
     next_step = "mend the rows or the expression: TRY_CAST gives a missing value where CAST fails"
     return Invalid(f"The features cannot be computed: {told}", where=where, next_step=next_step)
 

@@ -50,7 +50,7 @@ def join_features(
         try:
             return fetch_columns(connection, query)
         except duckdb.Error as error:
-            raise uncomputable(error, "join_features") from error
+            raise uncomputable(error, "join_features") from None
 
 
 def join_features_to(
@@ -76,7 +76,7 @@ def join_features_to(
             what = f"The features cannot be written: {str(error).splitlines()[0]}"
             raise Unavailable(what, where=str(target), next_step="make space, or set MAINSPRING_MEMORY") from error
         except duckdb.Error as error:
-            raise uncomputable(error, "join_features") from error
+            raise uncomputable(error, "join_features") from None
         finally:
             hidden.unlink(missing_ok=True)
     return int(copied[0][0])

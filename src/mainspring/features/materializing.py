@@ -103,7 +103,7 @@ def _sums(
     try:
         n_then, sum_then, n_now, sum_now = connection.execute(sql).fetchall()[0]
     except duckdb.Error as error:
-        raise uncomputable(error, f"view {view.name}") from error
+        raise uncomputable(error, f"view {view.name}") from None
     if before is None:
         return "", n_now, str(sum_now)
     if before.kinds != list(compiled.kinds) or before.key_kinds != list(compiled.key_kinds):
@@ -126,7 +126,7 @@ def _packed(
                 key = encode_key(row[:n_keys], compiled.key_kinds)
                 yield key, encode_row(row[n_keys], row[n_keys + 1 :])
     except duckdb.Error as error:
-        raise uncomputable(error, f"view {compiled.view.name}") from error
+        raise uncomputable(error, f"view {compiled.view.name}") from None
 
 
 def _stamp(source: Path) -> tuple[int, ...]:

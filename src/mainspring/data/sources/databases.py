@@ -50,8 +50,9 @@ def sqlite(address: str, wanted: Wanted) -> RowSource:
                 for row in connection.execute(query, parameters or ()):
                     yield dict(zip(columns, row, strict=True))
             except sqlite3.DatabaseError as error:
-                said = f"`{file.name}` cannot be read: {error}"
-                raise Invalid(said, where=path, next_step="give a SQLite database") from error
+                said = str(error).partition(" with text ")[0]  # then comes the value
+                said = f"`{file.name}` cannot be read: {said}"
+                raise Invalid(said, where=path, next_step="give a SQLite database") from None
 
     return RowSource(address, fetch)
 
