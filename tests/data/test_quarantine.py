@@ -57,7 +57,7 @@ def check_accounts(workspace: Workspace, tmp_path: Path) -> int:
         assert each.n_accepted + each.n_set_aside == each.n_ingested
         target = tmp_path / f"check-{each.name}-{each.number}.parquet"
         checkout_dataset(workspace.store, workspace.artifacts, f"{each.name}/{each.version}", target)
-        held = set_aside_rows(workspace.store, workspace.artifacts, each.name, each.number)
+        held = set_aside_rows(workspace.store, workspace.artifacts, each.name, each.number, at=workspace.clock.now())
         original = workspace.artifacts.read_bytes(each.original).decode().strip().splitlines()
         assert n_rows(read_columns(target)) == each.n_accepted
         assert len(held) == each.n_set_aside
@@ -69,7 +69,7 @@ def test_every_row_is_in_the_version_or_in_quarantine(
     ingested: Ingestion, workspace: Workspace, tmp_path: Path
 ) -> None:
     assert (ingested.n_ingested, ingested.n_accepted, ingested.n_set_aside) == (5, 2, 3)
-    held = set_aside_rows(workspace.store, workspace.artifacts, "d")
+    held = set_aside_rows(workspace.store, workspace.artifacts, "d", at=workspace.clock.now())
     assert [(each.row, each.reasons, each.values) for each in held] == [
         (1, ("n nullable",), {"n": "?", "t": "b"}),
         (2, ("n max",), {"n": "30", "t": "c"}),

@@ -12,12 +12,13 @@ import mainspring as ms
 from mainspring.cli.main import main
 from mainspring.data.checks import check_table
 from mainspring.data.cleaning import clean
-from mainspring.data.quarantine import ingest, release
+from mainspring.data.pulling import pull
+from mainspring.data.quarantine import ingest, list_ingestions, release, set_aside_rows
 from mainspring.data.schema_file import read_schema, write_schema
 from mainspring.data.table import frame_of
 from mainspring.data.terms import Terms
 from mainspring.data.use import refuse_use
-from mainspring.data.version_terms import expired_versions, keep_terms, refuse_expired, terms_of
+from mainspring.data.version_terms import expired_versions, keep_terms, refuse_expired, remove_expired, terms_of
 from mainspring.data.versions import add_dataset, find_dataset
 from mainspring.domain.moments import SimulatedClock
 from mainspring.errors import Invalid, NotFound, Refused
@@ -255,3 +256,61 @@ def test_personal_columns_that_are_declared_are_no_surprise(tmp_path: Path, caps
 
 def test_a_retention_beyond_the_calendar_does_not_end() -> None:
     assert Terms(retain="180d").ends_at(datetime(9999, 12, 31, tzinfo=UTC)) is None
+
+
+def test_a_pull_hands_on_terms_and_takes_no_rows_past_their_retention(workspace: Workspace) -> None:
+    terms = Terms(("forecast",), retain="30d")
+    rows = [{"id": 1}]
+
+    def take(at: datetime, cursor: str = "id") -> str:
+        store, artifacts = workspace.store, workspace.artifacts
+        return pull(store, artifacts, lambda _: rows, name="d", at=at, source="s", cursor=cursor).reference
+
+    with workspace:
+        take(START)
+        keep_terms(workspace.store, find_dataset(workspace.store, "d"), terms, at=START)
+        rows[:] = [{"id": 2}]
+        assert take(START + timedelta(days=20)) == "d/2"
+        assert terms_of(workspace.store, find_dataset(workspace.store, "d/2")) == terms
+        over = START + timedelta(days=30)
+        assert [each.reference for each in expired_versions(workspace.store, over)] == ["d/1", "d/2"]
+        rows[:] = [{"id": 3}]
+        with pytest.raises(Refused, match="`d/2` was to be kept until"):
+            take(over)
+        assert take(over, cursor="") == "d/3"  # of other rows, which have their own time
+        assert terms_of(workspace.store, find_dataset(workspace.store, "d/3")) == terms
+        assert len(expired_versions(workspace.store, over + timedelta(days=29))) == 2
+        with pytest.raises(Refused):  # the very rows that were to go
+            take(over + timedelta(days=30), cursor="")
+
+
+def test_nothing_of_an_ingestion_is_shown_past_its_retention(tmp_path: Path, workspace: Workspace) -> None:
+    schema = read_schema(schema_file(tmp_path, TEXT + "clean: [{upper: [agreed]}]\n"))
+    with workspace:
+        store, artifacts = workspace.store, workspace.artifacts
+        ingest(store, artifacts, written(tmp_path), schema, name="people", at=START)
+        assert len(set_aside_rows(store, artifacts, "people", at=START)) == 2
+        assert any(each.samples for each in list_ingestions(store)[0].effects)
+        over = START + timedelta(days=30)
+        with pytest.raises(Refused, match="`people/1` was to be kept until"):
+            set_aside_rows(store, artifacts, "people", at=over)
+        with pytest.raises(Refused, match="`people/1` was to be kept until"):
+            release(store, artifacts, "people", [1], reason="asked", by="me", at=over)
+        remove_expired(store, over)
+        (found,) = list_ingestions(store)
+        assert found.effects
+        assert not any(each.samples for each in found.effects)
+
+
+def test_other_terms_of_the_same_bytes_are_taken_and_told(tmp_path: Path, workspace: Workspace) -> None:
+    with workspace:
+        store, path = workspace.store, written(tmp_path)
+        for days, retain in enumerate(("30d", "7d")):
+            schema = read_schema(schema_file(tmp_path, TEXT.replace("30d", retain)))
+            ingest(store, workspace.artifacts, path, schema, name="people", at=START + timedelta(days=days))
+        assert find_dataset(store, "people").version == 1
+        assert terms_of(store, find_dataset(store, "people")) == schema.terms
+        assert expired_versions(store, START + timedelta(days=7))
+        (told,) = store.read("SELECT details FROM events WHERE verb = 'data.ingested' ORDER BY number DESC LIMIT 1")
+        details = json.loads(told[0])
+        assert (details["terms_before"]["retain"], details["terms"]["retain"]) == ("30d", "7d")

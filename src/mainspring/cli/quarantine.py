@@ -67,7 +67,8 @@ def quarantine_command(name: str | None, number: int | None, most: int, as_json:
         if name is None:
             found = list_ingestions(workspace.store)
         else:
-            rows = set_aside_rows(workspace.store, workspace.artifacts, name, number, most=most)
+            at = workspace.clock.now()
+            rows = set_aside_rows(workspace.store, workspace.artifacts, name, number, at=at, most=most)
     if name is not None:
         if as_json:
             print_json(rows)

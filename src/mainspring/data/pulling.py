@@ -24,6 +24,7 @@ from mainspring.data.scratch import scratch_folder
 from mainspring.data.sources.protocol import FileSource, RowSource, Source, SourceFile
 from mainspring.data.sources.tables import copy_as_parquet, is_workbook, workbook_rows
 from mainspring.data.table import cast_sql, connect, quoted_files, quoted_name, quoted_text
+from mainspring.data.version_terms import hand_on_terms, refuse_expired, terms_of, write_terms
 from mainspring.data.versions import (
     DatasetVersion,
     find_dataset,
@@ -32,7 +33,8 @@ from mainspring.data.versions import (
     version_entry,
     version_event,
 )
-from mainspring.errors import Conflict, Invalid, nearest
+from mainspring.domain.ids import Digest
+from mainspring.errors import Conflict, Invalid, Refused, nearest
 from mainspring.store.protocol import Store, Transaction
 
 __all__ = ["Evolve", "Fetch", "Progress", "pull", "pull_from"]
@@ -125,21 +127,31 @@ def pull_from(
 
     The rows go to disk in batches, so that memory does not grow with them. When nothing new comes, the newest version
     is returned. A row that appears later with the cursor of the last one is not seen: let the cursor be something that
-    grows.
+    grows. The terms of the newest version are those of the new one; where rows of it stay, it ends no later.
 
     Raises:
         Invalid: the name, a row or a file cannot be used, there are no rows at all, or the cursor is no column.
         Conflict: the columns or their types are not those of the newest version and `evolve` refuses, or another
             version came meanwhile.
         NotFound, Unavailable: the source is not there, or does not answer.
+        Refused: the newest version, which rows would be added to, is past its retention.
     """
     check_name(name)
     newest = next(iter(list_datasets(store, name)), None)
+    known = newest if cursor or isinstance(source, FileSource) else None  # of which rows are taken
+    if known is not None:
+        try:
+            refuse_expired(store, known.digest, at=at)
+        except Refused:
+            if cursor:
+                raise
+            known = None  # all files are read again
+    terms = terms_of(store, newest) if newest is not None else None
     with scratch_folder() as scratch:
         gathered = _Gathered(scratch, progress)
         told, is_new = source.told, True
         if isinstance(source, FileSource):
-            is_new = _take_files(artifacts, source, newest, gathered, evolve)
+            is_new = _take_files(artifacts, source, known, gathered, evolve)
         else:
             after = _last(artifacts, newest, cursor, source.told) if cursor and newest is not None else None
             _take_rows(source, after, cursor, gathered, newest.reference if newest is not None else "")
@@ -162,9 +174,16 @@ def pull_from(
         last = transaction.execute("SELECT max(version) FROM dataset_versions WHERE name = ?", (name,))[0][0]
         if (cursor or isinstance(source, FileSource)) and last != (newest.version if newest else None):
             raise Conflict(f"`{name}` has got version {last} meanwhile", next_step="pull again")
-        return record_version(transaction, name, entry, at, origin)
+        version, is_made = record_version(transaction, name, entry, at, origin)
+        if is_made and known is not None:
+            hand_on_terms(transaction, name, known.version, version)
+        elif is_made and terms is not None:
+            write_terms(transaction, name, version, terms, at=at)
+        return version, is_made
 
-    version, _ = store.change(version_event("data.pulled", name, entry), write)
+    version, is_made = store.change(version_event("data.pulled", name, entry), write)
+    if not is_made:
+        refuse_expired(store, Digest(str(entry[0])), at=at)
     return find_dataset(store, f"{name}/{version}")
 
 

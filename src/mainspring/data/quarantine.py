@@ -20,7 +20,8 @@ from mainspring.data.pins import check_name
 from mainspring.data.schema import Schema, Violation
 from mainspring.data.scratch import scratch_folder
 from mainspring.data.table import connect, quoted_files, quoted_name, quoted_text
-from mainspring.data.version_terms import hand_on_terms, write_terms
+from mainspring.data.terms import Terms
+from mainspring.data.version_terms import hand_on_terms, refuse_expired, write_terms
 from mainspring.data.versions import find_dataset, record_version, version_entry
 from mainspring.domain.ids import Digest
 from mainspring.domain.moments import to_iso
@@ -94,20 +95,23 @@ def ingest(
     counts = (cleaned.n_ingested, cleaned.n_accepted, cleaned.n_set_aside)
     effects = json.dumps([dataclasses.asdict(each) for each in cleaned.effects])
 
-    def write(transaction: Transaction) -> tuple[int, int]:
+    def write(transaction: Transaction) -> tuple[int, int, Terms | None]:
         version, _ = record_version(transaction, name, entry, at)
-        write_terms(transaction, name, version, schema.terms, at=at)
+        before = write_terms(transaction, name, version, schema.terms, at=at)
         last = transaction.execute("SELECT max(number) FROM ingestions WHERE name = ?", (name,))
         number = (last[0][0] or 0) + 1
         row = (name, number, version, source or path.name, original, aside, *counts, effects, to_iso(at))
         transaction.execute(f"INSERT INTO ingestions ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?)", row)
-        return number, version
+        return number, version, before
 
-    def event(made: tuple[int, int]) -> Event:
-        told = dict(zip(("ingested", "accepted", "quarantined"), counts, strict=True))
-        return Event("data.ingested", f"data/{name}", {"ingestion": made[0], "version": made[1], **told})
+    def event(made: tuple[int, int, Terms | None]) -> Event:
+        number, version, before = made
+        told: dict[str, object] = dict(zip(("ingested", "accepted", "quarantined"), counts, strict=True))
+        if before is not None:  # the version was there, under other terms
+            told |= {"terms": dataclasses.asdict(schema.terms), "terms_before": dataclasses.asdict(before)}
+        return Event("data.ingested", f"data/{name}", {"ingestion": number, "version": version, **told})
 
-    number, _ = store.change(event, write)
+    number, _, _ = store.change(event, write)
     warnings = tuple(each for each in cleaned.violations if each.severity == "warn")
     return dataclasses.replace(_find(store, name, number), warnings=warnings)
 
@@ -172,14 +176,16 @@ def _find(store: Store, name: str, number: int | None = None) -> Ingestion:
 
 
 def set_aside_rows(
-    store: Store, artifacts: ArtifactStore, name: str, number: int | None = None, *, most: int = 1000
+    store: Store, artifacts: ArtifactStore, name: str, number: int | None = None, *, at: datetime, most: int = 1000
 ) -> list[SetAside]:
     """Return the rows of an ingestion (the newest) that are still in quarantine, in the order of the file.
 
     Raises:
         NotFound: there is no such ingestion.
+        Refused: what it made is past its retention.
     """
     found = _find(store, name, number)
+    refuse_expired(store, find_dataset(store, f"{name}/{found.version}").digest, at=at)
     if found.set_aside is None:
         return []
     listed = ", ".join(str(row) for row in [-1, *_released(store, found)])
@@ -206,12 +212,13 @@ def release(
         Invalid: no reason is given, or no row.
         NotFound: a row is not in quarantine.
         Conflict: the dataset has had another version since, or somebody released a row at the same time.
+        Refused: the ingestion is past its retention.
     """
     if not reason.strip():
         raise Invalid("A release needs a reason", where="--reason", next_step="say why the rows are good")
     found = _find(store, name)
     wanted = sorted(set(rows))
-    held = {each.row for each in set_aside_rows(store, artifacts, name, found.number, most=found.n_ingested)}
+    held = {each.row for each in set_aside_rows(store, artifacts, name, found.number, at=at, most=found.n_ingested)}
     lost = [row for row in wanted if row not in held]
     if lost or not wanted or found.set_aside is None:
         said = f"Row {lost[0]} of `{name}` is not in quarantine" if lost else "No row is named"

@@ -44,17 +44,7 @@ def keep_terms(store: Store, version: DatasetVersion, terms: Terms, *, at: datet
     key = (version.name, version.version)
 
     def write(transaction: Transaction) -> str | None:
-        old = transaction.execute("SELECT terms FROM dataset_terms WHERE name = ? AND version = ?", key)
-        if old and old[0][0] == text:
-            return None
-        if old:
-            changed = (text, ends, to_iso(at), *key)
-            transaction.execute(
-                "UPDATE dataset_terms SET terms = ?, ends_at = ?, set_at = ? WHERE name = ? AND version = ?", changed
-            )
-        else:
-            transaction.execute(_INSERT, (*key, text, ends, to_iso(at)))
-        return str(old[0][0]) if old else ""
+        return _put(transaction, key, text, ends, at)
 
     def event(before: str | None) -> Event | None:
         if before is None:
@@ -65,14 +55,33 @@ def keep_terms(store: Store, version: DatasetVersion, terms: Terms, *, at: datet
     store.change(event, write)
 
 
-def write_terms(transaction: Transaction, name: str, version: int, terms: Terms, *, at: datetime) -> None:
-    """Write down the terms of a version that is made in the same transaction; none are written where none are said."""
+def write_terms(transaction: Transaction, name: str, version: int, terms: Terms, *, at: datetime) -> Terms | None:
+    """Write down the terms of a version that is made in the same transaction; none are written where none are said.
+
+    A version of the same bytes may have been there: its terms are replaced, and returned for the audit log.
+    """
     if terms == Terms():
-        return
-    there = transaction.execute("SELECT 1 FROM dataset_terms WHERE name = ? AND version = ?", (name, version))
-    if not there:
-        text, ends = _written(terms, at)
-        transaction.execute(_INSERT, (name, version, text, ends, to_iso(at)))
+        return None
+    made_at = transaction.execute(
+        "SELECT created_at FROM dataset_versions WHERE name = ? AND version = ?", (name, version)
+    )
+    before = _put(transaction, (name, version), *_written(terms, from_iso(made_at[0][0])), at)
+    return _read(before) if before else None
+
+
+def _put(transaction: Transaction, key: tuple[str, int], text: str, ends: str | None, at: datetime) -> str | None:
+    """Write terms down; return those that were there, an empty text if none were, and None if nothing changes."""
+    old = transaction.execute("SELECT terms FROM dataset_terms WHERE name = ? AND version = ?", key)
+    if old and old[0][0] == text:
+        return None
+    if old:
+        changed = (text, ends, to_iso(at), *key)
+        transaction.execute(
+            "UPDATE dataset_terms SET terms = ?, ends_at = ?, set_at = ? WHERE name = ? AND version = ?", changed
+        )
+    else:
+        transaction.execute(_INSERT, (*key, text, ends, to_iso(at)))
+    return str(old[0][0]) if old else ""
 
 
 def hand_on_terms(transaction: Transaction, name: str, old: int, new: int) -> None:
@@ -94,9 +103,11 @@ def terms_of(store: Store, version: DatasetVersion) -> Terms | None:
     found = store.read(
         "SELECT terms FROM dataset_terms WHERE name = ? AND version = ?", (version.name, version.version)
     )
-    if not found:
-        return None
-    told = json.loads(found[0][0])
+    return _read(found[0][0]) if found else None
+
+
+def _read(text: str) -> Terms:
+    told = json.loads(text)
     return Terms(
         tuple(told["purpose"]),
         told["licence"],
@@ -149,8 +160,19 @@ def remove_expired(store: Store, at: datetime) -> list[Expired]:
                 "UPDATE dataset_terms SET removed_at = ? WHERE name = ? AND version = ?",
                 (to_iso(at), name, int(version)),
             )
+            _blank_samples(transaction, name, int(version))
 
     if found:
         told = {"versions": [each.reference for each in found]}
         store.change(Event("data.expired", "data", told), write)
     return found
+
+
+def _blank_samples(transaction: Transaction, name: str, version: int) -> None:
+    """Take the values of a version out of what its ingestions tell of the rules: these belong to what must go."""
+    key = (name, version)
+    for number, text in transaction.execute(
+        "SELECT number, effects FROM ingestions WHERE name = ? AND version = ?", key
+    ):
+        blank = json.dumps([{**each, "samples": []} for each in json.loads(text)])
+        transaction.execute("UPDATE ingestions SET effects = ? WHERE name = ? AND number = ?", (blank, name, number))
