@@ -7,8 +7,10 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from mainspring.domain.signature import Column, Signature
 from mainspring.errors import Invalid, Unavailable
 from mainspring.govern import updating
 from mainspring.govern.updating import CommandRun, Update, update_dependencies
@@ -109,3 +111,51 @@ def test_what_cannot_be_tried_is_said(life: Life, wanted: str, test: str, told: 
 def test_nothing_named_is_nothing_to_try(life: Life) -> None:
     with pytest.raises(Invalid, match="No distribution"):
         tried(life, [])
+
+
+@pytest.mark.parametrize(("test", "told"), [("  ", "is empty"), ("python -c 'import", "No closing quotation")])
+def test_a_test_that_is_no_command_is_told_before_anything_is_built(life: Life, test: str, told: str) -> None:
+    with pytest.raises(Invalid, match=told):
+        tried(life, ["tiny"], test=test)
+
+
+@pytest.mark.usefixtures("environment")
+def test_scores_that_are_not_finite_speak_against_it(life: Life, package: Package) -> None:
+    spoilt = (
+        "import numpy; numpy.save = lambda file, array, real=numpy.save, **more: "
+        "real(file, array * float('nan') if str(file).endswith('scores.npy') else array, **more)\n"
+    )
+    found = tried(life, [package("4.0", spoilt)])
+    assert found.objections == [
+        f"{what} gives no answers: it gives scores that are not finite"
+        for what in ("the bundle that serves", "the model trained anew")
+    ]
+
+
+_REFUSED, _NAN, _FINE = (None, "needs another library"), (np.nan, ""), (0.5, "")
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "is_new", "objects", "said"),
+    [
+        (_FINE, _FINE, True, False, ""),
+        (_FINE, _NAN, False, True, "not finite"),
+        (_NAN, _NAN, False, False, "not finite"),
+        (_NAN, _FINE, True, False, "nothing to compare with"),
+        (_REFUSED, _FINE, True, False, "before: needs another library"),
+        (_FINE, _REFUSED, False, False, "needs another library"),
+        (_FINE, _REFUSED, True, True, "needs another library"),
+    ],
+)
+def test_who_is_to_blame_for_answers_that_do_not_come(
+    before: tuple[float | None, str], now: tuple[float | None, str], is_new: bool, objects: bool, said: str
+) -> None:
+    logged = {"label": np.array([None], dtype=object)}
+    trial = updating._Trial(Path(), Signature((Column("a", "number"),), "y", "regression"), None, logged, Path(), print)
+    first, second = (
+        updating._Scored(None if score is None else np.array([score]), 1.0, refused) for score, refused in (before, now)
+    )
+    found = trial._compared("it", first, second, is_new=is_new)
+    assert found.speaks_against == objects
+    assert said in found.refused
+    assert bool(found.refused) == bool(said)

@@ -103,7 +103,7 @@ def _print(found: Update) -> None:
 def _told(answers: Answers) -> str:
     asked = f"{answers.rows:,} logged requests, {answers.what}"
     if answers.refused:
-        return f"{asked}: it does not load there: {answers.refused}"
+        return f"{asked}: no answers to compare: {answers.refused}"
     if not answers.largest_difference:
         said = "the same scores, bit for bit"
     else:

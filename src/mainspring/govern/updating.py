@@ -55,7 +55,8 @@ class Answers:
 
     `what` is ``the bundle that serves`` or ``the model trained anew``. `disagreement` is the share of other classes, of
     a classifier; `comparison` the paired one of losses, where labels have come; `cost` what a row takes, in multiples
-    of before. `refused` says why the bundle does not load there.
+    of before. `refused` says why there are no scores that can be compared, `speaks_against` whether the update is to
+    blame for it.
     """
 
     what: str
@@ -66,6 +67,7 @@ class Answers:
     comparison: Comparison | None = None
     cost: float | None = None
     refused: str = ""
+    speaks_against: bool = False
 
     @property
     def is_worse(self) -> bool:
@@ -96,7 +98,7 @@ class Update:
         found += [
             f"{each.what} is worse on labelled requests: {each.comparison}" for each in self.answers if each.is_worse
         ]
-        found += [f"{each.what} does not load: {each.refused}" for each in self.answers[1:] if each.refused]
+        found += [f"{each.what} gives no answers: {each.refused}" for each in self.answers if each.speaks_against]
         return found
 
 
@@ -120,11 +122,13 @@ def update_dependencies(
     the model trained anew may be off, as a share.
 
     Raises:
-        Invalid: nothing is named, or the run cannot be made again (see `reproduce`).
+        Invalid: nothing is named, `test` is no command, or the run cannot be made again (see `reproduce`).
         Unavailable: an environment cannot be built, or no versions go together.
     """
     if not wanted:
         raise Invalid("No distribution is named", next_step="mainspring deps update MODEL scikit-learn")
+    if test:
+        _words_of(test)
     with tempfile.TemporaryDirectory(prefix="mainspring-update-") as scratch:
         found: Any = version.evidence.get("loss", {})  # written by registry.submit
         trial = _Trial(bundle, signature, found.get("bound"), logged, Path(scratch).resolve(), say)
@@ -197,7 +201,7 @@ class _Trial:
             return
         self.say(f"{n_rows(self._logged):,} logged requests are asked again, of {what}")
         now = self._score(bundle)
-        self.answers.append(self._compared(what, self._before, now))
+        self.answers.append(self._compared(what, self._before, now, is_new=bundle != self._bundle))
 
     def _score(self, bundle: Path) -> "_Scored":
         orders, answer, scores = (self.place / name for name in ("orders.json", "answer.json", "scores.npy"))
@@ -222,10 +226,16 @@ class _Trial:
             return _Scored(None, 0.0, told["refused"])
         return _Scored(np.load(scores), told["ms_a_row"], "")
 
-    def _compared(self, what: str, before: "_Scored", now: "_Scored") -> Answers:
+    def _compared(self, what: str, before: "_Scored", now: "_Scored", *, is_new: bool) -> Answers:
         rows = n_rows(self._logged)
-        if now.scores is None or before.scores is None:
-            return Answers(what, rows, refused=now.refused or before.refused)
+        if now.scores is None:  # a bundle that serves may ask for its own version of the library
+            return Answers(what, rows, refused=now.refused, speaks_against=is_new)
+        if not np.isfinite(now.scores).all():
+            was = before.scores is None or bool(np.isfinite(before.scores).all())
+            return Answers(what, rows, refused="it gives scores that are not finite", speaks_against=is_new or was)
+        if before.scores is None or not np.isfinite(before.scores).all():
+            said = before.refused or "it gave scores that are not finite"
+            return Answers(what, rows, refused=f"nothing to compare with: the bundle that serves, before: {said}")
         known = np.array([label is not None for label in self._logged["label"]], dtype=np.bool_)
         disagreement = None
         if self._signature.task != "regression":
@@ -251,8 +261,19 @@ class _Scored(NamedTuple):
     refused: str
 
 
+def _words_of(command: str) -> list[str]:
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        what = f"`{command}` is no command: {error}"
+        raise Invalid(what, where="--test", next_step="close what is open, or put it into a script") from error
+    if not words:
+        raise Invalid("The command of the tests is empty", where="--test", next_step="give one, such as: pytest -q")
+    return words
+
+
 def _tested(command: str, python: Path) -> CommandRun:
-    words = shlex.split(command)
+    words = _words_of(command)
     if words[0] in ("python", "python3"):
         words[0] = str(python)
     try:
