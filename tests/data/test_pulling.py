@@ -554,6 +554,13 @@ def test_nothing_of_a_password_is_told_where_an_address_cannot_be_used(take: Tak
     assert not any(each in told for each in ("secr", "cret", "cr3t", "t77"))
 
 
+def test_a_table_of_mysql_is_told_with_its_schema_and_no_login() -> None:
+    for package in ("psycopg", "pymysql"):
+        pytest.importorskip(package)
+    assert source_at("mysql://me:pw@h:1/shop#orders").told == "mysql://me@h:1/shop#shop.orders"
+    assert source_at("postgresql://me:pw@h:1/shop#orders").told == "postgresql://me@h:1/shop#orders"
+
+
 def test_an_address_of_no_known_kind_is_told() -> None:
     with pytest.raises(Invalid, match="`sqllite` is no kind of source"):
         source_at("sqllite:a.db#t")

@@ -107,8 +107,8 @@ def mysql(address: str, wanted: Wanted) -> RowSource:
         raise MissingExtra.of("mysql", "pymysql", "Pulling from MySQL") from error
     import os
 
-    place = _place(address)
-    told, (schema, table) = place.told, (place.named[0] or place.database, place.named[1])
+    place = _place(address, is_schema=True)
+    told, (schema, table) = place.told, place.named
     login: dict[str, Any] = {
         "host": place.host or "127.0.0.1", "port": place.port or 3306, "user": place.user,
         "password": place.password or os.environ.get("MYSQL_PWD", ""), "database": place.database,
@@ -158,8 +158,8 @@ class _Place(NamedTuple):
     options: dict[str, str]
 
 
-def _place(address: str) -> _Place:
-    """Take an address apart.
+def _place(address: str, *, is_schema: bool = False) -> _Place:
+    """Take an address apart; where the database `is_schema`, a table without a schema is in that of its name.
 
     Raises:
         Invalid: it is incomplete, or a sign in it may belong to a password that is not written out.
@@ -177,14 +177,15 @@ def _place(address: str) -> _Place:
         raise Invalid("The address names no database, or no table", where="SOURCE", next_step=f"write it as {_EXAMPLE}")
     user = f"{parts.username}@" if parts.username else ""
     first, dot, second = unquote(table).partition(".")
-    named = (first, second) if dot else ("", first)
+    database = unquote(parts.path.strip("/"))
+    named = (first, second) if dot else (database if is_schema else "", first)
     return _Place(
         told=f"{parts.scheme}://{user}{place}{parts.path}#{'.'.join(each for each in named if each)}",
         host=unquote(parts.hostname or ""),
         port=parts.port,
         user=unquote(parts.username or ""),
         password=unquote(parts.password or ""),
-        database=unquote(parts.path.strip("/")),
+        database=database,
         named=named,
         options={
             unquote(key): unquote(value)
