@@ -188,6 +188,24 @@ def test_a_file_is_scored_and_set_aside_and_that_is_all_its_rows(
     assert "set_aside" not in pd.read_csv(tmp_path / "out.csv").columns
 
 
+@pytest.mark.parametrize("parts", [(), ("--part-rows", "7")])
+def test_a_missing_value_that_the_schema_sets_aside_ends_no_predict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], parts: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("MAINSPRING_HOME", str(tmp_path / "home"))
+    folder = made(tmp_path / "late-flights", _SCHEMA.replace("max: 6000}", "max: 6000, severity: quarantine}"))
+    frame, _ = flights(20, seed=4)
+    frame.loc[[3, 16], "distance"] = np.nan
+    frame.to_csv(tmp_path / "in.csv", index=False)
+    words = ["predict", str(folder), str(tmp_path / "in.csv"), str(tmp_path / "out.csv"), *parts]
+    assert main(words) == 0
+    out = pd.read_csv(tmp_path / "out.csv")
+    assert out.index[out["set_aside"].notna()].tolist() == out.index[out["score"].isna()].tolist() == [3, 16]
+    assert set(out["set_aside"].dropna()) == {"distance.nullable"}
+    assert main([*words, "--row-rules", "flag"]) == 2
+    assert "rows[3].distance: missing, and the model needs a value" in capsys.readouterr().err
+
+
 def test_lines_of_a_stream_carry_their_warnings_and_a_refused_one_counts_once(
     tmp_path: Path, guarded: Path, flight: dict[str, object]
 ) -> None:

@@ -19,12 +19,18 @@ _WANTED = {"number": "a number", "integer": "a whole number", "boolean": "true o
 
 
 def conform(
-    table: Mapping[str, NDArray[Any]], signature: Signature, *, first: int = 0, personal: Collection[str] = ()
+    table: Mapping[str, NDArray[Any]],
+    signature: Signature,
+    *,
+    first: int = 0,
+    personal: Collection[str] = (),
+    gaps: Collection[str] = (),
 ) -> tuple[dict[str, NDArray[Any]], list[str]]:
     """Return the columns the model eats and warnings (unknown categories, values out of range) with their places.
 
     Columns the model does not know are left out. `first` is the number of the table's first row where it is a part.
-    Values of `personal` columns are not shown.
+    Values of `personal` columns are not shown. In the columns `gaps` values may be missing all the same, because the
+    caller sets such rows aside.
 
     Raises:
         Invalid: a column is missing, or values have the wrong type or are missing and may not be; every place is
@@ -45,7 +51,7 @@ def conform(
             for row in _first(bad)
         ]
         missing = _missing(array) & ~bad
-        if not column.nullable and missing.any():
+        if not column.nullable and column.name not in gaps and missing.any():
             problems += [
                 (f"rows[{first + row}].{column.name}", "missing, and the model needs a value")
                 for row in _first(missing)

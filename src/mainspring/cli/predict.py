@@ -21,7 +21,7 @@ from mainspring.data.parts import FORMATS, form_of
 from mainspring.data.scratch import scratch_folder
 from mainspring.data.table import Columns, connect, n_rows, read_columns, scan_sql
 from mainspring.deploy.batch import PART_ROWS, Scored, score_file
-from mainspring.deploy.obeying import RowRulesUse, answers_of, personal_columns, rules_for
+from mainspring.deploy.obeying import RowRulesUse, answers_of, gaps_set_aside, personal_columns, rules_for
 from mainspring.errors import Invalid, Unavailable
 from mainspring.pipeline.executor import executor_named
 from mainspring.registry.versions import find_version
@@ -95,7 +95,7 @@ def predict_command(
         rules = rules_for(folder, predictor, row_rules)
         table = read_columns(path)
         personal = personal_columns(folder, predictor)
-        features, warnings = conform(table, predictor.signature, personal=personal)
+        features, warnings = conform(table, predictor.signature, personal=personal, gaps=gaps_set_aside(rules))
         answers = answers_of(predictor, features, rules, personal=personal)
         replaced = [name for name in answers.columns if name in table]
         _warn(warnings + answers.warnings, replaced)

@@ -73,14 +73,17 @@ def _kept(rules: list[RowRule], left_out: dict[str, str], signature: Signature, 
 
 
 def _column_rules(name: str, rule: ColumnRule, column: Column, left_out: dict[str, str]) -> Iterator[RowRule]:
-    """Yield what is asked of one column, beyond what the model's signature asks anyway."""
+    """Yield what is asked of one column, beyond what the model's signature asks anyway.
+
+    A gap that the schema sets aside is asked for all the same: in a file it is set aside before the signature asks.
+    """
     value = ["column", name]
     asked: list[tuple[str, str, object]] = []
     if rule.unique:
         left_out[f"{name}.unique"] = "it is about more than one row"
     if rule.most_missing is not None:
         left_out[f"{name}.most_missing"] = "it is about the share of the rows"
-    elif not rule.nullable and column.nullable:
+    elif not rule.nullable and (column.nullable or rule.severity == "quarantine"):
         asked.append(("nullable", "missing where a value is wanted", ["known", value]))
     if rule.type == "integer" and column.type == "number":
         asked.append(("type", "not a whole number", ["whole", value]))

@@ -38,7 +38,7 @@ from mainspring.data.table import (
     settled_scan,
 )
 from mainspring.data.watching import Tell, untold
-from mainspring.deploy.obeying import RowRulesUse, answer_names, answers_of, personal_columns, rules_for
+from mainspring.deploy.obeying import RowRulesUse, answer_names, answers_of, gaps_set_aside, personal_columns, rules_for
 from mainspring.domain.ids import new_id
 from mainspring.domain.signature import Signature
 from mainspring.errors import Invalid, MainspringError
@@ -249,8 +249,9 @@ def score_part(part: dict[str, Any], bundle: str, digest: str, call: str) -> str
                     [None if each is None else _TRUTH.get(each.lower(), each) for each in table[column.name]], object
                 )
         personal = personal_columns(Path(bundle), predictor)
-        features, warnings = conform(table, signature, first=mine.first, personal=personal)
         rules = rules_for(Path(bundle), predictor, mine.row_rules)
+        gaps = gaps_set_aside(rules)
+        features, warnings = conform(table, signature, first=mine.first, personal=personal, gaps=gaps)
         done = answers_of(predictor, features, rules, first=mine.first, personal=personal)
         answers = done.columns
         described = connection.execute(f"DESCRIBE SELECT * FROM {quoted_files([Path(mine.given)])}").fetchall()

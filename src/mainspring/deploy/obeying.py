@@ -21,7 +21,16 @@ from mainspring.data.table import Columns, n_rows
 from mainspring.errors import Invalid
 from mainspring.evaluate.measure import predict_labels
 
-__all__ = ["SET_ASIDE", "Answers", "RowRulesUse", "answer_names", "answers_of", "personal_columns", "rules_for"]
+__all__ = [
+    "SET_ASIDE",
+    "Answers",
+    "RowRulesUse",
+    "answer_names",
+    "answers_of",
+    "gaps_set_aside",
+    "personal_columns",
+    "rules_for",
+]
 
 SET_ASIDE = "set_aside"
 _SHOWN = 3
@@ -55,6 +64,12 @@ def personal_columns(folder: Path, predictor: Predictor) -> frozenset[str]:
     except Invalid:
         return frozenset(predictor.signature.names)
     return frozenset(name for name, rule in columns.items() if rule.personal)
+
+
+def gaps_set_aside(rules: RowRules | None) -> list[str]:
+    """Return the columns whose missing values set a row aside."""
+    found = rules.file.rules if rules is not None else []
+    return [each.columns[0] for each in found if each.severity == "quarantine" and each.test[0] == "known"]
 
 
 def answer_names(predictor: Predictor, rules: RowRules | None) -> list[str]:
