@@ -179,3 +179,10 @@ def test_whole_numbers_keep_their_digits_or_are_set_aside(tmp_path: Path) -> Non
         )
     assert [row[0] for row in accepted] == [9007199254740993, 9007199254740992, 1234, 12, 1]
     assert [row[0] for row in aside] == [None] * 3
+
+
+def test_long_whole_numbers_are_unique(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("n\n9007199254740993\n9007199254740992\n5\n5\n")
+    (tmp_path / "s.yaml").write_text("columns: {n: {type: integer, unique: true, min: 3, severity: quarantine}}\n")
+    made = clean(tmp_path / "t.csv", read_schema(tmp_path / "s.yaml"), tmp_path)
+    assert (made.n_accepted, made.n_set_aside) == (3, 1)

@@ -92,7 +92,7 @@ class Scan:
         try:
             if isinstance(table, Path):
                 tell(f"reading the types of {table.name}", 0.0)
-            self.source, self.shape = _source(self._connection, table, "checked")
+            self.source, self.shape = _source(self._connection, table, "checked", _told_apart(schema))
             self.probes = tuple(probes_of(schema, self.shape, self._connection))
             asked = [
                 (number, rule, names)
@@ -286,10 +286,21 @@ class _Source:
         return self.sql.startswith("read_parquet(") and not named
 
 
-def _source(connection: "duckdb.DuckDBPyConnection", table: "Columns | Path", alias: str) -> tuple[_Source, Shape]:
+def _told_apart(schema: Schema) -> set[str]:
+    """Return the columns whose values must not be rounded, for a rule asks whether they are there twice."""
+    listed = {name for rule in schema.rules if rule.kind == "unique" for name in rule.columns}
+    return listed | {name for name, rule in schema.columns.items() if rule.unique}
+
+
+def _source(
+    connection: "duckdb.DuckDBPyConnection", table: "Columns | Path", alias: str, exact: Collection[str] = ()
+) -> tuple[_Source, Shape]:
     if isinstance(table, Path):
         sql, described = settled_scan(connection, table)
-        cast = [cast_sql(name, kind) for name, kind in described]
+        cast = [
+            (quoted_name(name), "number") if name in exact and kind in _WHOLE else cast_sql(name, kind)
+            for name, kind in described
+        ]
         untyped = sql.startswith("read_csv")
         kinds = ["written" if untyped and kind == "string" else kind for _, kind in cast]
         shape = {name: (number, kinds[number]) for number, (name, _) in enumerate(described)}
@@ -303,6 +314,7 @@ def _source(connection: "duckdb.DuckDBPyConnection", table: "Columns | Path", al
     return _Source(alias, expressions), _shape(table)
 
 
+_WHOLE = ("BIGINT", "UBIGINT", "HUGEINT")
 _EMPTY = {"O": "CAST(NULL AS VARCHAR)", "f": "CAST(NULL AS DOUBLE)", "M": "CAST(NULL AS TIMESTAMP)"}
 _KINDS = {"O": "string", "f": "number", "M": "timestamp"}
 
