@@ -18,7 +18,7 @@ from typing import cast
 
 from mainspring.pipeline._origin import origin_of_file
 from mainspring.pipeline._watched import Watch, asks_from
-from mainspring.pipeline.reads import Read, ReadKind, Stamp, StampCache, answer_of, read_stamp
+from mainspring.pipeline.reads import ABSENT, Read, ReadKind, Stamp, StampCache, answer_of, read_stamp
 
 __all__ = ["ReadTrace", "tracing", "unwatched"]
 
@@ -109,7 +109,7 @@ def _hook(event: str, args: tuple[object, ...]) -> None:
     elif event == "sqlite3.connect":
         _note_database(args[0])
     elif event == "os.rename":
-        _note("file", args[0])  # what is at the new name has come from there
+        _note_moved(args[0])
         _note_written(args[1])
     elif event in ("os.link", "os.symlink"):
         _note_made(args[1])
@@ -206,6 +206,15 @@ def _note_written(path: object) -> None:
     if text is not None:
         for trace in _listening:
             trace.written.add(os.path.normpath(os.path.join(os.getcwd(), text)))
+
+
+def _note_moved(path: object) -> None:
+    """Take down that a file is gone from where it was: if one is there again, the step has something to do."""
+    text = _text_of(path)
+    if text is not None:
+        for trace in _listening:
+            if not _is_own(text, trace):
+                trace.answered["presence", text] = ABSENT
 
 
 def _note_made(path: object) -> None:
