@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Live a year of real flights with faults planted in it, and say of each: was it found, told rightly, and handled?
 
-The year is that of `mainspring demo`, on all flights: real requests to a real prediction server, labels a day later,
-a look of the loop each day. A fault that is not found, or whose cause is told wrongly, is said to be so, and the exit
-code is 1; so it is when an alarm was raised in a week in which nothing was wrong.
+The year is that of `mainspring demo`, on all flights, under `mainspring up` as it is: prediction server, control
+server, schedules and looks in its own processes, which go by a clock that stands in a file. Real requests, labels a day
+later, a look of the loop each midnight. A fault that is not found, or whose cause is told wrongly, is said to be so,
+and the exit code is 1; so it is when an alarm was raised in a week in which nothing was wrong.
 
     .venv/bin/python benchmarks/faults.py [--only FAULT] [--fast] [--json] [--home FOLDER]
 
@@ -24,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from planted.disk import SmallDisk
 from planted.faults import FAULTS
 from planted.told import judge, quiet_weeks, summary
+from planted.up import Up
 from planted.year import Year
 
 from mainspring.cli.loading import load_file
@@ -31,9 +33,8 @@ from mainspring.cli.output import print_table
 from mainspring.demo.life import FIRST_DAY, first_version
 from mainspring.demo.scene import set_scene
 from mainspring.demo.traffic import read_traffic
-from mainspring.domain.moments import SimulatedClock
+from mainspring.domain.moments import WrittenClock
 from mainspring.serve.client import PredictionClient
-from mainspring.serve.process import ServerProcess
 from mainspring.workspace import Workspace
 
 
@@ -66,18 +67,20 @@ def run(asked, home):
     set_scene(home, fast=asked.fast, fresh=True)
     user = load_file(home / "loop.py")
     os.chdir(home)
-    clock = SimulatedClock(first)
+    clock = WrittenClock(home / ".mainspring" / "clock")
+    clock.path.parent.mkdir(exist_ok=True)
+    clock.advance_to(first)
     with Workspace(home / ".mainspring", clock=clock) as workspace:
         first_version(user["loop"], workspace, Path("data"), say)
         traffic = read_traffic(user["flights"], Path("data"), first, hours=4 if asked.fast else 1)
         with (
             SmallDisk(workspace.journals) as disk,
-            ServerProcess.start(workspace.endpoints, workspace.journals, options=["--replays"]) as server,
-            PredictionClient(server.url) as client,
+            Up(home, workspace, clock) as up,
+            PredictionClient(up.url) as client,
         ):
             year = Year(
                 user["loop"], user, workspace, clock, Path("data"), traffic, client,
-                faults=faults, full_disk=lambda: disk.full(server.pid),
+                faults=faults, up=up, full_disk=disk.full,
             )  # fmt: skip
             for day in traffic.days:
                 if day > last:

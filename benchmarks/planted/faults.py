@@ -1,14 +1,9 @@
 """The faults that are planted, each with the hand that plants it and the people who answer what the product says."""
 
-import signal
-import subprocess
-import sys
 import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
-import psutil
 from planted.candidates import spoilt_candidate
 from planted.year import Asked, Fault, Found
 
@@ -160,35 +155,23 @@ class BadSlice(_Candidate):
 
 
 class KilledRetraining(Fault):
-    """The looks of the loop are a process of their own, which is killed when it retrains for the first time."""
+    """`mainspring up` is killed when it retrains for the first time, and started again."""
 
     begins = _day(6, 26)
     name, truth, clue = "killed", "infrastructure", "cut short"
-    what = "the process of the loop is killed with SIGKILL in the midst of its first retraining"
+    what = "`mainspring up` is killed with SIGKILL in the midst of its first retraining"
     lead_days, lasts_days = 86, 30
 
     def look(self, year):
-        if self.struck_at is not None:
-            return year.look_once()
-        script = Path(__file__).with_name("look.py")
-        words = [sys.executable, str(script), str(year.workspace.home.parent), year.clock.now().isoformat()]
-        process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
-        try:
-            while process.poll() is None:
-                if any(each.status == "running" for each in list_runs(year.workspace.store, limit=1)):
-                    time.sleep(1.0)  # in the midst: the run has begun, and a step of it is under way
-                    workers = psutil.Process(process.pid).children(recursive=True)
-                    process.send_signal(signal.SIGKILL)
-                    process.wait()
-                    if psutil.wait_procs(workers, timeout=30)[1]:
-                        raise AssertionError("a worker outlives the loop that was killed")
-                    self.struck_at = year.clock.now()
-                    return ["the loop's process was killed while it retrained"]
-                time.sleep(0.02)
-            return process.communicate()[0].splitlines()
-        finally:
-            process.kill()
-            process.wait()
+        while self.struck_at is None and not year.up.is_settled():
+            if any(each.status == "running" for each in list_runs(year.workspace.store, limit=1)):
+                time.sleep(1.0)  # in the midst: the run has begun, and a step of it is under way
+                year.up.kill()
+                self.struck_at = year.clock.now()
+                year.start_again()
+                return [*year.await_look(), "mainspring up was killed while it retrained"]
+            time.sleep(0.02)
+        return year.await_look()
 
     def evening(self, year):
         found = self.found(year)
@@ -222,7 +205,7 @@ class DiskFull(Fault):
     def send(self, year, request, rows):
         if request.at < self.begins + timedelta(hours=15) or self.touched:
             return year.send(request, rows)
-        with year.full_disk():
+        with year.full_disk(year.up.server):
             for _ in range(5):
                 with suppress(Unavailable):
                     year.send(request, rows)

@@ -1,15 +1,17 @@
-"""A year of real flights with faults planted in it: the demo's life, with a hand on the requests, labels and looks.
+"""A year of real flights under `mainspring up` with faults planted in it: the demo's life, with a hand on the requests
+and labels, where the product itself looks when the day is over.
 
 What is answered wrongly because of a fault is known exactly: the champion of that moment also scores the rows as they
 should have been sent, and a row counts as wrong when its answer is and the champion's own would have been right.
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import numpy as np
+from planted.up import Up
 
 from mainspring.demo.life import Life
 from mainspring.domain.moments import from_iso
@@ -19,6 +21,7 @@ from mainspring.monitor.incidents import find_incident, list_incidents
 from mainspring.monitor.quality import baseline_of
 from mainspring.monitor.risk import limit_of
 from mainspring.registry.versions import find_champion
+from mainspring.serve.client import PredictionClient
 
 __all__ = ["Asked", "Fault", "Found", "Year"]
 
@@ -119,8 +122,8 @@ class Fault:
         return False
 
     def look(self, year: "Year") -> list[str]:
-        """Let the loop look."""
-        return year.look_once()
+        """Wait until the product has looked; say what it did."""
+        return year.await_look()
 
     def evening(self, year: "Year") -> list[str]:
         """Do what the fault does in the evening, and what people do about it; say what happened."""
@@ -131,8 +134,9 @@ class Fault:
 class Year(Life):
     """The demo's life with `faults`, one at a time."""
 
+    up: Up = field(kw_only=True)
+    full_disk: Callable[[int], AbstractContextManager[None]] = field(kw_only=True)
     faults: Sequence[Fault] = ()
-    full_disk: Callable[[], AbstractContextManager[None]] = nullcontext
     losses: dict[str, list[float]] = field(default_factory=dict)
     _held: list[tuple[str, str]] = field(default_factory=list)
 
@@ -144,6 +148,7 @@ class Year(Life):
 
     def ask(self, request) -> None:
         """Send a request as the fault of the moment lets it be sent, and note what came of it."""
+        self.up.settle()  # the housekeeping of the night
         fault = self.fault
         if fault is None:
             self._note(request, self.send(request, request.rows))
@@ -163,12 +168,19 @@ class Year(Life):
         return self.client.predict(self.loop.name, rows, at=request.at, request_id=request.request_id)
 
     def look(self) -> list[str]:
-        """Let the loop look, as the fault of the moment lets it."""
-        return self.look_once() if self.fault is None else self.fault.look(self)
+        """Let the product look, as the fault of the moment lets it."""
+        return self.await_look() if self.fault is None else self.fault.look(self)
 
-    def look_once(self) -> list[str]:
-        """Let the loop look in this process."""
-        return [action.text for action in self.loop.tick(self.workspace)]
+    def await_look(self) -> list[str]:
+        """Wait until the product has looked; say what it did."""
+        self.up.settle()
+        return self.up.said()
+
+    def start_again(self) -> None:
+        """Start the product after a kill, and ask the server that it starts from now on."""
+        self.up.start_again()
+        self.client.close()
+        self.client = PredictionClient(self.up.url)
 
     def come_to_pass(self) -> list[str]:
         """Let the fault of the moment go on."""

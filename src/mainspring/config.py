@@ -67,6 +67,12 @@ SETTINGS: tuple[Setting, ...] = (
         "how long a tick of a schedule belongs to a scheduler that died, before another takes it over",
         "MAINSPRING_LEASE",
     ),
+    Setting(
+        "clock",
+        "",
+        "file with the moment to go by, such as 2013-04-01T06:00:00Z, in place of the machine's: a past is lived again",
+        "MAINSPRING_CLOCK",
+    ),
     Setting("url", "", "a control server that runs are sent to (default: the workspace)", "MAINSPRING_URL"),
     Setting("token", "", "who sends, to that server", "MAINSPRING_TOKEN"),
     Setting("actor", "", "who acts, in the audit log (default: the login name)", "MAINSPRING_ACTOR"),

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from mainspring import config
 from mainspring.domain.ids import Digest
-from mainspring.domain.moments import Clock, SystemClock
+from mainspring.domain.moments import Clock, clock_of
 from mainspring.errors import Conflict, MainspringError, NotFound, Refused
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Workspace:
 
     def __init__(self, home: Path | None = None, *, clock: Clock | None = None, actor: str = "") -> None:
         self.home = config.home() if home is None else home.absolute()
-        self.clock: Clock = clock or SystemClock()
+        self.clock: Clock = clock or clock_of(config.value_of("clock"))
         self.actor = actor or config.value_of("actor") or _login()
         #: Is told of the steps of runs; set by whoever shows them.
         self.progress: Progress | None = None

@@ -4,12 +4,16 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from tests.cli.conftest import Run, customers, serving
 
 from mainspring.cli.main import COMMANDS
+from mainspring.domain.moments import WrittenClock
+from mainspring.serve.client import PredictionClient
+from mainspring.workspace import Workspace
 
 ROW = {"age": 41, "plan": "basic", "spend": 12.5}
 
@@ -202,6 +206,31 @@ def test_up_serves_and_looks_and_stops(project: Path, run: Run) -> None:
     assert kept["look-churn"]["last"]["status"] == "finished"
     assert kept["look-churn"]["at_work"] is None
     assert len(json.loads(run("schedule", "list", "--ticks", "--json").out)) == 2
+
+
+def test_up_lives_through_a_past_by_a_clock_that_stands_in_a_file(
+    project: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, day = WrittenClock(project / "clock"), datetime(2031, 4, 1, tzinfo=UTC)
+    clock.advance_to(day)
+    monkeypatch.setenv("MAINSPRING_CLOCK", str(clock.path))
+    words = ["up", "loop.py", "--port", "0", "--every", "1d", "--looks", "2"]
+    with subprocess.Popen(
+        [sys.executable, "-u", "-m", "mainspring", *words], stdout=subprocess.PIPE, text=True, env=dict(os.environ)
+    ) as process:
+        assert process.stdout is not None
+        serving = next(line for line in process.stdout if line.startswith("Serving"))
+        with PredictionClient(serving.split(" at ")[1].split(";")[0]) as client:
+            clock.advance_to(day + timedelta(hours=2))
+            client.predict("churn", [ROW])
+        clock.advance_to(day + timedelta(days=1))
+        assert process.wait(120) == 0
+    ticks = json.loads(run("schedule", "list", "--ticks", "--json").out)
+    due = [each["due_at"] for each in ticks if each["schedule"] == "look-churn"]
+    assert sorted(due) == ["2031-04-01T00:00:00+00:00", "2031-04-02T00:00:00+00:00"]
+    with Workspace() as workspace:
+        workspace.seal()
+        assert workspace.log.last_at("churn") == day + timedelta(hours=2)
 
 
 def test_data_goes_in_and_comes_out_the_same(project: Path, run: Run) -> None:

@@ -80,6 +80,16 @@ def test_forbidden_bytecode_is_a_warning(tmp_path: Path, monkeypatch: pytest.Mon
     )
 
 
+def test_a_clock_that_is_not_the_machine_s_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "clock" not in {each.stage for each in checks(tmp_path / "home")}
+    monkeypatch.setenv("MAINSPRING_CLOCK", str(tmp_path / "clock"))
+    for content, told in (("2013-04-01T00:00:00Z", "2013-04-01T00:00:00.000000Z"), ("soon", "no moment")):
+        (tmp_path / "clock").write_text(content)
+        found = {each.stage: each for each in checks(tmp_path / "home")}["clock"]
+        assert found.status == "warning"
+        assert told.removeprefix("no ") in found.what
+
+
 def test_a_workspace_below_a_file_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     seen = found(tmp_path / "file" / "home")["workspace"]

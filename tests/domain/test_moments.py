@@ -1,12 +1,22 @@
 """Moments as text that sorts, durations, and a clock that never goes back."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mainspring.domain.moments import SimulatedClock, SystemClock, from_iso, parse_duration, to_iso
+from mainspring.domain.moments import (
+    SimulatedClock,
+    SystemClock,
+    WrittenClock,
+    clock_of,
+    from_iso,
+    parse_duration,
+    to_iso,
+)
 from mainspring.errors import Invalid
 
 zones = st.sampled_from([UTC, timezone(timedelta(hours=5, minutes=30)), timezone(-timedelta(hours=8))])
@@ -51,3 +61,35 @@ def test_a_simulated_clock_stands_still_and_never_goes_back() -> None:
     clock.advance_to(start)
     assert clock.now() == start + timedelta(days=1)
     assert SystemClock().now().tzinfo is UTC
+
+
+def test_a_written_clock_is_one_clock_for_all_who_read_it(tmp_path: Path) -> None:
+    start = datetime(2013, 4, 1, tzinfo=UTC)
+    mine, yours = WrittenClock(tmp_path / "clock"), clock_of(str(tmp_path / "clock"))
+    mine.advance_to(start)
+    assert yours.now() == start
+    mine.advance_to(start + timedelta(days=1))
+    mine.advance_to(start)
+    assert yours.now() == start + timedelta(days=1)
+    assert [each.name for each in tmp_path.iterdir()] == ["clock"]
+    assert isinstance(clock_of(""), SystemClock)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"soon", b"2013-04-01T00:00:00", b"\xff\xfe"])
+def test_a_clock_that_cannot_be_read_says_where(tmp_path: Path, content: bytes | None) -> None:
+    if content is not None:
+        (tmp_path / "clock").write_bytes(content)
+    with pytest.raises(Invalid):
+        WrittenClock(tmp_path / "clock").now()
+
+
+def test_a_written_clock_is_read_whole_while_it_is_moved(tmp_path: Path) -> None:
+    clock, start = WrittenClock(tmp_path / "clock"), datetime(2013, 4, 1, tzinfo=UTC)
+    clock.advance_to(start)
+    with ThreadPoolExecutor(1) as mover:
+        moved = mover.submit(lambda: [clock.advance_to(start + timedelta(seconds=each)) for each in range(300)])
+        seen = [start]
+        while not moved.done():
+            seen.append(clock.now())
+        moved.result()
+    assert seen == sorted(seen)

@@ -20,7 +20,8 @@ import click
 
 from mainspring import config
 from mainspring.cli.output import json_option, print_json, print_table
-from mainspring.errors import MainspringError
+from mainspring.domain.moments import clock_of, to_iso
+from mainspring.errors import Invalid, MainspringError
 
 __all__ = ["Check", "checks", "doctor_command"]
 
@@ -86,6 +87,7 @@ def checks(home: Path) -> Iterator[Check]:
     yield from (_base(stage, packages) for stage, packages in _STAGES.items() if stage in ("data", "pipeline"))
     yield from (_extra(stage) for stage in ("train", "package"))
     yield _sqlite()
+    yield from _clock(config.value_of("clock"))
     yield _writable(home)
     yield _space(home)
     yield _registry(home)
@@ -112,6 +114,16 @@ def _bytecode() -> Check:
         what = "compiled modules are not kept, so every start compiles them anew"
         return Check("bytecode", "warning", what, "unset PYTHONDONTWRITEBYTECODE")
     return Check("bytecode", "ready", "compiled modules are kept")
+
+
+def _clock(path: str) -> Iterator[Check]:
+    """Warn where a file tells the time: what is done by mistake at a moment of the past is dated wrongly for ever."""
+    if path:
+        try:
+            what = f"it is {to_iso(clock_of(path).now())} here, by the file {path}, and not by the machine's clock"
+        except Invalid as error:
+            what = error.what
+        yield Check("clock", "warning", what, "unset MAINSPRING_CLOCK")
 
 
 def _base(stage: str, packages: tuple[tuple[str, str], ...]) -> Check:

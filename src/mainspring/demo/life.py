@@ -15,7 +15,7 @@ from typing import Any
 
 from mainspring.demo.plant import COLLEAGUE, plant
 from mainspring.demo.traffic import Request, Traffic, read_traffic
-from mainspring.domain.moments import SimulatedClock
+from mainspring.domain.moments import WrittenClock
 from mainspring.errors import Refused, Unavailable
 from mainspring.loop.definition import Loop
 from mainspring.monitor.incidents import list_incidents
@@ -54,7 +54,7 @@ class Life:
     loop: Loop
     user: dict[str, Any]
     workspace: Workspace
-    clock: SimulatedClock
+    clock: WrittenClock
     data: Path
     traffic: Traffic
     client: PredictionClient
@@ -172,7 +172,9 @@ def live(
     loop: Loop = user["loop"]
     os.chdir(home)
     data = Path("data")
-    clock = SimulatedClock(FIRST_DAY)
+    clock = WrittenClock(home / ".mainspring" / "clock")
+    clock.path.parent.mkdir(exist_ok=True)
+    clock.advance_to(FIRST_DAY)
     with Workspace(home / ".mainspring", clock=clock) as workspace:
         if until is None and is_closed(workspace, loop.name):
             return True
@@ -181,7 +183,7 @@ def live(
         # a sixth of the flights in as few requests: an hour would hold five rows
         traffic = read_traffic(user["flights"], data, FIRST_DAY, hours=4 if fast else 1)
         workspace.seal()
-        with ServerProcess.start(workspace.endpoints, workspace.journals, options=["--replays"]) as server:
+        with ServerProcess.start(workspace.endpoints, workspace.journals, clock=clock.path) as server:
             say(f"serving at {server.url}")
             with PredictionClient(server.url) as client:
                 life = Life(loop, user, workspace, clock, data, traffic, client, acknowledged)

@@ -3,7 +3,9 @@
 Columns and fields that hold a moment end in ``_at``; they are stored as ISO 8601 text with microseconds, which sorts.
 """
 
+import os
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Protocol
 
 from mainspring.errors import Invalid
@@ -12,6 +14,8 @@ __all__ = [
     "Clock",
     "SimulatedClock",
     "SystemClock",
+    "WrittenClock",
+    "clock_of",
     "end_of",
     "from_iso",
     "iso_of",
@@ -49,6 +53,41 @@ class SimulatedClock:
     def advance_to(self, moment: datetime) -> None:
         """Move to `moment`; an earlier moment leaves the clock where it is."""
         self._now = max(self._now, moment.astimezone(UTC))
+
+
+class WrittenClock:
+    """A clock that many processes share and one of them moves: its moment stands in a file, as `to_iso` writes it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def now(self) -> datetime:
+        """Return the moment that the clock was last moved to.
+
+        Raises:
+            Invalid: the file is not there, or holds no moment with a zone.
+        """
+        try:
+            return from_iso(self.path.read_text().strip())
+        except (OSError, UnicodeDecodeError) as error:
+            raise Invalid(
+                f"The clock cannot be read: {error}",
+                where=str(self.path),
+                next_step="write a moment into it, such as 2013-04-01T06:00:00Z, or unset MAINSPRING_CLOCK",
+            ) from error
+
+    def advance_to(self, moment: datetime) -> None:
+        """Move to `moment`; an earlier moment leaves the clock where it is. Others see the old moment or the new."""
+        if self.path.exists() and moment <= self.now():
+            return
+        building = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        building.write_text(to_iso(moment))
+        building.replace(self.path)
+
+
+def clock_of(path: str) -> Clock:
+    """Return the clock that the setting `clock` names: that of a file, else the machine's."""
+    return WrittenClock(Path(path)) if path else SystemClock()
 
 
 def to_iso(moment: datetime) -> str:

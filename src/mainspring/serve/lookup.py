@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from mainspring import config
-from mainspring.domain.moments import Clock, SystemClock, to_iso
+from mainspring.domain.moments import Clock, clock_of, to_iso
 from mainspring.domain.signature import ColumnType, Signature
 from mainspring.errors import Invalid, Refused, nearest
 from mainspring.features.online import FeatureReader
@@ -39,7 +39,7 @@ class ServedViews:
             Invalid: two views give a feature of one name.
         """
         self._readers = tuple(readers)
-        self._clock = clock or SystemClock()
+        self._clock = clock or clock_of(config.value_of("clock"))
         taken: dict[str, str] = {}
         for reader in self._readers:
             for name in reader.view.names:

@@ -46,7 +46,6 @@ class Options(NamedTuple):
     trace_share: float
     views: tuple[str, ...]
     row_rules: str
-    replays: bool
 
 
 def options_of(arguments: Sequence[str]) -> Options:
@@ -89,9 +88,6 @@ def options_of(arguments: Sequence[str]) -> Options:
         "--row-rules", choices=["obey", "flag", "off"], default="obey",
         help="rows that break the model's schema: as its rules say, answered and flagged, or not looked at",
     )  # fmt: skip
-    parser.add_argument(
-        "--replays", action="store_true", help="a past is lived again: the moment that a request names is when it came"
-    )
     parser.add_argument("--share", type=int, default=1, help=argparse.SUPPRESS)
     parser.add_argument("--listen-fd", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--numbers", type=Path, help=argparse.SUPPRESS)
@@ -127,7 +123,6 @@ def options_of(arguments: Sequence[str]) -> Options:
         traces=given.traces,
         trace_share=given.trace_share,
         row_rules=given.row_rules,
-        replays=given.replays,
         models_memory_bytes=None if given.models_memory is None else given.models_memory * _MIB,
     )
     if options.endpoints is None and not options.bundles:

@@ -88,9 +88,12 @@ class ServerProcess:
         port: int = 0,
         bundles: Sequence[Path] = (),
         options: Sequence[str] = (),
+        clock: Path | None = None,
         timeout_seconds: float = 60.0,
     ) -> Self:
         """Start a server on a folder of route files, or on bundles, and wait until it answers.
+
+        It goes by the moment in the file `clock`, where one is given, and not by the machine's.
 
         Raises:
             Unavailable: it died, or did not answer in time; the message holds the end of what it wrote.
@@ -100,9 +103,14 @@ class ServerProcess:
         command = [sys.executable, "-m", "mainspring.serve", *map(str, bundles)]
         command += ["--journals", str(journals), "--port", str(port), "--ready-file", str(ready), "--exit-with-parent"]
         command += ["--endpoints", str(endpoints)] if endpoints is not None else []
+        environment = os.environ if clock is None else {**os.environ, "MAINSPRING_CLOCK": str(clock)}
         with log.open("wb") as errors:
             process = subprocess.Popen(
-                [*command, *options], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors
+                [*command, *options],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                env=environment,
             )
         server = cls(process, log, "", scratch)
         deadline = time.monotonic() + timeout_seconds

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 
 from mainspring.bundle.format import read_manifest
-from mainspring.domain.moments import SystemClock
+from mainspring.config import value_of
+from mainspring.domain.moments import clock_of
 from mainspring.errors import MissingExtra
 from mainspring.predictions.journal import JournalWriter
 from mainspring.serve.access_log import AccessLog
@@ -87,10 +88,9 @@ async def _serve(options: Options) -> int:
             endpoints,
             journal,
             metrics,
-            SystemClock(),
+            clock_of(value_of("clock")),
             longest_wait_seconds=options.longest_wait_seconds,
             answer_unlogged=options.answer_unlogged,
-            replays=options.replays,
             guard=guard,
             access_log=access_log,
             recheck=Recheck(options.recheck, metrics) if options.recheck > 0 else None,

@@ -6,7 +6,6 @@ later. Everything runs in the event loop but a slow model's own work, and a shad
 """
 
 import asyncio
-import contextlib
 import logging
 import math
 import sys
@@ -71,7 +70,6 @@ class PredictionService:
         *,
         longest_wait_seconds: float = 5.0,
         answer_unlogged: bool = False,
-        replays: bool = False,
         guard: Guard | None = None,
         access_log: AccessLog | None = None,
         recheck: Recheck | None = None,
@@ -81,7 +79,6 @@ class PredictionService:
         """`longest_wait_seconds` is the wait from which on requests are turned away.
 
         `answer_unlogged` gives answers that the journal did not take, and counts them, instead of withholding them.
-        Where a past `replays`, a request came at the moment that it names, and not now.
         """
         self._endpoints = endpoints
         self._journal = journal
@@ -89,7 +86,6 @@ class PredictionService:
         self._clock = clock
         self._longest_wait = longest_wait_seconds
         self._answer_unlogged = answer_unlogged
-        self._replays = replays
         self._guard = guard
         self._access_log = access_log
         self._recheck = recheck
@@ -269,7 +265,7 @@ class PredictionService:
             model=first.received.model,
             version=first.route.version,
             route=first.route.role,
-            received_at=(self._replays and first.event_at) or to_iso(self._clock.now()),
+            received_at=to_iso(self._clock.now()),
             rows=[ask.n_rows for ask in asks],
             event_at=[ask.event_at for ask in asks],
             request_ids=[ask.question.request_id for ask in asks],
@@ -329,8 +325,7 @@ class PredictionService:
         model = received.model if self._endpoints.knows(received.model) else ""
         if model and not is_lost and tell is not _tell_nobody:
             rules = error.counts if isinstance(error, RulesBroken) else ()
-            named = _moment_of(received) if self._replays else None
-            self._refusals.note(model, reply.status, rules, named or to_iso(self._clock.now()))
+            self._refusals.note(model, reply.status, rules, to_iso(self._clock.now()))
         self._metrics.count("model_requests_total", model, version, role, str(reply.status))
         tell(reply)
         if self._access_log is not None and tell is not _tell_nobody:
@@ -484,13 +479,6 @@ def _moment(text: str | None, where: str) -> str | None:
         return to_iso(from_iso(text))
     except Invalid as error:
         raise Invalid(error.what, where=where, next_step=error.next_step) from error
-
-
-def _moment_of(received: Received) -> str | None:
-    """Return the moment that a client named, if it did and it is one."""
-    with contextlib.suppress(Invalid):
-        return _moment(received.header(b"x-event-at"), "header x-event-at")
-    return None
 
 
 def _deadline(received: Received) -> float:
