@@ -109,7 +109,7 @@ def test_a_write_within_the_clock_tick_of_the_add_is_seen(tree: Tree, monkeypatc
     monkeypatch.setattr(file_index, "_SLACK_NS", 3_600_000_000_000)  # however long a busy machine takes
     tree.add()
     index = read_index(tree.workspace.indexes, tree.folder)
-    assert all(each.stat == () for each in index.files.values())  # just written: their times say nothing yet
+    assert all(each.stat == () for each in index.files().values())  # just written: their times say nothing yet
     before = (tree.folder / "a").stat()
     tree.write(a="9")  # as long as before
     os.utime(tree.folder / "a", ns=(before.st_atime_ns, before.st_mtime_ns))
@@ -136,10 +136,14 @@ def test_what_was_only_touched_is_read_once(tree: Tree, reads: list[str]) -> Non
 
 def test_a_damaged_index_costs_time_and_nothing_else(tree: Tree) -> None:
     tree.add()
-    for text in ("", "{", "[]", '{"digest": 1, "files": 7}', '{"digest": "", "files": {"a": [1]}}'):
-        for place in tree.workspace.indexes.glob("*.json"):
-            place.write_text(text)
+    (place,) = tree.workspace.indexes.glob("*.index")
+    whole = place.read_bytes()
+    torn = [whole[: len(whole) // 2], whole[:100] + bytes(len(whole) - 100), whole + b"x", whole[:-1] + b"z"]
+    for data in [b"", b"{}", whole.replace(b"index 2", b"index 9"), *torn]:
+        place.write_bytes(data)
+        assert read_index(tree.workspace.indexes, tree.folder) == file_index.NOTHING_SEEN
         assert tree.status().state == "unchanged"
+        assert read_index(tree.workspace.indexes, tree.folder).n_files == 2
 
 
 def test_a_readd_makes_no_version_of_what_is_unchanged_and_reads_only_what_changed(

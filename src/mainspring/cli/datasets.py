@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from mainspring.cli.output import json_option, print_json, print_table, when
+from mainspring.data.file_index import read_index
 from mainspring.data.pinned import checkout_pin
 from mainspring.data.pins import ENDING, pin_of, read_pin, write_pin
 from mainspring.data.terms import Terms
@@ -62,7 +63,9 @@ def add_command(path: Path, name: str, source: str, schema: Path | None, pin: bo
         if terms != Terms():
             keep_terms(workspace.store, added, terms, at=workspace.clock.now())
         if pin or (pinned and pinned.dataset == name):
-            wanted = pin_for(added, place.name.removesuffix(ENDING), count_files(workspace.artifacts, added))
+            seen = read_index(workspace.indexes, path)
+            files = seen.n_files if seen.digest == added.digest else count_files(workspace.artifacts, added)
+            wanted = pin_for(added, place.name.removesuffix(ENDING), files)
             wanted = wanted._replace(remote=pinned.remote if pinned else "")
             if wanted != pinned:
                 write_pin(place, wanted)

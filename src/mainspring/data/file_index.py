@@ -1,29 +1,31 @@
 """What was last seen of a path's files: size, times, inode and digest, so that unchanged files are not read again.
 
-One JSON file a path, in the workspace; a cache, without which everything is read once more. A file whose times are so
-close to the moment it was looked at that a later write could leave them as they are (a racy stat) is remembered without
-them, and is read again at the next look. Neighbours: `pinned` compares what is seen here with what a pin names.
+One file a path, in the workspace; a cache, without which everything is read once more. It is kept in the form in which
+`scanned` gives a path's files, so that of a tree that is as it was no file is looked at by itself. A file whose times
+are so close to the moment it was looked at that a later write could leave them as they are (a racy stat) is remembered
+without them, and is read again at the next look. Neighbours: `scanned` lists folders, `pinned` compares what is seen
+here with what a pin names.
 """
 
 import contextlib
-import errno
-import json
 import os
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from stat import S_ISREG
 from typing import NamedTuple
 
 from mainspring.artifacts.digests import digest_of_bytes
 from mainspring.artifacts.trees import TreeFile, tree_bytes
+from mainspring.data.scanned import Scan, Stat, packed, scan, stat_of
 from mainspring.domain.ids import Digest, new_id
-from mainspring.errors import Conflict, Invalid, NotFound
+from mainspring.errors import Conflict
 
 __all__ = [
     "NOTHING_SEEN",
     "FileIndex",
     "SeenFile",
     "changed_meanwhile",
+    "index_of",
     "look",
     "read_index",
     "root_digest",
@@ -36,8 +38,10 @@ _SLACK_NS = 50_000_000
 _COARSE_SLACK_NS = 2_000_000_000
 _TRIES = 3
 
-#: size, mtime_ns, ctime_ns, inode; () where they cannot be trusted
-Stat = tuple[int, ...]
+# An index file: this line, the digest of what follows, and that is: how many files, the digest that they have together,
+# their stats and digests (64 digits each), and their names.
+_FORMAT = f"mainspring index 2 {sys.byteorder}\n".encode()
+_DIGITS = 64
 
 
 class SeenFile(NamedTuple):
@@ -49,92 +53,120 @@ class SeenFile(NamedTuple):
 
 
 class FileIndex(NamedTuple):
-    """The files of a path by their relative name, or the path itself under ``""``; `digest` names all of them."""
+    """The files of a path as they were seen; `digest` names all of them, `digests` (one behind the other) each."""
 
     digest: str
-    files: dict[str, SeenFile]
+    scan: Scan
+    digests: str
+
+    @property
+    def n_files(self) -> int:
+        """How many files they are."""
+        return len(self.digests) // _DIGITS
+
+    def files(self) -> dict[str, SeenFile]:
+        """Return the files by their relative name, or the path itself under ``""``."""
+        digests = (Digest(self.digests[at : at + _DIGITS]) for at in range(0, len(self.digests), _DIGITS))
+        seen = zip(self.scan.files(), digests, strict=True)
+        return {name: SeenFile(stat, size, digest) for (name, size, stat), digest in seen}
 
 
-NOTHING_SEEN = FileIndex("", {})
+def index_of(digest: str, files: Mapping[str, SeenFile]) -> FileIndex:
+    """Return files as an index."""
+    scanned = packed([(name, each.size_bytes, each.stat) for name, each in files.items()])
+    return FileIndex(digest, scanned, "".join(each.digest for each in files.values()))
+
+
+NOTHING_SEEN = index_of("", {})
 
 
 def _place(indexes: Path, path: Path) -> Path:
-    return indexes / f"{digest_of_bytes(os.path.abspath(path).encode(errors='surrogateescape'))[:32]}.json"
+    return indexes / f"{digest_of_bytes(os.path.abspath(path).encode(errors='surrogateescape'))[:32]}.index"
 
 
 def read_index(indexes: Path, path: Path) -> FileIndex:
     """Return what was last seen of `path`; nothing where that is not known, or cannot be read."""
     try:
-        document = json.loads(_place(indexes, path).read_bytes())
-        files = {
-            name: SeenFile(tuple(stat), size, Digest(digest))
-            for name, (stat, size, digest) in document["files"].items()
-        }
-        return FileIndex(str(document["digest"]), files)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        data = _place(indexes, path).read_bytes()
+    except OSError:
         return NOTHING_SEEN
+    start = len(_FORMAT) + _DIGITS
+    if not data.startswith(_FORMAT) or digest_of_bytes(data[start:]).encode() != data[len(_FORMAT) : start]:
+        return NOTHING_SEEN
+    count, digest, rest = data[start:].split(b"\n", 2)
+    digests = int(count) * 32
+    names = digests + int(count) * _DIGITS
+    scanned = Scan(rest[names:].decode(errors="surrogatepass"), rest[:digests])
+    return FileIndex(digest.decode(), scanned, rest[digests:names].decode())
 
 
 def write_index(indexes: Path, path: Path, index: FileIndex) -> None:
     """Remember what is in `path`; whoever reads meanwhile sees the old index or the new one."""
     indexes.mkdir(parents=True, exist_ok=True)
     place = _place(indexes, path)
+    names = index.scan.names.encode(errors="surrogatepass")
+    body = b"".join((f"{index.n_files}\n{index.digest}\n".encode(), index.scan.stats, index.digests.encode(), names))
     draft = place.with_name(f"{new_id()}.draft")
     try:
-        draft.write_text(json.dumps({"digest": index.digest, "files": index.files}, separators=(",", ":")))
+        draft.write_bytes(_FORMAT + digest_of_bytes(body).encode() + body)
         draft.replace(place)
     finally:
         draft.unlink(missing_ok=True)
 
 
-def root_digest(files: dict[str, SeenFile]) -> Digest:
+def root_digest(files: Mapping[str, SeenFile]) -> Digest:
     """Return the digest that files have together: a lone file's own, or that of their tree."""
     if list(files) == [""]:
         return files[""].digest
     return digest_of_bytes(tree_of(files))
 
 
-def tree_of(files: dict[str, SeenFile]) -> bytes:
+def tree_of(files: Mapping[str, SeenFile]) -> bytes:
     """Return the files of a folder as the bytes of a tree."""
     return tree_bytes([TreeFile(name, each.digest, each.size_bytes) for name, each in files.items()])
 
 
 def look(
     path: Path,
-    known: dict[str, SeenFile],
+    known: FileIndex,
     read: Callable[[Path], Digest],
     *,
-    trusted: Callable[[Digest], bool] = lambda _: True,
-) -> dict[str, SeenFile]:
+    trusted: Callable[[Digest], bool] | None = None,
+) -> FileIndex:
     """Return the files of `path`, calling `read` for those that changed since `known` or are not `trusted`.
 
-    Links to files count as the files they lead to.
+    It is `known` itself when no file has changed, else it has no digest yet. Links to files count as the files they
+    lead to.
 
     Raises:
         NotFound: there is nothing at `path`.
         Invalid: something is neither a file nor a folder, or is a link to a folder below `path`.
         Conflict: a file keeps changing while it is read.
     """
+    scanned = scan(path)
+    if scanned == known.scan and trusted is None:
+        return known
+    files = known.files()
     found: dict[str, SeenFile] = {}
-    unread: list[tuple[str, Path]] = []
-    for name, place, stat in _stats(path):
-        before = known.get(name)
-        if before is not None and before.stat == stat and trusted(before.digest):
+    unread: list[str] = []
+    for name, _, stat in scanned.files():
+        before = files.get(name)
+        if before is not None and before.stat == stat and (trusted is None or trusted(before.digest)):
             found[name] = before
         else:
-            unread.append((name, Path(place)))
+            unread.append(name)
     if unread:
         now = _clock_of(path)
-        for name, file in unread:
-            found[name] = _read(file, read, now)
-    return found
+        for name in unread:
+            found[name] = _read(path / name if name else path, read, now)
+    return index_of("", found)
 
 
 def _read(file: Path, read: Callable[[Path], Digest], now: int) -> SeenFile:
     for _ in range(_TRIES):
-        before = _stat_of(file.stat())
+        before = stat_of(file.stat())
         digest = read(file)
-        if _stat_of(file.stat()) == before:
+        if stat_of(file.stat()) == before:
             newest = max(before[1], before[2])
             slack = _COARSE_SLACK_NS if newest % 1_000_000_000 == 0 else _SLACK_NS
             return SeenFile(before if newest < now - slack else (), before[0], digest)
@@ -159,44 +191,3 @@ def _clock_of(path: Path) -> int:
     finally:
         with contextlib.suppress(OSError):
             probe.unlink(missing_ok=True)
-
-
-def _stat_of(found: os.stat_result) -> Stat:
-    return (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
-
-
-def _stats(path: Path) -> Iterator[tuple[str, str, Stat]]:
-    """Yield (relative name, path, stat) of every file; `os.scandir` is what makes 10,000 files cheap."""
-    try:
-        if not path.is_dir():
-            found = path.stat()
-            if not S_ISREG(found.st_mode):  # a pipe would be waited for, and a device has no end
-                raise _no_file(path.name, path.parent)
-            yield "", str(path), _stat_of(found)
-            return
-        waiting = [("", str(path))]
-        while waiting:
-            prefix, folder = waiting.pop()
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    name = prefix + entry.name
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting.append((f"{name}/", entry.path))
-                    elif entry.is_file():
-                        yield name, entry.path, _stat_of(entry.stat())
-                    else:
-                        raise _no_file(name, path)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise NotFound(f"There is no file `{path}`", next_step="check the path") from error
-    except OSError as error:
-        if error.errno != errno.ELOOP:
-            raise
-        raise Invalid(f"`{path.name}` is a link that leads back to itself", where=str(path.parent)) from error
-
-
-def _no_file(name: str, folder: Path) -> Invalid:
-    return Invalid(
-        f"`{name}` is neither a file nor a folder",
-        where=str(folder),
-        next_step="replace a link to a folder by the folder itself, and remove pipes, sockets and broken links",
-    )

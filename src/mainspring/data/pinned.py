@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 from mainspring.artifacts.digests import CHUNK_BYTES, digest_of_file
 from mainspring.artifacts.protocol import ArtifactStore
 from mainspring.artifacts.trees import parse_tree
-from mainspring.data.file_index import FileIndex, SeenFile, look, read_index, root_digest, write_index
+from mainspring.data.file_index import SeenFile, index_of, look, read_index, root_digest, write_index
 from mainspring.data.pins import Pin, read_pin
 from mainspring.domain.ids import Digest
 from mainspring.errors import Conflict, Corrupt, Invalid, MainspringError
@@ -51,12 +51,14 @@ def status_of(pin_file: Path, artifacts: ArtifactStore, indexes: Path) -> PinSta
     if not path.exists():
         return PinStatus(pin_file, version, "missing")
     index = read_index(indexes, path)
-    seen = look(path, index.files, digest_of_file)
+    now = look(path, index, digest_of_file)
+    if now is index and index.digest == pin.digest:
+        return PinStatus(pin_file, version, "unchanged")
+    seen = now.files()
     if index.digest == pin.digest:
-        wanted: Mapping[str, Digest] = {name: each.digest for name, each in index.files.items()}
+        wanted: Mapping[str, Digest] = _digests(index.files())
     elif root_digest(seen) == pin.digest:
-        wanted = {name: each.digest for name, each in seen.items()}
-        index = FileIndex(pin.digest, {})
+        wanted = _digests(seen)
     else:
         try:
             wanted = _wanted(artifacts, pin.digest, folder=pin.folder)
@@ -65,8 +67,9 @@ def status_of(pin_file: Path, artifacts: ArtifactStore, indexes: Path) -> PinSta
     added = tuple(sorted(seen.keys() - wanted.keys()))
     removed = tuple(sorted(wanted.keys() - seen.keys()))
     changed = tuple(sorted(name for name, each in seen.items() if wanted.get(name, each.digest) != each.digest))
-    if not (added or removed or changed) and seen != index.files:
-        write_index(indexes, path, FileIndex(pin.digest, seen))  # so that they need not be read the next time
+    now = now._replace(digest=pin.digest)
+    if not (added or removed or changed) and now != index:
+        write_index(indexes, path, now)  # so that they need not be read the next time
     state: State = "changed" if added or removed or changed else "unchanged"
     return PinStatus(pin_file, version, state, added, changed, removed)
 
@@ -98,6 +101,7 @@ def place(
     wanted = _wanted(artifacts, digest, folder=folder)
     with _alone(indexes, path) as staging:
         index = read_index(indexes, path)
+        before = index.files()
         seen: dict[str, SeenFile] = {}
         if path.is_symlink() or (path.exists() and path.is_dir() is not folder):
             if not force:
@@ -105,8 +109,8 @@ def place(
                     f"`{path}` is no {'folder' if folder else 'file'}", next_step="move it away, or say --force"
                 )
         elif path.exists():
-            seen = look(path, index.files, digest_of_file)
-        unsaved = [name for name, each in seen.items() if not _is_saved(name, each.digest, index, wanted)]
+            seen = look(path, index, digest_of_file).files()
+        unsaved = [name for name, each in seen.items() if not _is_saved(name, each.digest, before, wanted)]
         if unsaved and not force:
             shown = ", ".join(f"`{name or path.name}`" for name in sorted(unsaved)[:3])
             more = f" and {len(unsaved) - 3:,} more" if len(unsaved) > 3 else ""
@@ -118,16 +122,16 @@ def place(
         differing = {name: each for name, each in wanted.items() if name not in seen or seen[name].digest != each}
         for name, each in differing.items():
             _copy_out(artifacts, each, _under(staging, name))
-        if seen and not force and _digests(look(path, seen, digest_of_file)) != _digests(seen):
+        if seen and not force and _digests(look(path, index_of("", seen), digest_of_file).files()) != _digests(seen):
             raise Conflict(f"`{path}` was changed meanwhile", where=str(path), next_step="nothing was touched; repeat")
         if not seen:
             _remove(path)
         _move_in(path, staging, differing, seen.keys() - wanted.keys(), folder=folder)
         known = {name: each for name, each in seen.items() if name not in differing}
-        found = look(path, known, digest_of_file)
+        found = look(path, index_of("", known), digest_of_file).files()
         # what somebody writes from now on is no version's, and must not pass for one
         placed = {name: each for name, each in found.items() if wanted.get(name) == each.digest}
-        write_index(indexes, path, FileIndex(root_digest(placed) if placed else digest, placed))
+        write_index(indexes, path, index_of(root_digest(placed) if placed else digest, placed))
 
 
 def _digests(files: Mapping[str, SeenFile]) -> dict[str, Digest]:
@@ -149,8 +153,8 @@ def _wanted(artifacts: ArtifactStore, digest: Digest, *, folder: bool) -> dict[s
     return {each.path: each.digest for each in parse_tree(artifacts.read_bytes(digest), digest)}
 
 
-def _is_saved(name: str, digest: Digest, index: FileIndex, wanted: Mapping[str, Digest]) -> bool:
-    return wanted.get(name) == digest or (name in index.files and index.files[name].digest == digest)
+def _is_saved(name: str, digest: Digest, before: Mapping[str, SeenFile], wanted: Mapping[str, Digest]) -> bool:
+    return wanted.get(name) == digest or (name in before and before[name].digest == digest)
 
 
 @contextlib.contextmanager

@@ -18,7 +18,6 @@ from mainspring.artifacts.trees import parse_tree
 from mainspring.data.file_index import (
     NOTHING_SEEN,
     FileIndex,
-    SeenFile,
     changed_meanwhile,
     look,
     read_index,
@@ -108,13 +107,11 @@ def add_dataset(
     check_name(name)
     path = Path(os.path.abspath(path))
     index = NOTHING_SEEN if indexes is None else read_index(indexes, path)
-    seen = FileIndex("", _keep_files(store, artifacts, path, index))
-    if not seen.files:
+    seen = _keep_files(store, artifacts, path, index)
+    if not seen.n_files:
         raise Invalid(f"The folder `{path.name}` holds no files", where=str(path), next_step="put files into it first")
-    unchanged = {key: each.digest for key, each in seen.files.items()} == {
-        key: each.digest for key, each in index.files.items()
-    }
-    seen = seen._replace(digest=index.digest if unchanged else root_digest(seen.files))
+    unchanged = seen is index or _digests(seen) == _digests(index)
+    seen = seen._replace(digest=index.digest if unchanged else root_digest(seen.files()))
     version = _newest_with(store, name, seen.digest) if unchanged else None
     if version is None or not artifacts.exists(Digest(seen.digest)):
         entry = _entry(artifacts, path, source or path.name, seen)
@@ -129,12 +126,16 @@ def add_dataset(
     return version
 
 
-def _keep_files(store: Store, artifacts: ArtifactStore, path: Path, index: FileIndex) -> dict[str, SeenFile]:
+def _digests(index: FileIndex) -> dict[str, Digest]:
+    return {name: each.digest for name, each in index.files().items()}
+
+
+def _keep_files(store: Store, artifacts: ArtifactStore, path: Path, index: FileIndex) -> FileIndex:
     """Put the files that changed; those of a version that is written down are there, and no collection takes them."""
     written_down = store.read("SELECT 1 FROM dataset_versions WHERE digest = ? LIMIT 1", (index.digest,))
     if written_down and artifacts.exists(Digest(index.digest)):
-        return look(path, index.files, artifacts.put_file)
-    return look(path, index.files, artifacts.put_file, trusted=artifacts.claim)
+        return look(path, index, artifacts.put_file)
+    return look(path, index, artifacts.put_file, trusted=artifacts.claim)
 
 
 def _newest_with(store: Store, name: str, digest: str) -> DatasetVersion | None:
@@ -149,25 +150,26 @@ def version_entry(artifacts: ArtifactStore, path: Path, source: str) -> tuple[Va
         Invalid: the file is empty or cannot be read as the table its ending promises.
     """
     path = Path(os.path.abspath(path))
-    files = look(path, {}, artifacts.put_file)
-    return _entry(artifacts, path, source, FileIndex(root_digest(files), files))
+    seen = look(path, NOTHING_SEEN, artifacts.put_file)
+    return _entry(artifacts, path, source, seen._replace(digest=root_digest(seen.files())))
 
 
 def _entry(artifacts: ArtifactStore, path: Path, source: str, seen: FileIndex) -> tuple[Value, ...]:
     """Return what is written down of files that are kept."""
     folder = path.is_dir()
+    files = seen.files()
     n_rows: int | None = None
     columns: dict[str, str] | None = None
     if folder:
-        artifacts.put_bytes(tree_of(seen.files))
+        artifacts.put_bytes(tree_of(files))
     else:
         # DuckDB is not free to import, and most of what is versioned is no table
         from mainspring.data.described import describe
 
         n_rows, columns = describe(path)
-        if path.stat().st_size != seen.files[""].size_bytes:  # rows of other bytes than those that are kept
+        if path.stat().st_size != files[""].size_bytes:  # rows of other bytes than those that are kept
             raise changed_meanwhile(path)
-    size = sum(each.size_bytes for each in seen.files.values())
+    size = sum(each.size_bytes for each in files.values())
     listed = None if columns is None else json.dumps(columns)
     return (seen.digest, path.name + ("/" if folder else ""), size, n_rows, listed, source)
 
