@@ -17,6 +17,7 @@ from mainspring.bundle.format import digest_of, read_manifest
 from mainspring.bundle.manifest import MANIFEST_NAME
 from mainspring.bundle.predictor import load_bundle
 from mainspring.cli.gauge import Gauge
+from mainspring.data.exact import parquet_sql
 from mainspring.data.parts import FORMATS, form_of
 from mainspring.data.scratch import scratch_folder
 from mainspring.data.table import Columns, connect, n_rows, read_columns, scan_sql
@@ -203,7 +204,8 @@ def _write(source: Path, answers: Columns, replaced: list[str], target: Path, ki
         hidden = Path(scratch) / "out" if str(target) == "-" else target.with_name(f".{target.name}.part")
         quoted = str(hidden).replace("'", "''")
         try:
-            connection.execute(f"COPY ({query}) TO '{quoted}' {FORMATS[ending]}").fetchall()
+            rows = parquet_sql(connection, query) if ending == "parquet" else query
+            connection.execute(f"COPY ({rows}) TO '{quoted}' {FORMATS[ending]}").fetchall()
             if str(target) == "-":
                 sys.stdout.flush()
                 sys.stdout.buffer.write(hidden.read_bytes())

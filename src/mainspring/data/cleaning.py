@@ -13,6 +13,7 @@ import duckdb
 from mainspring.data.checks import Scan
 from mainspring.data.clean_rules import HIDING, CleanRule, has_offset
 from mainspring.data.consent import consent_sql
+from mainspring.data.exact import can_round, is_rounded_sql, parquet_sql
 from mainspring.data.expressions import expression_columns
 from mainspring.data.hiding import WRITTEN, bring_keys, hidden_value, without_hidden
 from mainspring.data.schema import Rule, Schema, Violation
@@ -25,7 +26,6 @@ _SAMPLES = 3
 #: Columns of our own in the files written here; a table that has one of these names cannot be cleaned.
 ROW, REASONS, ORIGINAL = "#row", "#reasons", "#original"
 #: Beginnings of the types of numbers that a DOUBLE may round.
-_ROUNDED = ("BIGINT", "UBIGINT", "HUGEINT", "UHUGEINT", "DECIMAL")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,8 @@ def clean(path: Path, schema: Schema, folder: Path) -> Cleaned:
 
 
 def _copy(connection: "duckdb.DuckDBPyConnection", query: str, path: Path) -> None:
-    connection.execute(f"COPY ({query}) TO {quoted_text(str(path))} (FORMAT parquet, COMPRESSION zstd)").fetchall()
+    rows = parquet_sql(connection, query)
+    connection.execute(f"COPY ({rows}) TO {quoted_text(str(path))} (FORMAT parquet, COMPRESSION zstd)").fetchall()
 
 
 def _break(kept: Path, schema: Schema, connection: "duckdb.DuckDBPyConnection") -> list[Effect]:
@@ -173,14 +174,10 @@ def _stage(connection: "duckdb.DuckDBPyConnection", path: Path, schema: Schema) 
 
 def _exact(connection: "duckdb.DuckDBPyConnection", source: str, described: Sequence[Sequence[str]]) -> set[str]:
     """Return the columns with numbers that a DOUBLE would round: these keep their type, so that no two become one."""
-    asked = [(name, kind) for name, kind, *_ in described if kind.startswith(_ROUNDED)]
+    asked = [(name, kind) for name, kind, *_ in described if can_round(kind)]
     if not asked:
         return set()
-    rounded = ", ".join(
-        f"bool_or(TRY_CAST(CAST(CAST({quoted_name(name)} AS DOUBLE) AS VARCHAR) AS {kind})"
-        f" IS DISTINCT FROM {quoted_name(name)})"
-        for name, kind in asked
-    )
+    rounded = ", ".join(f"bool_or({is_rounded_sql(quoted_name(name), kind)})" for name, kind in asked)
     (found,) = connection.execute(f"SELECT {rounded} FROM {source}").fetchall()
     return {name for (name, _), is_rounded in zip(asked, found, strict=True) if is_rounded}
 

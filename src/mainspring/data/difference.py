@@ -1,20 +1,31 @@
 """What changed between two tables: columns, rows by key or as whole rows, and the figures of each column.
 
-The engine compares files where they lie; neither is loaded.
+The engine compares files where they lie; neither is loaded. Numbers are compared as they are, long ones to the last
+digit, whatever types the files keep them in.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import duckdb
 
-from mainspring.data.table import cast_sql, connect, quoted_name, settled_scan
+from mainspring.data.exact import comparable_sql
+from mainspring.data.table import connect, exact_sql, quoted_name, settled_scan
 from mainspring.errors import Invalid, nearest
 
 __all__ = ["ColumnChange", "Difference", "difference"]
 
 _EXAMPLES = 3
+_Shape = dict[str, "_Kind"]
+
+
+class _Kind(NamedTuple):
+    """What a column holds, in our words, and the engine's type that it is compared in."""
+
+    what: str
+    engine: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +67,10 @@ def difference(before: Path, after: Path, *, key: Sequence[str] = ()) -> Differe
         shapes = []
         for name, path in (("old", before), ("new", after)):
             sql, described = settled_scan(connection, path)
-            casts = [(column, *cast_sql(column, kind)) for column, kind in described]
-            listed = ", ".join(f"{expression} AS {quoted_name(column)}" for column, expression, _ in casts)
+            casts = [(column, *exact_sql(column, kind)) for column, kind in described]
+            listed = ", ".join(f"{expression} AS {quoted_name(column)}" for column, expression, *_ in casts)
             connection.execute(f"CREATE TEMP VIEW {name} AS SELECT {listed} FROM {sql}").fetchall()
-            shapes.append({column: kind for column, _, kind in casts})
+            shapes.append({column: _Kind(what, engine) for column, _, what, engine in casts})
         old, new = shapes
         common = [column for column in old if column in new]
         for column in key:
@@ -72,7 +83,8 @@ def difference(before: Path, after: Path, *, key: Sequence[str] = ()) -> Differe
             added, removed, examples = _by_row(connection, common, old, new)
             changed, by_column = None, {}
         columns = tuple(
-            _column(connection, column, (old[column], new[column]), by_column.get(column)) for column in common
+            _column(connection, column, (old[column].what, new[column].what), by_column.get(column))
+            for column in common
         )
     return Difference(
         (sizes[0], sizes[1]), added, removed, changed,
@@ -85,17 +97,20 @@ def _one(connection: "duckdb.DuckDBPyConnection", query: str) -> tuple[int, ...]
     return tuple(connection.execute(query).fetchall()[0])
 
 
-def _value(side: str, column: str, old: dict[str, str], new: dict[str, str]) -> str:
+def _value(side: str, column: str, old: _Shape, new: _Shape) -> str:
     """Return a value as SQL; where the type of the column changed, both sides are compared as text."""
     name = f"{side}.{quoted_name(column)}"
-    return name if old[column] == new[column] else f"CAST({name} AS VARCHAR)"
+    mine, other = (old[column], new[column]) if side == "old" else (new[column], old[column])
+    if mine.what != other.what:
+        return f"CAST({name} AS VARCHAR)"
+    return comparable_sql(name, mine.engine, other.engine)
 
 
 def _by_key(
     connection: "duckdb.DuckDBPyConnection",
     common: Sequence[str],
-    old: dict[str, str],
-    new: dict[str, str],
+    old: _Shape,
+    new: _Shape,
     key: Sequence[str],
 ) -> tuple[int, int, int, dict[str, int], list[str]]:
     listed = ", ".join(quoted_name(column) for column in key)
@@ -127,8 +142,8 @@ def _by_key(
         f' FROM (SELECT *, 1 AS "#here" FROM old) AS old FULL JOIN (SELECT *, 1 AS "#here" FROM new) AS new ON {same}'
     )
     counts = ", ".join([
-        *(f"count_if(sign = '{each}')" for each in "+-~"),
-        *(f"count_if(sign = '~' AND d{place})" for place in range(len(rest))),
+        *(f"count(*) FILTER (WHERE sign = '{each}')" for each in "+-~"),
+        *(f"count(*) FILTER (WHERE sign = '~' AND d{place})" for place in range(len(rest))),
         *(f"arg_min(named, named, {_EXAMPLES}) FILTER (WHERE sign = '{each}')" for each in "+-~"),
     ])  # fmt: skip
     (answer,) = connection.execute(f"SELECT {counts} FROM ({joined})").fetchall()
@@ -143,7 +158,7 @@ def _by_key(
 
 
 def _by_row(
-    connection: "duckdb.DuckDBPyConnection", common: Sequence[str], old: dict[str, str], new: dict[str, str]
+    connection: "duckdb.DuckDBPyConnection", common: Sequence[str], old: _Shape, new: _Shape
 ) -> tuple[int, int, list[str]]:
     counted, examples = [], []
     for sign, one, other in (("+", "new", "old"), ("-", "old", "new")):
@@ -166,7 +181,7 @@ def _column(
     name = quoted_name(column)
     found = []
     for side, kind in zip(("old", "new"), kinds, strict=True):
-        mean = f"avg({name})" if kind == "number" else "NULL"
+        mean = f"avg(CAST({name} AS DOUBLE))" if kind == "number" else "NULL"
         found.append(
             connection.execute(
                 f"SELECT count(*) - count({name}), approx_count_distinct({name}), {mean} FROM {side}"

@@ -95,7 +95,7 @@ def _join(left: Columns, right: Columns, match: Match, orphans: Orphans) -> Join
     with connect() as connection:
         connection.register("l", _numbered(left, match.keys, match.left_time))
         connection.register("r", _numbered(right, match.keys, match.right_time))
-        duplicates = find_partners(connection, match, kinds[0])
+        duplicates = find_partners(connection, match, [key for key in match.keys if kinds[0][key] == "number"])
         rows = connection.execute(matches_sql(match)).fetchnumpy()
     return _joined(left, right, match, rows, orphans, duplicates)
 

@@ -6,9 +6,11 @@ Which rows belong together is asked of the same `matching`; what stays in memory
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import duckdb
 
+from mainspring.data.exact import WHOLE, can_round, comparable_sql
 from mainspring.data.matching import (
     Match,
     Orphans,
@@ -72,11 +74,15 @@ def join_files(
             raise Invalid(f"`{target}` is one of the tables to be joined", where="OUT", next_step="name another file")
     with connect() as connection, fresh_folder(target) as folder:
         try:
-            here, lefts = _side(connection, "l", left, folder, match.keys, match.left_time, tell)
-            there, rights = _side(connection, "r", right, folder, match.keys, match.right_time, tell)
+            here, lefts = in_parquet(connection, left, folder / "side-l.parquet", tell)
+            there, rights = in_parquet(connection, right, folder / "side-r.parquet", tell)
             check_sides(match, _kinds(lefts), _kinds(rights))
+            keys = [_key(name, lefts[name], rights[name]) for name in match.keys]
+            _see(connection, "l", here, lefts, [key.left for key in keys], match.left_time)
+            _see(connection, "r", there, rights, [key.right for key in keys], match.right_time)
             with watched(connection, f"looking through the keys of {right.name}", tell):
-                duplicates = find_partners(connection, match, _kinds(lefts))
+                doubles = [name for name, key in zip(match.keys, keys, strict=True) if key.is_double]
+                duplicates = find_partners(connection, match, doubles)
             taken = [name for name in rights if name not in match.keys]
             rows = count_rows(connection, here)
             if not rows:
@@ -100,27 +106,37 @@ def join_files(
     return JoinedFile(written, matched, rows - matched, duplicates)
 
 
-def _side(
+class _Key(NamedTuple):
+    """A key as SQL on both sides, and whether it is a double there, which cannot tell all whole numbers apart."""
+
+    left: str
+    right: str
+    is_double: bool
+
+
+def _key(name: str, left: str, right: str) -> _Key:
+    """Return how a key of these types of the engine is compared: as the numbers are, unless one of both is a double."""
+    if all(kind in WHOLE or can_round(kind) for kind in (left, right)):
+        value = quoted_name(name)
+        return _Key(comparable_sql(value, left, right), comparable_sql(value, right, left), False)
+    (here, what), (there, _) = cast_sql(name, left), cast_sql(name, right)
+    return _Key(here, there, what == "number")
+
+
+def _see(
     connection: duckdb.DuckDBPyConnection,
     side: str,
-    path: Path,
-    folder: Path,
+    file: Path,
+    described: dict[str, str],
     keys: Sequence[str],
     time: str,
-    tell: Tell,
-) -> tuple[Path, dict[str, str]]:
-    """Make one side as `matching` sees it; return its rows as a Parquet file, and the engine's types of its columns.
-
-    Where a column is missing, the side is only what the check of both sides needs to say so.
-    """
-    file, described = in_parquet(connection, path, folder / f"side-{side}.parquet", tell)
-    named = {f"k{number}": name for number, name in enumerate(keys)} | ({"t": time} if time else {})
-    listed = ", ".join(
-        f"{cast_sql(name, described[name])[0]} AS {short}" for short, name in named.items() if name in described
-    )
-    query = f"SELECT {listed}{', ' if listed else ''}{READING_ROW} AS i FROM {rows_sql(file)}"
+) -> None:
+    """Show one side as `matching` sees it."""
+    shown = [f"{value} AS k{number}" for number, value in enumerate(keys)]
+    if time:
+        shown.append(f"{cast_sql(time, described[time])[0]} AS t")
+    query = f"SELECT {', '.join([*shown, f'{READING_ROW} AS i'])} FROM {rows_sql(file)}"
     connection.execute(f"CREATE OR REPLACE TEMP VIEW {side} AS {query}").fetchall()
-    return file, described
 
 
 def _kinds(described: dict[str, str]) -> dict[str, str]:

@@ -5,7 +5,7 @@ A side is a table `l` or `r` of the engine with the keys as `k0`, `k1`, ..., the
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
@@ -113,14 +113,16 @@ def check_sides(match: Match, left: Kinds, right: Kinds, *, typed: bool = True) 
         )
 
 
-def find_partners(connection: duckdb.DuckDBPyConnection, match: Match, left: Kinds) -> int:
+def find_partners(connection: duckdb.DuckDBPyConnection, match: Match, doubles: Collection[str]) -> int:
     """Make the table `partners`, the right rows that left rows may find; return how many others had the same keys.
+
+    `doubles` are the keys that were made into doubles to be compared.
 
     Raises:
         Invalid: keys are too large to be told apart, or stand more than once where that is refused.
     """
     for number, key in enumerate(match.keys):
-        if left[key] == "number":
+        if key in doubles:
             _refuse_large(connection, key, f"k{number}")
     names = match.names
     if match.left_time:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import duckdb
 
+from mainspring.data.exact import parquet_sql
 from mainspring.data.table import connect, quoted_files, quoted_text, settled_scan, unreadable
 from mainspring.data.watching import Tell, untold, watched
 from mainspring.domain.ids import new_id
@@ -125,6 +126,7 @@ def in_parquet(
     refuse_reading_row(path, dict(described))
     if path.suffix != ".parquet":
         path = copied(connection, scan, file, path, tell)
+        scan, described = settled_scan(connection, path)
     return path, dict(described)
 
 
@@ -148,9 +150,8 @@ def copied(connection: duckdb.DuckDBPyConnection, scan: str, file: Path, source:
         hidden = file.with_name(f"{file.name}.{new_id()}")
         try:
             with watched(connection, f"putting {source.name} into columns", tell):
-                connection.execute(
-                    f"COPY (SELECT * FROM {scan}) TO {quoted_text(str(hidden))} (FORMAT parquet)"
-                ).fetchall()
+                rows = parquet_sql(connection, f"SELECT * FROM {scan}")
+                connection.execute(f"COPY ({rows}) TO {quoted_text(str(hidden))} (FORMAT parquet)").fetchall()
         except duckdb.Error as error:
             hidden.unlink(missing_ok=True)
             raise unreadable(source, error) from error

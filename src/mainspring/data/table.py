@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mainspring.config import value_of
+from mainspring.data.exact import WHOLE, can_round
 from mainspring.data.scratch import make_scratch
 from mainspring.domain.signature import ColumnType
 from mainspring.errors import Invalid, MissingExtra, NotFound, Unavailable
@@ -36,6 +37,7 @@ __all__ = [
     "column_type",
     "columns_of",
     "connect",
+    "exact_sql",
     "fetch_columns",
     "frame_of",
     "n_rows",
@@ -54,8 +56,8 @@ __all__ = [
 _DIALECT = (
     "delim={delimiter}, header=true, skip=0, quote='\"', escape='\"', comment='', nullstr=['', 'NA'],"
     # no BOOLEAN: it would take yes and no, t and f for truth values, which in a file are more often text
-    " auto_type_candidates=['NULL', 'BIGINT', 'DOUBLE', 'TIME', 'DATE', 'TIMESTAMP', 'TIMESTAMP WITH TIME ZONE',"
-    " 'VARCHAR']"
+    " auto_type_candidates=['NULL', 'BIGINT', 'HUGEINT', 'DOUBLE', 'TIME', 'DATE', 'TIMESTAMP',"
+    " 'TIMESTAMP WITH TIME ZONE', 'VARCHAR']"
 )
 _TRUTH = {"true": 1.0, "false": 0.0, None: math.nan}
 #: Characters of a file's own line that an error repeats.
@@ -340,6 +342,14 @@ def cast_sql(name: str, kind: str) -> tuple[str, str]:
     number = f"CAST({quoted} AS DOUBLE)"
     whole = f"CASE WHEN isnan({number}) THEN NULL ELSE {number} END" if kind in ("FLOAT", "DOUBLE") else number
     return whole, "number"
+
+
+def exact_sql(name: str, kind: str) -> tuple[str, str, str]:
+    """Return what `cast_sql` does, but numbers that a double rounds as they are; and the engine's type it is then."""
+    value, what = cast_sql(name, kind)
+    if what == "number" and (kind in WHOLE or can_round(kind)):
+        return quoted_name(name), what, kind
+    return value, what, {"number": "DOUBLE", "timestamp": "TIMESTAMP", "string": "VARCHAR"}[what]
 
 
 def _settle(array: Any) -> NDArray[Any]:  # NumPy array or masked array, as DuckDB hands it out

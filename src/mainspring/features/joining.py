@@ -12,6 +12,7 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
+from mainspring.data.exact import parquet_sql
 from mainspring.data.table import Columns, columns_of, connect, fetch_columns, quoted_name, quoted_text, settled_scan
 from mainspring.domain.ids import new_id
 from mainspring.errors import Invalid, Unavailable, nearest
@@ -70,7 +71,8 @@ def join_features_to(
         query = join_sql(connection, scan, dict(described), views, time, sources or {})
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            copied = connection.execute(f"COPY ({query}) TO {quoted_text(str(hidden))} (FORMAT parquet)").fetchall()
+            rows = parquet_sql(connection, query)
+            copied = connection.execute(f"COPY ({rows}) TO {quoted_text(str(hidden))} (FORMAT parquet)").fetchall()
             hidden.replace(target)
         except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
             what = f"The features cannot be written: {str(error).splitlines()[0]}"

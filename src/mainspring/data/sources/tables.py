@@ -15,7 +15,8 @@ from xml.etree.ElementTree import ParseError
 
 import duckdb
 
-from mainspring.data.table import connect, quoted_text, scan_sql, unreadable
+from mainspring.data.exact import parquet_sql
+from mainspring.data.table import connect, quoted_text, settled_scan, unreadable
 from mainspring.errors import Invalid, MissingExtra, nearest
 
 __all__ = ["copy_as_parquet", "is_workbook", "workbook_rows"]
@@ -34,11 +35,11 @@ def copy_as_parquet(file: Path, target: Path) -> None:
     if file.suffix.lower() in (".arrow", ".feather", ".ipc"):
         _copy_arrow(file, target)
         return
-    scan = scan_sql(file)
     with connect() as connection:
+        scan, _ = settled_scan(connection, file)
         try:
-            query = f"COPY (SELECT * FROM {scan}) TO {quoted_text(str(target))} (FORMAT parquet)"
-            connection.execute(query).fetchall()
+            rows = parquet_sql(connection, f"SELECT * FROM {scan}")
+            connection.execute(f"COPY ({rows}) TO {quoted_text(str(target))} (FORMAT parquet)").fetchall()
         except duckdb.Error as error:
             raise unreadable(file, error) from error
 
