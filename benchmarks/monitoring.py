@@ -6,7 +6,7 @@ holds what each runs. CPU seconds (user and system, all threads) are taken witho
 memory, apart for reducing the reference and for the report on the window. *Stored* compares the window's part alone:
 who keeps a reduced reference pays no more after registration. *Like for like* counts both. The limit is the shortest
 NumPy that finds the same columns. Three faults are planted; what each contender calls drifted is counted. A peer that
-takes longer than --seconds is left out and named.
+takes longer than --seconds, or more memory than there is, is left out and named.
 
     .venv/bin/python benchmarks/monitoring.py --peers FOLDER [--rows N ...] [--only NAME ...] [--rounds N] [--json]
 """
@@ -14,6 +14,8 @@ takes longer than --seconds is left out and named.
 import argparse
 import json
 import os
+import resource
+import signal
 import statistics
 import subprocess
 import sys
@@ -50,8 +52,8 @@ class Figures(NamedTuple):
     others: int
 
 
-def measure(python: str, script: str, folders: list[Path], seconds: int) -> dict[str, object] | None:
-    """Run one contender and return what it told; None when it took too long."""
+def measure(python: str, script: str, folders: list[Path], seconds: int) -> dict[str, object] | str:
+    """Run one contender and return what it told; where it did not come to an end, why."""
     quiet = {**os.environ, "NML_DISABLE_USAGE_LOGGING": "1", "WHYLOGS_NO_ANALYTICS": "True", "DO_NOT_TRACK": "1"}
     try:
         done = subprocess.run(
@@ -59,7 +61,10 @@ def measure(python: str, script: str, folders: list[Path], seconds: int) -> dict
             capture_output=True, text=True, check=False, timeout=seconds, env=quiet,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return None
+        return f"took longer than {seconds} s"
+    if done.returncode == -signal.SIGKILL:
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024**2
+        return f"was killed for its memory, at {peak:.1f} GB"
     if done.returncode:
         raise SystemExit(f"{script}: {done.stderr[-2000:]}")
     return dict(json.loads(done.stdout.splitlines()[-1]))
@@ -81,6 +86,7 @@ def summed(told: list[dict[str, object]]) -> Figures:
 def compare(rows: int, names: list[str], pythons: dict[str, str], rounds: int, seconds: int) -> dict[str, object]:
     """Measure all contenders in turns on one pair of tables, and the stored profile on its own."""
     told: dict[str, list[dict[str, object]]] = {name: [] for name in names}
+    left_out: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as scratch:
         reference, window, stored = (Path(scratch) / each for each in ("reference", "window", "profile.json"))
         make_side(reference, rows, 1, is_moved=False)
@@ -91,16 +97,19 @@ def compare(rows: int, names: list[str], pythons: dict[str, str], rounds: int, s
                     continue  # one round of a slow peer must do
                 stored.unlink(missing_ok=True)
                 found = measure(pythons[name], CONTENDERS[name][0], [reference, window, stored], seconds)
-                told[name] += [] if found is None else [found]
+                if isinstance(found, str):
+                    left_out[name] = found
+                    continue
+                told[name].append(found)
                 if name == "mainspring":
                     profile_kb = stored.stat().st_size / 1024
                     alone = measure(pythons[name], CONTENDERS[name][0], [reference, window, stored], seconds)
-        assert alone is not None
+        assert isinstance(alone, dict)
     return {
         "rows": rows,
         "profile_kb": round(profile_kb, 1),
         "stored_grown_mb": round(float(str(alone["peak_mb"])) - float(str(alone["base_mb"])), 1),
-        "too_slow": [name for name in names if not told[name]],
+        "left_out": left_out,
         "figures": {name: summed(each)._asdict() for name, each in told.items() if each},
     }
 
@@ -159,8 +168,8 @@ def main() -> int:
             said = f"grew {each['grown_mb']:.0f} MB, found {each['planted']} of {len(PLANTED)}"
             ratio = f"stored {stored:8.2f}  like for like {alike:8.2f}"
             print(f"  {name:12} {ratio}  {said}, and {each['others']} columns that did not move", flush=True)
-        for name in found["too_slow"]:  # type: ignore[attr-defined]
-            print(f"  {name:12} took longer than {given.seconds} s")
+        for name, why in found["left_out"].items():  # type: ignore[attr-defined]
+            print(f"  {name:12} {why}")
     return 0 if kept else 1
 
 

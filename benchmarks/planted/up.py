@@ -20,7 +20,7 @@ from mainspring.workspace import Workspace
 __all__ = ["Up"]
 
 #: A line of the command that tells what a look did: the time, the policy and the deed.
-_ACTION = re.compile(r"\d\d:\d\d:\d\d  [\w-]+: (?P<did>.*)")
+_ACTION = re.compile(r"\d\d:\d\d:\d\d  [^:]+: (?P<did>.*)")
 _WAIT_SECONDS = 900
 _POLL_SECONDS = 0.02
 
