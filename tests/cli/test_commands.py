@@ -4,6 +4,9 @@ import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -208,26 +211,58 @@ def test_up_serves_and_looks_and_stops(project: Path, run: Run) -> None:
     assert len(json.loads(run("schedule", "list", "--ticks", "--json").out)) == 2
 
 
+@contextmanager
+def up(*words: str) -> Iterator[PredictionClient]:
+    """`mainspring up` until the block ends."""
+    command = [sys.executable, "-u", "-m", "mainspring", "up", "loop.py", "--port", "0", *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=dict(os.environ)) as process:
+        assert process.stdout is not None
+        try:
+            serving = next(line for line in process.stdout if line.startswith("Serving"))
+            with PredictionClient(serving.split(" at ")[1].split(";")[0]) as client:
+                yield client
+        finally:
+            process.terminate()
+            process.communicate()
+    assert process.returncode == 0
+
+
+def _ticks(run: Run) -> list[dict[str, str]]:
+    """The looks that were taken or begun."""
+    ticks = json.loads(run("schedule", "list", "--ticks", "--json").out)
+    return [each for each in ticks if each["schedule"] == "look-churn"]
+
+
+def test_up_looks_features_up_that_a_request_leaves_out(project: Path, run: Run) -> None:
+    (project / "spent.csv").write_text("customer,at,spend\n7,2026-01-01,12.5\n8,2026-01-01,900\n")
+    (project / "views.py").write_text(
+        "import mainspring as ms\n"
+        'spent = ms.FeatureView("spent", source="spent.csv", keys="customer", time="at", features={"spend": "spend"})\n'
+    )
+    assert run("features", "materialize", "views.py", "--until", "2026-01-02").code == 0
+    assert "spent" in run("up", "loop.py", "--port", "0", "--looks", "1", "--view", "spend").err
+    with up("--every", "1d", "--view", "spent") as client:
+        whole, looked_up, other = (
+            client.predict("churn", [row]).predictions[0].score
+            for row in (ROW, {"age": 41, "plan": "basic", "customer": 7}, {"age": 41, "plan": "basic", "customer": 8})
+        )
+    assert looked_up == whole != other
+
+
 def test_up_lives_through_a_past_by_a_clock_that_stands_in_a_file(
     project: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock, day = WrittenClock(project / "clock"), datetime(2031, 4, 1, tzinfo=UTC)
     clock.advance_to(day)
     monkeypatch.setenv("MAINSPRING_CLOCK", str(clock.path))
-    words = ["up", "loop.py", "--port", "0", "--every", "1d", "--looks", "2"]
-    with subprocess.Popen(
-        [sys.executable, "-u", "-m", "mainspring", *words], stdout=subprocess.PIPE, text=True, env=dict(os.environ)
-    ) as process:
-        assert process.stdout is not None
-        serving = next(line for line in process.stdout if line.startswith("Serving"))
-        with PredictionClient(serving.split(" at ")[1].split(";")[0]) as client:
-            clock.advance_to(day + timedelta(hours=2))
-            client.predict("churn", [ROW])
+    with up("--every", "1d") as client:
+        clock.advance_to(day + timedelta(hours=2))
+        client.predict("churn", [ROW])
         clock.advance_to(day + timedelta(days=1))
-        assert process.wait(120) == 0
-    ticks = json.loads(run("schedule", "list", "--ticks", "--json").out)
-    due = [each["due_at"] for each in ticks if each["schedule"] == "look-churn"]
-    assert sorted(due) == ["2031-04-01T00:00:00+00:00", "2031-04-02T00:00:00+00:00"]
+        deadline = time.monotonic() + 60
+        while len([each for each in _ticks(run) if each["status"] == "finished"]) < 2:
+            assert time.monotonic() < deadline
+    assert sorted(each["due_at"] for each in _ticks(run)) == ["2031-04-01T00:00:00+00:00", "2031-04-02T00:00:00+00:00"]
     with Workspace() as workspace:
         workspace.seal()
         assert workspace.log.last_at("churn") == day + timedelta(hours=2)

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -15,7 +16,7 @@ from mainspring.registry.versions import find_champion, find_version
 from mainspring.serve.routes import Route, RouteTable, write_routes
 from mainspring.workspace import Workspace
 
-__all__ = ["serve_command"]
+__all__ = ["serve_command", "view_options"]
 
 
 @click.command("serve")
@@ -121,15 +122,16 @@ def serve_command(
         # what a bundle outside the registry answers is of no version that the log could know
         journals = workspace.journals / "unregistered" if len(bundles) == len(models) else workspace.journals
         command += ["--journals", str(journals)]
-        command += [word for each in views for word in ("--view", _version_of(workspace, each))]
+        command += view_options(workspace, views)
         command += ["--endpoints", str(endpoints)] if len(bundles) < len(models) else []
         command += ["--ready-file", str(ready_file)] if ready_file else []
         return _run([*command, *bundles])
 
 
-def _version_of(workspace: Workspace, words: str) -> str:
-    found = newest_state(workspace.online.states(), words)
-    return f"{found.view.name}/{found.version}"
+def view_options(workspace: Workspace, views: Sequence[str]) -> list[str]:
+    """Return the options by which a prediction server looks features up in `views`, each at the version it has now."""
+    found = [newest_state(workspace.online.states(), each) for each in views]
+    return [word for each in found for word in ("--view", f"{each.view.name}/{each.version}")]
 
 
 def _offer(workspace: Workspace, model: str, endpoints: Path) -> None:

@@ -15,6 +15,7 @@ import click
 
 from mainspring.cli.loading import loop_in
 from mainspring.cli.progress import StepPrinter
+from mainspring.cli.serve import view_options
 from mainspring.config import value_of
 from mainspring.domain.moments import parse_duration
 from mainspring.errors import MainspringError, Unavailable
@@ -41,8 +42,15 @@ _STOP_SECONDS = 30
     "--control-port", type=click.IntRange(0, 65535), help="Of the control server [default: 5000, else a free one]."
 )
 @click.option("--every", default="1m", show_default=True, help="How often the loop looks at production.")
+@click.option(
+    "--view",
+    "views",
+    multiple=True,
+    metavar="NAME[/VERSION]",
+    help="Look features that a request leaves out up in this view; may be repeated.",
+)
 @click.option("--looks", default=0, type=click.IntRange(0), help="Stop after so many looks (0: never).")
-def up_command(file: str, port: int, control_port: int | None, every: str, looks: int) -> None:
+def up_command(file: str, port: int, control_port: int | None, every: str, views: tuple[str, ...], looks: int) -> None:
     """Serve the champion of FILE's loop and let the loop act: watch, open incidents, retrain, canary, roll back.
 
     Trains first when no version serves yet. All schedules of the store run beside it, and a control server tells news
@@ -62,7 +70,11 @@ def up_command(file: str, port: int, control_port: int | None, every: str, looks
         _put_live(loop, workspace)
         workspace.endpoints.mkdir(parents=True, exist_ok=True)
         workspace.journals.mkdir(parents=True, exist_ok=True)
-        with _Processes(workspace, port, control_port) as processes, _scheduled(loop, workspace, file, every) as look:
+        options = view_options(workspace, views)
+        with (
+            _Processes(workspace, port, control_port, options) as processes,
+            _scheduled(loop, workspace, file, every) as look,
+        ):
             click.echo(f"Control server at {processes.control.url}")
             click.echo(
                 f"Serving {loop.name} at {processes.server.url}; looking at production every {every}. Ctrl-C stops."
@@ -152,9 +164,10 @@ def _say(text: str, *, err: bool = False) -> None:
 class _Processes:
     """The prediction server and the control server, started again when one dies."""
 
-    def __init__(self, workspace: Workspace, port: int, control_port: int | None) -> None:
+    def __init__(self, workspace: Workspace, port: int, control_port: int | None, options: list[str]) -> None:
         self._workspace = workspace
-        self.server = ServerProcess.start(workspace.endpoints, workspace.journals, port=port)
+        self._options = options
+        self.server = self._start(port)
         try:
             self.control = _Control(workspace.home, _free(_CONTROL_PORT) if control_port is None else control_port)
         except BaseException:
@@ -167,10 +180,15 @@ class _Processes:
             click.echo("The prediction server died; starting another.", err=True)
             port = urlsplit(self.server.url).port or 0
             self.server.stop()
-            self.server = ServerProcess.start(self._workspace.endpoints, self._workspace.journals, port=port)
+            self.server = self._start(port)
         if not self.control.is_alive:
             click.echo("The control server died; starting another.", err=True)
             self.control = _Control(self._workspace.home, urlsplit(self.control.url).port or 0)
+
+    def _start(self, port: int) -> ServerProcess:
+        return ServerProcess.start(
+            self._workspace.endpoints, self._workspace.journals, port=port, options=self._options
+        )
 
     def __enter__(self) -> "_Processes":
         return self
