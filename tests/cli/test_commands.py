@@ -227,10 +227,16 @@ def up(*words: str) -> Iterator[PredictionClient]:
     assert process.returncode == 0
 
 
-def _ticks(run: Run) -> list[dict[str, str]]:
-    """The looks that were taken or begun."""
+def _looks(run: Run) -> list[str]:
+    """The moments of the looks that were taken, in order."""
     ticks = json.loads(run("schedule", "list", "--ticks", "--json").out)
-    return [each for each in ticks if each["schedule"] == "look-churn"]
+    return sorted(each["due_at"] for each in ticks if each["schedule"] == "look-churn" and each["status"] == "finished")
+
+
+def _await_looks(run: Run, count: int) -> None:
+    deadline = time.monotonic() + 60
+    while len(_looks(run)) < count:
+        assert time.monotonic() < deadline
 
 
 def test_up_looks_features_up_that_a_request_leaves_out(project: Path, run: Run) -> None:
@@ -256,13 +262,12 @@ def test_up_lives_through_a_past_by_a_clock_that_stands_in_a_file(
     clock.advance_to(day)
     monkeypatch.setenv("MAINSPRING_CLOCK", str(clock.path))
     with up("--every", "1d") as client:
+        _await_looks(run, 1)
         clock.advance_to(day + timedelta(hours=2))
         client.predict("churn", [ROW])
         clock.advance_to(day + timedelta(days=1))
-        deadline = time.monotonic() + 60
-        while len([each for each in _ticks(run) if each["status"] == "finished"]) < 2:
-            assert time.monotonic() < deadline
-    assert sorted(each["due_at"] for each in _ticks(run)) == ["2031-04-01T00:00:00+00:00", "2031-04-02T00:00:00+00:00"]
+        _await_looks(run, 2)
+    assert _looks(run) == ["2031-04-01T00:00:00+00:00", "2031-04-02T00:00:00+00:00"]
     with Workspace() as workspace:
         workspace.seal()
         assert workspace.log.last_at("churn") == day + timedelta(hours=2)
