@@ -58,8 +58,21 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "keys",
         "~/.config/mainspring/keys",
-        "folder of the secret keys of pseudonyms, kept apart from data and repository",
+        "folder of the secret keys of pseudonyms and of encryption, kept apart from data and repository",
         "MAINSPRING_KEYS",
+    ),
+    Setting(
+        "encryption",
+        "",
+        "names of secret keys: the one that artifacts are encrypted with, then those of older ones, NEW,OLD (default:"
+        " artifacts lie as they are)",
+        "MAINSPRING_ENCRYPTION",
+    ),
+    Setting(
+        "decrypted",
+        "",
+        "folder of the decrypted copies a process needs for as long as it lives (default: a file system in memory)",
+        "MAINSPRING_DECRYPTED",
     ),
     Setting(
         "lease",

@@ -67,15 +67,11 @@ class Workspace:
 
     @cached_property
     def artifacts(self) -> "ArtifactStore":
-        """The content-addressed bytes."""
-        address = config.value_of("artifacts")
-        if "://" in address:
-            from mainspring.artifacts.remote import RemoteArtifactStore
+        """The content-addressed bytes; encrypted where the setting `encryption` names keys."""
+        from mainspring.artifacts.opening import keys_named, open_artifacts
 
-            return RemoteArtifactStore(address, self.home / "artifact-cache")
-        from mainspring.artifacts.local import LocalArtifactStore
-
-        return LocalArtifactStore(Path(address).expanduser() if address else self.home / "artifacts")
+        address = config.value_of("artifacts") or str(self.home / "artifacts")
+        return open_artifacts(address, self.home / "artifact-cache", keys_named())
 
     @cached_property
     def log(self) -> "PredictionLog":

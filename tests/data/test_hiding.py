@@ -9,10 +9,10 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from mainspring.artifacts.secret_keys import make_key, read_key
 from mainspring.cli.main import main
 from mainspring.data.quarantine import ingest, release, set_aside_rows
 from mainspring.data.schema_file import read_schema, write_schema
-from mainspring.data.secret_keys import make_key, read_key
 from mainspring.data.table import Columns, read_columns
 from mainspring.data.versions import find_dataset
 from mainspring.errors import Conflict, Invalid, NotFound, Refused

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from mainspring.artifacts.bucket import Bucket
+from mainspring.artifacts.secret_keys import make_key
 from mainspring.cli.main import main
 from mainspring.data import remotes
 from mainspring.data.pins import pin_of, read_pin
@@ -298,6 +299,41 @@ def test_a_colleague_with_the_pin_has_the_bytes_by_one_command(
     assert read_pin(clone / "images.pin").remote == str(tmp_path / "shared")
     assert main(["data", "push", "images.pin"]) == 0
     assert (clone / "images" / "deep" / "new.txt").read_text() == "mine"
+
+
+def test_from_an_encrypted_workspace_a_remote_gets_nothing_that_can_be_read(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("cryptography", reason="pip install 'mainspring[encryption]'")
+    monkeypatch.setenv("MAINSPRING_KEYS", str(tmp_path / "keys"))
+    make_key("team")
+    make_key("newer")
+    with Workspace(tmp_path / "plain") as plain:
+        version = add(plain, images(tmp_path))
+        monkeypatch.setenv("MAINSPRING_ENCRYPTION", "team")
+        with Workspace(tmp_path / "one") as one, Workspace(tmp_path / "two") as two:
+            add(one, images(tmp_path))
+            assert push(one, place.address).objects == 6
+            told = b"".join(each.encode() + b"\n" + place.read(each) for each in place.keys(""))
+            assert not any(each in told for each in (b"picture", b"images", version.digest[:16].encode(), b"deep"))
+            assert push(one, place.address, verify=True).already == 6
+            assert fetch(two, place.address).objects == 6
+            checkout_dataset(two.store, two.artifacts, "images", tmp_path / "out")
+            assert files(tmp_path / "out") == files(images(tmp_path))
+            (images(tmp_path) / "more.txt").write_text("picture 7")
+            with Workspace(tmp_path / "three") as three:
+                add(three, images(tmp_path))
+                with pytest.raises(Conflict, match="another version"):
+                    push(three, place.address)
+            # under a newer key, who has both reads all; who has none, or a wrong one, is told
+            monkeypatch.setenv("MAINSPRING_ENCRYPTION", "newer,team")
+            with Workspace(tmp_path / "four") as four:
+                assert fetch(four, place.address).objects == 6
+                four_more = add(four, images(tmp_path))
+                assert push(four, place.address, four_more.reference).objects > 0
+                assert Remote(place.address, four.artifacts, is_made=False).versions("images").keys() == {1, 2}
+        with pytest.raises(Refused, match="no key is named"):
+            push(plain, place.address)
 
 
 @pytest.mark.parametrize("address", ["https://example.org/x", "ftp://x", "nowhere", ""])

@@ -6,16 +6,16 @@ where the provider's own tools take them: ``AWS_ACCESS_KEY_ID``, ``AWS_ENDPOINT_
 spoken with a server on the loopback address; elsewhere only where ``AWS_ALLOW_HTTP=true`` asks for it.
 """
 
-import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 from urllib.parse import urlsplit
 
+from mainspring.artifacts.streams import stream_of
 from mainspring.domain.ids import new_id
 from mainspring.errors import Invalid, MissingExtra, NotFound, Unavailable
 
@@ -97,7 +97,7 @@ class Bucket:
             NotFound: there is none.
         """
         pieces = self.read(key)
-        return io.BufferedReader(_Reading(next(pieces, b""), pieces), _READ_BYTES)
+        return stream_of(pieces, next(pieces, b""))
 
     def copy(self, key: str, target: str) -> None:
         """Copy an object within the bucket.
@@ -125,6 +125,14 @@ class Bucket:
             for some in obstore.list(self._store, prefix=shelf, chunk_size=_LIST_LENGTH):
                 for each in some:
                     yield each["path"]
+
+    def folders(self, shelf: str) -> list[str]:
+        """Return the names of what lies one step below ``shelf/`` and has more below it."""
+        import obstore
+
+        with self._outages():
+            found = obstore.list_with_delimiter(self._store, prefix=f"{shelf}/")
+            return [each.rstrip("/").rpartition("/")[2] for each in found["common_prefixes"]]
 
     def probe(self) -> float:
         """Try what we need of a bucket and return how many seconds its clock is from ours, give or take one.
@@ -198,25 +206,6 @@ class Bucket:
             next_step="check its name, the endpoint, the network, and that the keys may list, read, write and delete;"
             " then run the same command again",
         )
-
-
-class _Reading(io.RawIOBase):
-    """Pieces as a raw stream, for `io.BufferedReader`. Ranges are not asked for: some servers answer them wrongly."""
-
-    def __init__(self, first: bytes, rest: Iterator[bytes]) -> None:
-        self._piece, self._rest = memoryview(first), rest
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:  # Any: whatever takes bytes
-        view = memoryview(buffer)
-        if not self._piece:
-            self._piece = memoryview(next(self._rest, b""))
-        n_bytes = min(len(view), len(self._piece))
-        view[:n_bytes] = self._piece[:n_bytes]
-        self._piece = self._piece[n_bytes:]
-        return n_bytes
 
 
 def _first_line(error: Exception) -> str:

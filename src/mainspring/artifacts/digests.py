@@ -1,16 +1,26 @@
-"""BLAKE3 of bytes and files as 64 hexadecimal digits: the one function that names an object.
+"""BLAKE3 of bytes and files as 64 hexadecimal digits: the function that names an object.
 
 Source: the BLAKE3 specification, 256-bit output, no key (https://github.com/BLAKE3-team/BLAKE3-specs).
 """
 
 from pathlib import Path
+from typing import Protocol
 
 from blake3 import blake3
 
 from mainspring.domain.ids import Digest
 from mainspring.errors import Invalid
 
-__all__ = ["CHUNK_BYTES", "digest_of_bytes", "digest_of_file", "is_digest", "require_digest"]
+__all__ = [
+    "BY_DIGEST",
+    "CHUNK_BYTES",
+    "Hasher",
+    "Naming",
+    "digest_of_bytes",
+    "digest_of_file",
+    "is_digest",
+    "require_digest",
+]
 
 #: How much of a file is in memory at a time.
 CHUNK_BYTES = 1 << 20
@@ -60,3 +70,41 @@ def require_digest(text: str) -> str:
         shown = text if len(text) <= 80 else text[:77] + "..."
         raise Invalid(f"`{shown}` is not a digest", next_step="a digest is 64 hexadecimal digits in lower case")
     return text
+
+
+class Hasher(Protocol):
+    """Takes the bytes of an object piece by piece, and knows its name at the end."""
+
+    def update(self, data: bytes, /) -> object:
+        """Take the next bytes."""
+
+    def hexdigest(self) -> str:
+        """Return the name of what was taken."""
+
+
+class Naming(Protocol):
+    """How a store names what lies in it: 64 hexadecimal digits that follow from the bytes alone."""
+
+    def hasher(self) -> Hasher:
+        """Begin the name of an object that comes in piece by piece."""
+
+    def of_bytes(self, data: bytes, /) -> Digest:
+        """Return the name of an object."""
+
+    def of_file(self, path: Path, /) -> Digest:
+        """Return the name of an object that is a file."""
+
+
+class _ByDigest:
+    def hasher(self) -> Hasher:
+        return blake3()
+
+    def of_bytes(self, data: bytes, /) -> Digest:
+        return digest_of_bytes(data)
+
+    def of_file(self, path: Path, /) -> Digest:
+        return digest_of_file(path)
+
+
+#: Objects that lie as they are, under their digest.
+BY_DIGEST: Naming = _ByDigest()

@@ -7,10 +7,8 @@ person can look at it, and the next put of the same bytes heals the store.
 """
 
 import contextlib
-import errno
 import io
 import os
-import shutil
 import sys
 import threading
 from collections.abc import Iterator
@@ -18,13 +16,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from blake3 import blake3
-
 from mainspring.artifacts.deltas import LEAST_BYTES, MOST_BYTES, MOST_STEPS, DeltaShelf, delta_bytes, head_of, restored
-from mainspring.artifacts.digests import CHUNK_BYTES, digest_of_bytes, digest_of_file, is_digest, require_digest
-from mainspring.artifacts.trees import TreeFile, files_under, parse_tree, tree_bytes
+from mainspring.artifacts.digests import (
+    BY_DIGEST,
+    Naming,
+    digest_of_bytes,
+    is_digest,
+    require_digest,
+)
+from mainspring.artifacts.putting import outage, pour, put_path
+from mainspring.artifacts.trees import check_out, put_folder
 from mainspring.domain.ids import Digest, new_id
-from mainspring.errors import Conflict, Corrupt, NotFound, Unavailable
+from mainspring.errors import Corrupt, NotFound
 
 if sys.platform != "win32":
     import fcntl
@@ -37,18 +40,18 @@ SMALL_BYTES = 8 << 20
 # An object that becomes whole, or a difference, while it is looked for is found at the next look.
 _LOOKS = 5
 
-# Signs of a disk that is full, read-only, failing or out of bounds; anything else is a fault of ours.
-_OUTAGES = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.EFBIG})
-
 
 class LocalArtifactStore:
     """An `ArtifactStore` in the folder `root`, which is made when the first object is put.
 
+    Its objects are named by their digest, or as another `naming` says; what is said here of digests holds for names.
+
     Any number of threads and processes may use the same folder at once.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, naming: Naming = BY_DIGEST) -> None:
         self.root = root.absolute()
+        self.naming = naming
         self._objects = self.root / "objects"
         self._incoming = self.root / "incoming"
         self._corrupt = self.root / "corrupt"
@@ -58,11 +61,11 @@ class LocalArtifactStore:
 
     def __reduce__(self) -> tuple[object, ...]:
         # A worker process opens the same folder; the lock and what was prepared are this process's own.
-        return (LocalArtifactStore, (self.root,))
+        return (LocalArtifactStore, (self.root,) if self.naming is BY_DIGEST else (self.root, self.naming))
 
     def put_bytes(self, data: bytes) -> Digest:
         """Keep `data` and return its digest."""
-        digest = digest_of_bytes(data)
+        digest = self.naming.of_bytes(data)
         if not self._holds(digest, len(data)):
             self._write(io.BytesIO(data))
         return digest
@@ -76,16 +79,7 @@ class LocalArtifactStore:
             NotFound: there is no such file.
             Unavailable: it cannot be read, or the bytes cannot be kept.
         """
-        try:
-            digest, size = digest_of_file(path), path.stat().st_size
-            if self._holds(digest, size):
-                return digest
-            with path.open("rb") as source:
-                return self._write(source)
-        except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
-            raise NotFound(f"There is no file `{path}`", next_step="check the path; it must name a file") from error
-        except PermissionError as error:
-            raise Unavailable(f"The file `{path}` cannot be read: {error.strerror}") from error
+        return put_path(path, self.naming.of_file, self._holds, self._write)
 
     def incoming(self) -> "_Incoming":
         """Begin an object whose bytes come in piece by piece."""
@@ -93,11 +87,7 @@ class LocalArtifactStore:
 
     def put_tree(self, folder: Path) -> Digest:
         """Keep every file under `folder` and return the digest of the list of them."""
-        files = []
-        for relative, path in files_under(folder):
-            digest = self.put_file(path)
-            files.append(TreeFile(relative, digest, self.size_bytes(digest)))
-        return self.put_bytes(tree_bytes(files))
+        return put_folder(self, folder)
 
     def open(self, digest: Digest) -> BinaryIO:
         """Open an object for reading; one of at most 8 MiB is verified first."""
@@ -119,7 +109,7 @@ class LocalArtifactStore:
                 break
         else:
             raise self._absent(digest)
-        if digest_of_bytes(data) != digest:
+        if self.naming.of_bytes(data) != digest:
             raise self._set_aside(digest)
         return data
 
@@ -135,20 +125,7 @@ class LocalArtifactStore:
 
     def checkout_tree(self, digest: Digest, target: Path) -> None:
         """Write the files of a tree as the new folder `target`, all of them or none."""
-        files = parse_tree(self.read_bytes(digest), digest)
-        target = target.absolute()
-        if target.is_symlink() or (target.exists() and (not target.is_dir() or any(target.iterdir()))):
-            raise Conflict(f"`{target}` exists already", next_step="name a folder that does not exist or is empty")
-        draft = target.with_name(f".{target.name}.{new_id()}")
-        try:
-            draft.mkdir(parents=True)
-            for each in files:
-                self._copy_out(each.digest, draft / each.path)
-            draft.rename(target)
-        except OSError as error:
-            raise _outage(error, target) from error
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
+        check_out(self, digest, target)
 
     def exists(self, digest: Digest) -> bool:
         """Whether the object is there; it is not read."""
@@ -167,7 +144,7 @@ class LocalArtifactStore:
     def verify(self, digest: Digest) -> None:
         """Read the whole object and raise `Corrupt` if it is not what was put."""
         try:
-            is_sound = digest_of_file(self._place_of(digest)) == digest
+            is_sound = self.naming.of_file(self._place_of(digest)) == digest
         except FileNotFoundError:
             self.read_bytes(digest)
             return
@@ -252,7 +229,7 @@ class LocalArtifactStore:
                     _sync_folder(target.parent)
                     place.unlink()
         except OSError as error:
-            raise _outage(error, self.root) from error
+            raise outage(error, self.root) from error
         return len(data) - len(delta)
 
     def remove(self, digest: Digest, *, unless_put_since: datetime) -> bool:
@@ -268,7 +245,7 @@ class LocalArtifactStore:
         except FileNotFoundError:  # a store into which nothing was ever put has no lock
             return False
         except OSError as error:
-            raise _outage(error, self.root) from error
+            raise outage(error, self.root) from error
 
     def _touch(self, place: Path) -> bool:
         """Whether a whole object is there; its time becomes now, where the disk takes that."""
@@ -337,15 +314,10 @@ class LocalArtifactStore:
             yield
 
     def _write(self, source: BinaryIO) -> Digest:
-        incoming = self.incoming()
         try:
-            while chunk := source.read(CHUNK_BYTES):
-                incoming.write(chunk)
-            return incoming.keep()
+            return pour(source, self.incoming())
         except OSError as error:
-            raise _outage(error, self.root) from error
-        finally:
-            incoming.discard()
+            raise outage(error, self.root) from error
 
     @contextlib.contextmanager
     def _keeping(self, data: bytes) -> Iterator[Path]:
@@ -392,19 +364,12 @@ class LocalArtifactStore:
                         path.unlink()
             self._prepared = True
 
-    def _copy_out(self, digest: Digest, target: Path) -> None:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with self.open(digest) as source, target.open("xb") as stream:
-            copied = _pour(source, stream)
-        if copied != digest:
-            raise self._set_aside(digest)
-
     def _set_aside(self, digest: Digest) -> Corrupt:
         """Move a damaged object out of the way, unless a put has healed it, and return the error to raise."""
         # A store on a read-only disk can still say what it found.
         with contextlib.suppress(OSError), self._lock(shared=False):
             place = self._place_of(digest)
-            if place.exists() and digest_of_file(place) == digest:
+            if place.exists() and self.naming.of_file(place) == digest:
                 return Corrupt(
                     f"The object {digest[:16]} was not what was put, and has been healed since",
                     where=str(place),
@@ -424,7 +389,7 @@ class _Incoming:
 
     def __init__(self, store: LocalArtifactStore) -> None:
         self._store = store
-        self._hasher = blake3()
+        self._hasher = store.naming.hasher()
         self._open = contextlib.ExitStack()
         with self._outages():
             store._prepare()
@@ -458,16 +423,7 @@ class _Incoming:
         try:
             yield
         except OSError as error:
-            raise _outage(error, self._store.root) from error
-
-
-def _pour(source: BinaryIO, target: BinaryIO) -> Digest:
-    """Copy a stream and return the digest of what was copied."""
-    hasher = blake3()
-    while chunk := source.read(CHUNK_BYTES):
-        hasher.update(chunk)
-        target.write(chunk)
-    return Digest(hasher.hexdigest())
+            raise outage(error, self._store.root) from error
 
 
 def _sync_folder(folder: Path) -> None:
@@ -479,15 +435,3 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _outage(error: OSError, place: Path) -> Unavailable | OSError:
-    """Return what to raise for a failed write: `Unavailable` where the disk is in trouble, else the error itself."""
-    if error.errno not in _OUTAGES:
-        return error
-    return Unavailable(
-        f"The bytes cannot be kept: {error.strerror}",
-        where=str(place),
-        next_step="make room or make the folder writable; nothing half-written is visible, so the same command can be"
-        " run again",
-    )

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mainspring.artifacts.bucket import Bucket, Found
-from mainspring.artifacts.digests import require_digest
+from mainspring.artifacts.digests import BY_DIGEST, Naming, require_digest
 from mainspring.artifacts.local import SMALL_BYTES, LocalArtifactStore
 from mainspring.artifacts.protocol import Incoming
 from mainspring.artifacts.trees import parse_tree
@@ -45,14 +45,18 @@ class RemoteArtifactStore:
     Any number of threads, processes and machines may use one bucket at once, each machine with a cache of its own.
     """
 
-    def __init__(self, address: str, cache: Path) -> None:
+    def __init__(self, address: str, cache: Path, naming: Naming = BY_DIGEST) -> None:
         """`address` is as in `bucket`; the folder `cache` is made when something is put or read."""
         self.bucket = Bucket(address)
-        self.cache = LocalArtifactStore(cache)
+        self.cache = LocalArtifactStore(cache, naming)
 
     def __reduce__(self) -> tuple[object, ...]:
         # A worker process opens the same bucket; keys are looked up where it runs.
-        return (RemoteArtifactStore, (self.bucket.address, self.cache.root))
+        naming = self.cache.naming
+        return (
+            RemoteArtifactStore,
+            (self.bucket.address, self.cache.root, *(() if naming is BY_DIGEST else (naming,))),
+        )
 
     def put_bytes(self, data: bytes) -> Digest:
         """Keep `data` and return its digest."""

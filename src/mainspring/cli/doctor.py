@@ -93,6 +93,7 @@ def checks(home: Path) -> Iterator[Check]:
     yield _registry(home)
     if "://" in config.value_of("artifacts"):
         yield _bucket(config.value_of("artifacts"))
+    yield from _encryption(home)
     yield from (_base(stage, packages) for stage, packages in _STAGES.items() if stage in ("serve", "monitor"))
     yield _compiled()
     yield _extra("demo data")
@@ -230,6 +231,32 @@ def _bucket(address: str) -> Check:
     return Check(
         "artifacts", "ready", f"{address} shows what was put; its clock is {apart:.0f} s from ours", needed=True
     )
+
+
+def _encryption(home: Path) -> Iterator[Check]:
+    """Find the keys, whether they are those of what lies there, and what is not encrypted with the newest one."""
+    from mainspring.artifacts.copies import is_in_memory, place_of_copies
+    from mainspring.artifacts.layered import LayeredArtifactStore
+    from mainspring.workspace import Workspace
+
+    stage = "encryption"
+    try:
+        with Workspace(home) as workspace:
+            artifacts = workspace.artifacts
+            if not isinstance(artifacts, LayeredArtifactStore):
+                return
+            place, behind = place_of_copies(), any(any(layer.digests()) for layer in artifacts.layers[1:])
+    except MainspringError as error:
+        yield Check(stage, "missing", error.what, error.next_step, needed=True)
+        return
+    if behind:
+        what = "some artifacts lie as they are, or under an older key"
+        yield Check(stage, "warning", what, "mainspring store encrypt")
+    elif not is_in_memory(place):
+        what = f"decrypted copies lie in {place}, which is not in memory, while a process needs them"
+        yield Check(stage, "warning", what, "export MAINSPRING_DECRYPTED=/an/encrypted/disk")
+    else:
+        yield Check(stage, "ready", f"artifacts with the key {config.value_of('encryption')}, copies in {place}")
 
 
 def _compiled() -> Check:

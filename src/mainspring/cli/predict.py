@@ -12,6 +12,7 @@ from typing import get_args
 import click
 import duckdb
 
+from mainspring.artifacts.scratch import scratch_folder
 from mainspring.bundle.conform import conform
 from mainspring.bundle.format import digest_of, read_manifest
 from mainspring.bundle.manifest import MANIFEST_NAME
@@ -19,7 +20,6 @@ from mainspring.bundle.predictor import load_bundle
 from mainspring.cli.gauge import Gauge
 from mainspring.data.exact import parquet_sql
 from mainspring.data.parts import FORMATS, form_of
-from mainspring.data.scratch import scratch_folder
 from mainspring.data.table import Columns, connect, n_rows, read_columns, scan_sql
 from mainspring.deploy.batch import PART_ROWS, Scored, score_file
 from mainspring.deploy.obeying import RowRulesUse, answers_of, gaps_set_aside, personal_columns, rules_for

@@ -1,8 +1,8 @@
-"""`mainspring data key`: make the secret key of pseudonyms."""
+"""`mainspring data key`: make a secret key, for pseudonyms or for encryption at rest."""
 
 import click
 
-from mainspring.data.secret_keys import make_key
+from mainspring.artifacts.secret_keys import make_key
 
 __all__ = ["key_command"]
 
@@ -10,10 +10,11 @@ __all__ = ["key_command"]
 @click.command("key")
 @click.argument("name")
 def key_command(name: str) -> None:
-    """Make the secret key NAME for pseudonyms, in the folder of the setting `keys`. It is never shown or replaced.
+    """Make the secret key NAME, in the folder of the setting `keys`. It is never shown or replaced.
 
-    Keep a copy where the data is not: without the key later rows get other pseudonyms. Deleting it cuts the pseudonyms
-    from the people for good.
+    It serves pseudonyms (the word `key` of a schema) or encryption at rest (the setting `encryption`). Keep a copy
+    where the data is not: without it later rows get other pseudonyms, and encrypted bytes are lost. Deleting it cuts
+    the pseudonyms from the people for good.
 
     \b
     Example:

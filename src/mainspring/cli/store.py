@@ -1,4 +1,4 @@
-"""`mainspring store`: copy the metadata database while it is in use, and prove that it is whole."""
+"""`mainspring store`: copy the metadata database in use, prove that it is whole, and encrypt the artifacts."""
 
 import tempfile
 from collections.abc import Iterator
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from mainspring.artifacts.layered import settle
 from mainspring.cli.output import json_option, print_json
 from mainspring.cli.saving import save_pages
 from mainspring.errors import Conflict
@@ -19,12 +20,13 @@ __all__ = ["store_command"]
 
 @click.group("store")
 def store_command() -> None:
-    """Look after the metadata database.
+    """Look after the metadata database and the artifacts.
 
     \b
     Example:
       mainspring store backup before-upgrade.sqlite
       mainspring store export facts/
+      mainspring store encrypt
     """
 
 
@@ -85,3 +87,29 @@ def _check(as_json: bool) -> None:
         print_json({"is_whole": True, "events": entries})
     else:
         click.echo(f"The database is whole, and its audit chain of {entries:,} entries holds.")
+
+
+@store_command.command("encrypt")
+@json_option
+def _encrypt(as_json: bool) -> None:
+    """Bring every artifact under the first key of the setting `encryption`, from older keys and from none.
+
+    May be killed and called again, and run beside everything that knows the keys: what is being brought over is read
+    where it lies. What lay there before is removed last of all, so there must be room for both.
+
+    \b
+    Example:
+      mainspring data key artifacts-2027 && export MAINSPRING_ENCRYPTION=artifacts-2027
+      mainspring store encrypt
+    """
+    with Workspace() as workspace:
+        done = settle(workspace.artifacts, None if as_json else _tell)
+    if as_json:
+        print_json(done._asdict())
+    else:
+        click.echo(f"Encrypted {done.objects:,} objects, {done.size_bytes:,} bytes; {done.already:,} were encrypted.")
+
+
+def _tell(done: int, of: int) -> None:
+    if of >= 100 and done % max(1, of // 10) == 0:
+        click.echo(f"  {done:,} of {of:,} objects", err=True)

@@ -7,8 +7,8 @@ one key, in every table and column, so that joins still work.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from mainspring.artifacts.secret_keys import read_key
 from mainspring.data.clean_rules import CleanRule
-from mainspring.data.secret_keys import read_key
 from mainspring.data.table import quoted_name, quoted_text
 from mainspring.errors import Invalid
 

@@ -19,9 +19,9 @@ from typing import Any
 
 import duckdb
 
+from mainspring.artifacts.scratch import scratch_folder
 from mainspring.data.overview_page import ColumnOverview, Group, Kind, Overview, Relation
 from mainspring.data.parts import copied
-from mainspring.data.scratch import scratch_folder
 from mainspring.data.table import cast_sql, connect, quoted_files, quoted_name, quoted_text, settled_scan, unreadable
 from mainspring.data.watching import Tell, untold, watched
 from mainspring.errors import Invalid, nearest

@@ -18,9 +18,9 @@ import duckdb
 from blake3 import blake3
 
 from mainspring.artifacts.protocol import ArtifactStore
+from mainspring.artifacts.scratch import scratch_folder
 from mainspring.data.pins import check_name
 from mainspring.data.row_types import typed_columns
-from mainspring.data.scratch import scratch_folder
 from mainspring.data.sources.protocol import FileSource, RowSource, Source, SourceFile
 from mainspring.data.sources.tables import copy_as_parquet, is_workbook, workbook_rows
 from mainspring.data.table import cast_sql, connect, quoted_files, quoted_name, quoted_text

@@ -15,10 +15,10 @@ from datetime import datetime
 from pathlib import Path
 
 from mainspring.artifacts.protocol import ArtifactStore
+from mainspring.artifacts.scratch import scratch_folder
 from mainspring.data.cleaning import ORIGINAL, REASONS, ROW, Effect, clean
 from mainspring.data.pins import check_name
 from mainspring.data.schema import Schema, Violation
-from mainspring.data.scratch import scratch_folder
 from mainspring.data.table import connect, quoted_files, quoted_name, quoted_text
 from mainspring.data.terms import Terms
 from mainspring.data.version_terms import hand_on_terms, refuse_expired, write_terms

@@ -4,30 +4,31 @@ A remote is a folder or a bucket. Objects lie there under their digests, so that
 was killed goes on; a version's record is put last, under a name that holds its digest, so that it is there whole or not
 at all and nobody writes over another's. Two that push different bytes as one version at once both find the other's
 record, and at most one of the records stays; no more is asked of the place than that a listing shows what was put.
+From a workspace whose artifacts are encrypted, objects and records go to a remote encrypted, with the same keys.
 """
 
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
 
-from mainspring.artifacts.bucket import SCHEMES
+from mainspring.artifacts.bucket import SCHEMES, Bucket
 from mainspring.artifacts.digests import is_digest
-from mainspring.artifacts.local import LocalArtifactStore
+from mainspring.artifacts.layered import LayeredArtifactStore, copy_object
+from mainspring.artifacts.opening import keys_of, open_artifacts, root_of
 from mainspring.artifacts.protocol import ArtifactStore
-from mainspring.artifacts.remote import RemoteArtifactStore
 from mainspring.artifacts.trees import parse_tree
+from mainspring.data.notes import EncryptedNotes, FolderNotes, Notes
 from mainspring.data.pins import check_name
 from mainspring.data.terms import Terms
 from mainspring.data.version_terms import refuse_expired, terms_of, write_terms
 from mainspring.data.versions import DatasetVersion, adopt_version, find_dataset
-from mainspring.domain.ids import Digest, new_id
+from mainspring.domain.ids import Digest
 from mainspring.domain.moments import from_iso
 from mainspring.errors import Conflict, Corrupt, Invalid, NotFound, Refused
 from mainspring.store.events import Event
@@ -70,44 +71,14 @@ class _Record(msgspec.Struct, frozen=True, kw_only=True):
     terms: Terms | None = None
 
 
-class _Notes(Protocol):
-    """Small files under keys."""
-
-    def put(self, key: str, content: bytes) -> None: ...
-    def read(self, key: str) -> Iterator[bytes]: ...
-    def keys(self, shelf: str) -> Iterator[str]: ...
-    def delete(self, *keys: str) -> None: ...
-
-
-class _FolderNotes:
-    """Small files in a folder; each is there whole or not at all."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-
-    def put(self, key: str, content: bytes) -> None:
-        place = self._root / key
-        place.parent.mkdir(parents=True, exist_ok=True)
-        draft = place.with_name(f".{place.name}.{new_id()}")
-        try:
-            with draft.open("xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(place)
-        finally:
-            draft.unlink(missing_ok=True)
-
-    def read(self, key: str) -> Iterator[bytes]:
-        yield (self._root / key).read_bytes()
-
-    def keys(self, shelf: str) -> Iterator[str]:
-        for place in sorted((self._root / shelf).glob("[!.]*")):
-            yield f"{shelf}/{place.name}"
-
-    def delete(self, *keys: str) -> None:
-        for key in keys:
-            (self._root / key).unlink(missing_ok=True)
+def _folder(address: str, *, is_made: bool) -> Path:
+    folder = Path(address).expanduser()
+    if not folder.is_dir():
+        raise NotFound(f"There is no folder `{address}`", where="--to, --from", next_step="make it, or mount it")
+    root = folder / _SHELF
+    if not is_made and not root.is_dir():
+        raise NotFound(f"Nothing was pushed to `{address}` yet", where="--from", next_step="check the folder")
+    return root
 
 
 class Remote:
@@ -121,28 +92,25 @@ class Remote:
             NotFound: there is no such folder, or nothing was pushed to it yet.
         """
         self.address = address.rstrip("/")
-        self.objects: ArtifactStore
-        self._notes: _Notes
+        self._notes: Notes
         scheme = urlsplit(address).scheme if "://" in address else ""
         if scheme in SCHEMES:
-            # what comes from the bucket lands where it is wanted, and what goes there is read where it lies
-            cache = here.cache.root if isinstance(here, RemoteArtifactStore) else _root_of(here)
-            self.objects = far = RemoteArtifactStore(f"{self.address}/{_SHELF}", cache)
-            self._notes = far.bucket
-            return
-        if scheme or not address:
+            place, self._notes = f"{self.address}/{_SHELF}", Bucket(f"{self.address}/{_SHELF}")
+        elif scheme or not address:
             raise Invalid(
                 f"A remote is a folder or a bucket, not a {scheme or 'nameless'} address",
                 where="--to, --from",
                 next_step="name a folder, or s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX",
             )
-        folder = Path(address).expanduser()
-        if not folder.is_dir():
-            raise NotFound(f"There is no folder `{address}`", where="--to, --from", next_step="make it, or mount it")
-        root = folder / _SHELF
-        if not is_made and not root.is_dir():
-            raise NotFound(f"Nothing was pushed to `{address}` yet", where="--from", next_step="check the folder")
-        self.objects, self._notes = LocalArtifactStore(root), _FolderNotes(root)
+        else:
+            root = _folder(address, is_made=is_made)
+            place, self._notes = str(root), FolderNotes(root)
+        keys = keys_of(here)
+        # what comes from a bucket lands where it is wanted, and what goes there is read where it lies
+        self.objects = open_artifacts(place, root_of(here), keys)
+        self.target = self.objects.first if isinstance(self.objects, LayeredArtifactStore) else self.objects
+        if keys:
+            self._notes = EncryptedNotes(self._notes, keys)
 
     def versions(self, name: str) -> dict[int, list[str]]:
         """Return the versions of a dataset here, each with the digests that were pushed as it, one unless two raced."""
@@ -246,18 +214,18 @@ def push_version(
     )  # fmt: skip
     remote._refuse_other(record)  # before anything moves
     digests = [*_files_of(artifacts, version), version.digest]
-    there = set(remote.objects.digests()) if len(digests) >= _MANY else None
+    there = set(remote.target.digests()) if len(digests) >= _MANY else None
 
     def is_there(digest: Digest) -> bool:
-        found = remote.objects.exists(digest) if there is None else digest in there
+        found = remote.target.exists(digest) if there is None else digest in there
         if found and verify:
             with suppress(Corrupt):
-                remote.objects.verify(digest)
+                remote.target.verify(digest)
                 return True
             return False
         return found
 
-    moved = _move(artifacts, remote.objects, digests, is_there, tell, "put the same bytes into this workspace again")
+    moved = _move(artifacts, remote.target, digests, is_there, tell, "put the same bytes into this workspace again")
     remote.put_record(record)
     event = Event("data.pushed", f"data/{version.name}", {"version": version.version, "to": remote.address})
     store.change(event, lambda _: None)
@@ -329,15 +297,10 @@ def _move(
     def copy(digest: Digest) -> int | None:
         if is_there(digest):
             return None
-        path = source.path_of(digest)
-        put = target.put_file(path)
-        if put != digest:
-            raise Corrupt(
-                f"The object {digest[:16]} is not what was put: its bytes have the digest {put[:16]}",
-                where=str(path),
-                next_step=again,
-            )
-        return path.stat().st_size
+        try:
+            return copy_object(source, target, digest)
+        except Corrupt as error:
+            raise Corrupt(error.what, where=error.where, next_step=again) from error
 
     moved, size = 0, 0
     with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="remote") as pool:
@@ -377,8 +340,3 @@ def _read_record(data: bytes, where: str, wanted: tuple[str, int, str]) -> _Reco
         said = f"The remote's record of {wanted[0]}/{wanted[1]} cannot be read: {error}"
         raise Corrupt(said, where=where, next_step="find out who wrote it, and push the version again") from error
     return record
-
-
-def _root_of(here: ArtifactStore) -> Path:
-    assert isinstance(here, LocalArtifactStore)
-    return here.root

@@ -22,9 +22,9 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
+from mainspring.artifacts.scratch import make_scratch
 from mainspring.config import value_of
 from mainspring.data.exact import WHOLE, can_round
-from mainspring.data.scratch import make_scratch
 from mainspring.domain.signature import ColumnType
 from mainspring.errors import Invalid, MissingExtra, NotFound, Unavailable
 

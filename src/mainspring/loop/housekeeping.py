@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from mainspring.artifacts.remote import RemoteArtifactStore
+from mainspring.artifacts.opening import trim
 from mainspring.config import value_of
 from mainspring.data.shrinking import shrink_versions
 from mainspring.deploy.rollout import champion_before
@@ -60,8 +60,8 @@ def clean(
         since = now - parse_duration(grace)
         shrunk = shrink_versions(workspace.store, workspace.artifacts, unless_put_since=since)
         freed = freed._replace(shrunk_bytes=shrunk)
-    if isinstance(workspace.artifacts, RemoteArtifactStore) and not dry_run:
-        workspace.artifacts.trim(now - parse_duration(grace))
+    if not dry_run:
+        trim(workspace.artifacts, now - parse_duration(grace))
     kept_for = predictions or value_of("prediction_retention")
     if not kept_for:
         return freed, None

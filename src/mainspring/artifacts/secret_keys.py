@@ -1,7 +1,8 @@
-"""Secret keys of pseudonyms: one file each in a folder of their own, readable by their owner alone.
+"""Secret keys, of pseudonyms and of encrypted stores: one file each in a folder of their own, for their owner alone.
 
-Whoever has a key can find the pseudonym of a value he guesses; whoever deletes it cuts the pseudonyms from the people
-for good. So a key lies neither in the workspace nor in a repository, and no copy of it is made.
+Whoever has a key can find the pseudonym of a value he guesses, and read what is encrypted with it; whoever deletes it
+cuts the pseudonyms from the people, and makes the bytes unreadable, for good. So a key lies neither in the workspace
+nor in a repository, and no copy of it is made.
 """
 
 import os

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mainspring.data.scratch import make_scratch, scratch_folder
+from mainspring.artifacts.scratch import make_scratch, scratch_folder
 
 SPILL = """
 import os, signal, sys

@@ -1,7 +1,7 @@
-"""Folders for what does not fit in memory: in the workspace, seen by nobody else, and gone with their process.
+"""Folders for what does not fit in memory, or may not stay: seen by nobody else, and gone with their process.
 
 A folder is locked as long as its process lives, however that ends; whoever makes the next one removes those that are
-not locked. Without a workspace they lie where temporary files do.
+not locked. They lie in the workspace, or, without one, where temporary files do; `copies` has places of its own.
 """
 
 import contextlib
@@ -9,7 +9,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mainspring.config import home
@@ -23,9 +23,12 @@ __all__ = ["make_scratch", "scratch_folder"]
 _PREFIX = "mainspring-scratch-"
 
 
-def make_scratch() -> tuple[Path, int] | None:
-    """Make a folder and return it with the handle that holds it until it is closed; None where nothing can be made."""
-    for root in (home(), Path(tempfile.gettempdir())):
+def make_scratch(roots: Sequence[Path] = ()) -> tuple[Path, int] | None:
+    """Make a folder in the first of `roots` where that can be done (default: the workspace, the temporary files).
+
+    Returned with it is the handle that holds it until it is closed; None where no folder can be made.
+    """
+    for root in roots or (home(), Path(tempfile.gettempdir())):
         if root.is_dir():
             with contextlib.suppress(OSError):
                 _sweep(root)
