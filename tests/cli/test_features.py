@@ -65,6 +65,21 @@ def test_views_are_kept_online_and_read(run) -> None:
     assert "features.materialized" in run("audit", "list", "--json")[1]
 
 
+def test_an_entity_is_forgotten(run) -> None:
+    run("features", "materialize", "views.py")
+    done = json.loads(run("features", "forget", "driver", "1", "--json")[1])
+    assert [(each["view"], each["rows"]) for each in done] == [("stats", 1)]
+    run("features", "materialize", "views.py", "--anew")
+    assert json.loads(run("features", "read", "stats", "1", "--json")[1])["entities"] == {"1": None}
+    assert "stats/" in run("features", "forget", "driver", "1", "--undo")[1]
+    run("features", "materialize", "views.py", "--anew")
+    assert json.loads(run("features", "read", "stats", "1", "--json")[1])["entities"] == {"1": {"fare_now": 7.5}}
+    kept = json.loads(run("audit", "list", "--json")[1])
+    (event,) = [each for each in kept if each["verb"] == "features.forgotten"]
+    assert event["details"] == {"key": "driver", "values": 1, "rows": 1}
+    assert run("features", "forget", "drivers", "1")[0] == 3
+
+
 def test_wrong_words_are_told(run) -> None:
     assert run("features", "materialize", "views.py:stat")[::2][0] == 3
     assert "Did you mean `stats`" in run("features", "materialize", "views.py:stat")[2]

@@ -14,6 +14,7 @@ from mainspring.cli.loading import load_file
 from mainspring.cli.output import json_option, print_fields, print_json, print_table, when
 from mainspring.domain.moments import end_of, parse_duration
 from mainspring.errors import Invalid, NotFound, nearest
+from mainspring.features.forgetting import forget
 from mainspring.features.online import FeatureReader, newest_state
 from mainspring.features.view import FeatureView
 from mainspring.store.events import Event
@@ -21,6 +22,7 @@ from mainspring.workspace import Workspace
 
 __all__ = [
     "features_command",
+    "forget_command",
     "join_command",
     "list_command",
     "materialize_command",
@@ -32,6 +34,7 @@ __all__ = [
 #: Differences that are listed for people.
 _MOST_SHOWN = 20
 _COMMANDS: dict[str, tuple[str, str]] = {
+    "forget": ("features", "forget an entity in every view of the online store"),
     "join": ("features", "put what was known beside the rows of a file"),
     "list": ("features", "list what is in the online store"),
     "materialize": ("features", "bring the online store up to date"),
@@ -190,6 +193,33 @@ def read_command(view: str, keys: tuple[str, ...], as_json: bool) -> None:
         return
     table = [[key, *(row or [None] * len(names))] for key, row in zip(keys, found.rows, strict=True)]
     print_table([",".join(state.view.keys), *names], table)
+
+
+@click.command("forget")
+@click.argument("column")
+@click.argument("values", nargs=-1, required=True)
+@click.option("--undo", is_flag=True, help="Let them be materialized again.")
+@json_option
+def forget_command(column: str, values: tuple[str, ...], undo: bool, as_json: bool) -> None:
+    """Forget the entities whose key COLUMN has one of the VALUES, in every view and version of the online store.
+
+    Their rows go at once, and no later materializing brings them back. Erase them at the source as well, for training
+    reads that.
+
+    \b
+    Example:
+      mainspring features forget driver_id 1001 1002
+    """
+    with Workspace() as workspace:
+        done = forget(workspace.online, column, values, undo=undo)
+        views = sorted({each.view for each in done})
+        details = {"key": column, "values": len(values), "rows": sum(each.rows for each in done)}  # and not which
+        event = Event("features.remembered" if undo else "features.forgotten", f"features/{','.join(views)}", details)
+        workspace.store.change(event, lambda transaction: None)
+    if as_json:
+        print_json([{"view": each.view, "version": each.version, "rows": each.rows} for each in done])
+        return
+    print_table(["view", "rows erased"], [[f"{each.view}/{each.version[:12]}", f"{each.rows:,}"] for each in done])
 
 
 @click.command("skew")

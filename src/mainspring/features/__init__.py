@@ -2,7 +2,8 @@
 
 Nouns: `FeatureView` (entity, time, expressions over the rows of a source), `OnlineStore` (what is known of each entity
 now, packed). Start reading in `view.py`; how a view becomes a query is in `compiled.py`, what was known of an entity at
-a moment in `joining.py`, and how the online store is filled in `materializing.py`.
+a moment in `joining.py`, how the online store is filled in `materializing.py`, and how an entity is taken out of it in
+`forgetting.py`.
 """
 
 from importlib import import_module

@@ -5,7 +5,7 @@ what it was, which is seen by a sum over it; where rows came late, were changed 
 anew. The order of rows of one entity and one time is no part of that sum.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,6 +16,7 @@ from mainspring.data.table import connect, quoted_name
 from mainspring.domain.moments import from_iso, to_iso
 from mainspring.errors import Conflict, Invalid
 from mainspring.features.compiled import Compiled, compile_view, moment_sql, uncomputable
+from mainspring.features.forgetting import is_forgotten, marks_in
 from mainspring.features.online import OnlineState, OnlineStore
 from mainspring.features.packed import encode_key, encode_row
 from mainspring.features.view import FeatureView
@@ -43,6 +44,7 @@ def materialize(
     """Bring the online rows of a view up to what was known at `until`.
 
     `anew` computes every entity again. The rows that are there, and readers of them, are left alone until all is done.
+    Entities that were forgotten are left out.
 
     Raises:
         Invalid: `until` lies in the future, or before the last time and `anew` is not said; or as `compile_view`.
@@ -51,7 +53,9 @@ def materialize(
     where = f"view {view.name}"
     if until > now:
         raise Invalid(f"{to_iso(until)} has not come yet", where=where, next_step="nobody knows what will be known")
-    before = online.state(view.name, view.version)
+    states = online.states()
+    before = next((each for each in states if (each.view.name, each.version) == (view.name, view.version)), None)
+    marks = marks_in(states)
     if before is not None and to_iso(until) < before.until and not anew:
         raise Invalid(
             f"The view is complete until {before.until} already", where=where, next_step="say --anew to go back"
@@ -72,16 +76,19 @@ def materialize(
             rows=rows,
             digest=digest,
             entities=0,
+            forgotten=sorted(marks),
         )
         written = 0
 
         def packed() -> Iterator[tuple[bytes, bytes]]:
             nonlocal written
-            for each in _packed(compiled, connection, among, until):
+            for each in _packed(compiled, connection, among, until, marks):
                 written += 1
                 yield each
             if _stamp(source) != stamp:  # told before the store has taken the rows for good
                 raise Conflict(f"`{source.name}` was changed while it was read", where=where, next_step="run it again")
+            if marks_in(online.states()) != marks:
+                raise Conflict("Others forgot an entity meanwhile", where=where, next_step="run it again")
 
         state = online.write(state, packed(), after=before, replace=bool(why))
     return Materialized(view, written, why, state)
@@ -113,7 +120,7 @@ def _sums(
 
 
 def _packed(
-    compiled: Compiled, connection: "DuckDBPyConnection", among: str, until: datetime
+    compiled: Compiled, connection: "DuckDBPyConnection", among: str, until: datetime, marks: Collection[str]
 ) -> Iterator[tuple[bytes, bytes]]:
     n_keys = len(compiled.keys)
     shown = [*compiled.keys, "epoch_us(t)"]
@@ -123,6 +130,8 @@ def _packed(
         answer = connection.execute(f"SELECT {', '.join(shown)} FROM ({rows})")
         while batch := answer.fetchmany(_BATCH):
             for row in batch:
+                if marks and is_forgotten(compiled.view.keys, row[:n_keys], marks):
+                    continue
                 key = encode_key(row[:n_keys], compiled.key_kinds)
                 yield key, encode_row(row[n_keys], row[n_keys + 1 :])
     except duckdb.Error as error:

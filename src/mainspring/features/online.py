@@ -32,13 +32,15 @@ __all__ = [
 STATE = b"\xc1"
 #: SQLite takes this many parameters in every build.
 _MOST_KEYS = 900
+#: So many keys are listed at once.
+_PAGE = 10_000
 
 
 class OnlineState(msgspec.Struct, frozen=True, kw_only=True):
     """What is in the store of one view: its definition, until when it is complete, and by what that is told.
 
     `rows` and `digest` stand for the source rows that were known by `until`: when they are others at the next time,
-    the past was changed. `entities` counts the rows here.
+    the past was changed. `entities` counts the rows here, and `forgotten` has the marks of keys that must not be here.
     """
 
     definition: dict[str, Any]  # Any: the view as JSON
@@ -50,6 +52,7 @@ class OnlineState(msgspec.Struct, frozen=True, kw_only=True):
     rows: int
     digest: str
     entities: int
+    forgotten: list[str] = []
 
     @property
     def view(self) -> FeatureView:
@@ -71,10 +74,25 @@ class OnlineStore(Protocol):
     def state(self, name: str, version: str) -> OnlineState | None:
         """Return what is there of one view; None when it was never written."""
 
+    def keys(self, name: str, version: str) -> Iterator[bytes]:
+        """Yield the key of each row of a view.
+
+        Raises:
+            Unavailable: the store cannot be read.
+        """
+
     def write(
-        self, state: OnlineState, rows: Iterable[tuple[bytes, bytes]], *, after: OnlineState | None, replace: bool
+        self,
+        state: OnlineState,
+        rows: Iterable[tuple[bytes, bytes]],
+        *,
+        after: OnlineState | None,
+        replace: bool,
+        gone: Sequence[bytes] = (),
     ) -> OnlineState:
         """Put rows, and the state with the `entities` counted; with `replace` other rows are gone.
+
+        Nothing is left of the rows with the keys `gone`, not even in what was freed or half written.
 
         Raises:
             Conflict: the state there is not `after` any more: somebody else was writing too.
@@ -175,14 +193,32 @@ class SqliteOnlineStore:
         """See `OnlineStore.state`."""
         return state_of(self._look(name, version, [STATE]).get(STATE))
 
+    def keys(self, name: str, version: str) -> Iterator[bytes]:
+        """See `OnlineStore.keys`."""
+        query = f"SELECT key FROM rows WHERE key > ? ORDER BY key LIMIT {_PAGE}"
+        some = [(HEADER,)]  # the first of all, and no key of a row
+        while some:
+            try:
+                connection = self._reader(name, version)
+                some = [] if connection is None else connection.execute(query, some[-1]).fetchall()
+            except sqlite3.Error as error:
+                raise _unavailable(self._path(name, version), error) from error
+            yield from (key for (key,) in some if key != STATE)
+
     def write(
-        self, state: OnlineState, rows: Iterable[tuple[bytes, bytes]], *, after: OnlineState | None, replace: bool
+        self,
+        state: OnlineState,
+        rows: Iterable[tuple[bytes, bytes]],
+        *,
+        after: OnlineState | None,
+        replace: bool,
+        gone: Sequence[bytes] = (),
     ) -> OnlineState:
         """See `OnlineStore.write`."""
         path = self._path(state.definition["name"], state.version)
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with _writing(path) as connection:
+            with _writing(path, erases=bool(gone)) as connection:
                 held = connection.execute("SELECT row FROM rows WHERE key = ?", (STATE,)).fetchone()
                 if state_of(None if held is None else held[0]) != after:
                     raise Conflict(
@@ -193,6 +229,7 @@ class SqliteOnlineStore:
                 if replace:
                     connection.execute("DELETE FROM rows")
                 connection.executemany("INSERT OR REPLACE INTO rows VALUES (?, ?)", rows)
+                connection.executemany("DELETE FROM rows WHERE key = ?", ((key,) for key in gone))
                 counted = connection.execute("SELECT count(*) FROM rows WHERE key NOT IN (?, ?)", (HEADER, STATE))
                 state = msgspec.structs.replace(state, entities=counted.fetchone()[0])
                 beside = [(HEADER, encode_header(state.header)), (STATE, msgspec.json.encode(state))]
@@ -219,15 +256,9 @@ class SqliteOnlineStore:
 
     def _look(self, name: str, version: str, keys: Sequence[bytes]) -> dict[bytes, bytes]:
         try:
-            connection = self._readers.get((name, version))
+            connection = self._reader(name, version)
             if connection is None:
-                path = self._path(name, version)
-                if not path.is_file():
-                    return {}
-                connection = sqlite3.connect(
-                    f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
-                )
-                self._readers[name, version] = connection
+                return {}
             if len(keys) <= _MOST_KEYS:
                 return dict(connection.execute(_select(len(keys)), keys).fetchall())
             found: dict[bytes, bytes] = {}
@@ -238,9 +269,24 @@ class SqliteOnlineStore:
             connection.execute("COMMIT")
             return found
         except sqlite3.Error as error:
-            if "no such table" in str(error):  # a writer has made the file and was killed before its first commit
-                return {}
             raise _unavailable(self._path(name, version), error) from error
+
+    def _reader(self, name: str, version: str) -> sqlite3.Connection | None:
+        """Return the connection to a view's file; None where there is nothing yet."""
+        connection = self._readers.get((name, version))
+        if connection is not None:
+            return connection
+        path = self._path(name, version)
+        if not path.is_file():
+            return None
+        connection = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
+        )
+        if connection.execute("SELECT 1 FROM sqlite_master").fetchone() is None:
+            connection.close()  # a writer has made the file and was killed before its first commit
+            return None
+        self._readers[name, version] = connection
+        return connection
 
 
 def _select(count: int) -> str:
@@ -248,17 +294,20 @@ def _select(count: int) -> str:
 
 
 @contextlib.contextmanager
-def _writing(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open a file for one transaction."""
+def _writing(path: Path, *, erases: bool) -> Iterator[sqlite3.Connection]:
+    """Open a file for one transaction; one that `erases` leaves nothing of what it deletes in the file or its log."""
     connection = sqlite3.connect(path, isolation_level=None, timeout=60)
     try:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA secure_delete = ON")
         connection.execute("BEGIN IMMEDIATE")
         try:
             connection.execute("CREATE TABLE IF NOT EXISTS rows (key BLOB PRIMARY KEY, row BLOB) WITHOUT ROWID")
             yield connection
             connection.execute("COMMIT")
+            if erases:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         except BaseException:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")

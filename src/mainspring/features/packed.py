@@ -15,7 +15,7 @@ from mainspring.domain.moments import to_iso
 from mainspring.domain.signature import ColumnType
 from mainspring.errors import Corrupt, Invalid
 
-__all__ = ["HEADER", "Header", "decode_header", "decode_row", "encode_header", "encode_key", "encode_row"]
+__all__ = ["HEADER", "Header", "decode_header", "decode_key", "decode_row", "encode_header", "encode_key", "encode_row"]
 
 #: The key of the header; no list of keys packs to nothing.
 HEADER = b""
@@ -31,6 +31,7 @@ class Header(NamedTuple):
 
 _encoder = msgspec.msgpack.Encoder()
 _rows = msgspec.msgpack.Decoder(list[int | float | bool | str | None])
+_keys = msgspec.msgpack.Decoder(list[int | str])
 _headers = msgspec.msgpack.Decoder(Header)
 
 
@@ -51,6 +52,18 @@ def encode_key(keys: Sequence[object], kinds: Sequence[ColumnType], *, where: st
         return _encoder.encode(packed)
     except OverflowError:
         raise Invalid(f"The key {keys[0]!r} is no number of 64 bits", where=where) from None
+
+
+def decode_key(packed: bytes) -> list[int | str]:
+    """Return the keys that `encode_key` packed.
+
+    Raises:
+        Corrupt: the bytes are no key.
+    """
+    try:
+        return _keys.decode(packed)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise Corrupt(f"A key of the online features cannot be read: {error}") from error
 
 
 def encode_row(microseconds: int, values: Sequence[object]) -> bytes:

@@ -63,8 +63,23 @@ class RedisOnlineStore:
         with self._reached():
             return state_of(self._reading.hget(_key(name, version), STATE))
 
+    def keys(self, name: str, version: str) -> Iterator[bytes]:
+        """See `OnlineStore.keys`."""
+        with self._reached():
+            yield from (
+                key
+                for key, _ in self._reading.hscan_iter(_key(name, version), count=_FEW)
+                if key not in (HEADER, STATE)
+            )
+
     def write(
-        self, state: OnlineState, rows: Iterable[tuple[bytes, bytes]], *, after: OnlineState | None, replace: bool
+        self,
+        state: OnlineState,
+        rows: Iterable[tuple[bytes, bytes]],
+        *,
+        after: OnlineState | None,
+        replace: bool,
+        gone: Sequence[bytes] = (),
     ) -> OnlineState:
         """See `OnlineStore.write`."""
         key = _key(state.definition["name"], state.version)
@@ -78,11 +93,15 @@ class RedisOnlineStore:
             try:
                 if beside is None:
                     held = change.hmget(key, [each for each, _ in few]) if few else []
-                    state = _counted(state, (0 if after is None else after.entities) + held.count(None))
+                    lost = change.hmget(key, gone) if gone else []
+                    grown = held.count(None) - len(lost) + lost.count(None)
+                    state = _counted(state, (0 if after is None else after.entities) + grown)
                     change.multi()
                     change.hset(key, mapping={**dict(few), **_about(state)})
+                    if gone:
+                        change.hdel(key, *gone)
                 else:
-                    state = self._build(beside, None if replace else key, few, rest, state)
+                    state = self._build(beside, None if replace else key, few, rest, state, gone)
                     change.multi()
                     change.persist(beside)
                     change.rename(beside, key)
@@ -92,6 +111,9 @@ class RedisOnlineStore:
             finally:
                 if beside is not None:
                     self._writing.delete(beside)
+            if gone:  # what killed writers left half made
+                for each in self._writing.scan_iter(match=f"{key}{_BUILDING}*", count=1000):
+                    self._writing.hdel(each, *gone)
         return state
 
     def get(self, name: str, version: str, keys: Sequence[bytes]) -> list[bytes | None]:
@@ -112,6 +134,7 @@ class RedisOnlineStore:
         few: list[tuple[bytes, bytes]],
         rest: Iterator[tuple[bytes, bytes]],
         state: OnlineState,
+        gone: Sequence[bytes],
     ) -> OnlineState:
         client = self._writing
         if key is not None:
@@ -120,6 +143,8 @@ class RedisOnlineStore:
         client.expire(beside, _DAY_SECONDS)
         while some := dict(islice(rest, _FEW)):
             client.hset(beside, mapping=some)
+        if gone:
+            client.hdel(beside, *gone)
         state = _counted(state, int(client.hlen(beside)) - 2)
         client.hset(beside, mapping=_about(state))
         return state
