@@ -1,5 +1,5 @@
 """``python -m mainspring``: the command line."""
 
-from mainspring.cli.main import entry
+from mainspring.cli.entry import entry
 
 entry()

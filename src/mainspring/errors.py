@@ -18,7 +18,6 @@ up from the one table at the end of this module.
     └── Corrupt        stored bytes are not what was stored
 """
 
-import difflib
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -190,6 +189,8 @@ def nearest(name: str, known: Iterable[str], *, most: int = 3) -> str:
     >>> nearest("x", ["carrier", "origin"])
     'Known: `carrier`, `origin`'
     """
+    import difflib  # here, for most commands end well and every one imports this module
+
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=most)
     if close:

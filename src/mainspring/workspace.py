@@ -8,11 +8,9 @@ the settings name. Nothing here decides anything.
     indexes/       files as they were last seen                 features/    features, to be read online
 """
 
-import dataclasses
 import getpass
 import os
-import shutil
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -118,9 +116,11 @@ class Workspace:
         from mainspring.pipeline.context import PipelineContext
         from mainspring.pipeline.executor import executor_named
 
-        context = PipelineContext(store=self.store, artifacts=self.artifacts, clock=self.clock, progress=self.progress)
+        context = partial(
+            PipelineContext, store=self.store, artifacts=self.artifacts, clock=self.clock, progress=self.progress
+        )
         named = config.value_of("executor")
-        return dataclasses.replace(context, executor=executor_named(named)) if named else context
+        return context(executor=executor_named(named)) if named else context()
 
     @property
     def mover(self) -> "Mover":
@@ -148,6 +148,8 @@ class Workspace:
         Raises:
             Refused: the version has no files here, or they are of a kind that is not served.
         """
+        import shutil  # brings archives and their compression, which quick commands do without
+
         from mainspring.bundle.format import verify
 
         folder = self._servable(version)

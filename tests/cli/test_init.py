@@ -119,7 +119,7 @@ def test_the_notebook_is_valid_and_stores_no_output(project: Path) -> None:
 
 @pytest.mark.slow
 def test_the_project_runs_and_its_model_is_listed(project: Path) -> None:
-    done = run("-c", "from mainspring.cli.main import entry; entry()", "run", "loop.py", "--json", cwd=project)
+    done = run("-c", "from mainspring.cli.entry import entry; entry()", "run", "loop.py", "--json", cwd=project)
     document = json.loads(done.stdout.splitlines()[-1])
     assert document["status"] == "finished"
     assert {gate["gate"]: gate["passed"] for gate in document["gates"]} == {
@@ -127,7 +127,7 @@ def test_the_project_runs_and_its_model_is_listed(project: Path) -> None:
         "beats_champion": True,
         "replay": True,
     }
-    listed = run("-c", "from mainspring.cli.main import entry; entry()", "models", "--json", cwd=project)
+    listed = run("-c", "from mainspring.cli.entry import entry; entry()", "models", "--json", cwd=project)
     assert [(each["name"], each["version"], each["aliases"]) for each in json.loads(listed.stdout)] == [
         ("churn", 1, ["champion"])
     ]

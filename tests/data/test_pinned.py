@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from mainspring.artifacts import digests
-from mainspring.data import file_index, pinned
+from mainspring.data import file_index, pin_status, pinned
 from mainspring.data.file_index import read_index
-from mainspring.data.pinned import checkout_pin, status_of
+from mainspring.data.pin_status import status_of
+from mainspring.data.pinned import checkout_pin
 from mainspring.data.pins import pin_of, read_pin, write_pin
 from mainspring.data.versions import DatasetVersion, add_dataset, count_files, find_dataset, pin_for
 from mainspring.errors import Conflict, Corrupt, Invalid, NotFound
@@ -52,7 +53,7 @@ class Tree:
             os.stat(self.folder)
 
     def status(self):
-        return status_of(self.pin, self.workspace.artifacts, self.workspace.indexes)
+        return status_of(self.pin, lambda: self.workspace.artifacts, self.workspace.indexes)
 
     def checkout(self, *, force: bool = False) -> dict[str, str]:
         checkout_pin(self.pin, self.workspace.artifacts, self.workspace.indexes, force=force)
@@ -80,7 +81,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         found.append(path.name)
         return digests.digest_of_file(path)
 
-    monkeypatch.setattr(pinned, "digest_of_file", counted)
+    monkeypatch.setattr(pin_status, "digest_of_file", counted)
     return found
 
 
@@ -276,7 +277,7 @@ def test_a_lone_file_is_pinned_too(workspace: Workspace, tmp_path: Path) -> None
     added = add_dataset(workspace.store, workspace.artifacts, path, name="t", at=NOW, indexes=workspace.indexes)
     write_pin(pin_of(path), pin_for(added, "t.csv", 1))
     path.write_text("a\n2\n")
-    assert status_of(pin_of(path), workspace.artifacts, workspace.indexes).changed == ("",)
+    assert status_of(pin_of(path), lambda: workspace.artifacts, workspace.indexes).changed == ("",)
     with pytest.raises(Conflict, match=r"`t\.csv` would be lost"):
         checkout_pin(pin_of(path), workspace.artifacts, workspace.indexes)
     checkout_pin(pin_of(path), workspace.artifacts, workspace.indexes, force=True)
@@ -287,7 +288,7 @@ def test_a_pin_of_another_store_cannot_be_compared_nor_checked_out(tree: Tree, t
     tree.add()
     tree.write(a="x")
     with Workspace(tmp_path / "other", actor="ada") as other:
-        assert status_of(tree.pin, other.artifacts, other.indexes).state == "unknown"
+        assert status_of(tree.pin, lambda: other.artifacts, other.indexes).state == "unknown"
         with pytest.raises(NotFound, match="no object"):
             checkout_pin(tree.pin, other.artifacts, other.indexes)
     assert tree.files()["a"] == "x"

@@ -3,9 +3,9 @@
 Nouns: `ArtifactStore` (what a backend must do), object (immutable bytes under their digest), tree (a folder as a list
 of relative paths and objects, itself an object), `TreeFile` (one line of it). Facts about objects live in `store`.
 Start reading in `protocol.py`; `local.py` is the backend on a disk, `remote.py` the one in a `bucket.py` with a local
-one in front; `trees.py` keeps folders inside their walls, `collect.py` removes what nothing names. `encrypted.py` keeps
-objects that nobody reads without a key (`encryption.py`), `layered.py` reads what lies under older ones, and
-`opening.py` makes of an address and keys a store.
+one in front; `trees.py` keeps folders inside their walls (`folders.py` moves them), `collect.py` removes what nothing
+names. `encrypted.py` keeps objects that nobody reads without a key (`encryption.py`), `layered.py` reads what lies
+under older ones, and `opening.py` makes of an address and keys a store.
 """
 
 from importlib import import_module

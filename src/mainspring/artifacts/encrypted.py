@@ -18,12 +18,12 @@ from blake3 import blake3
 from mainspring.artifacts.copies import copies_of_this_process
 from mainspring.artifacts.digests import CHUNK_BYTES, digest_of_bytes, digest_of_file, require_digest
 from mainspring.artifacts.encryption import StoreKey, plain_bytes
+from mainspring.artifacts.folders import check_out, put_folder
 from mainspring.artifacts.local import SMALL_BYTES, LocalArtifactStore
 from mainspring.artifacts.protocol import Incoming
 from mainspring.artifacts.putting import pour, put_path
 from mainspring.artifacts.remote import RemoteArtifactStore
 from mainspring.artifacts.streams import stream_of
-from mainspring.artifacts.trees import check_out, put_folder
 from mainspring.domain.ids import Digest
 from mainspring.errors import Corrupt, NotFound
 

@@ -11,9 +11,9 @@ from typing import BinaryIO, NamedTuple, TypeVar
 
 from mainspring.artifacts.digests import require_digest
 from mainspring.artifacts.encrypted import EncryptedArtifactStore
+from mainspring.artifacts.folders import check_out
 from mainspring.artifacts.protocol import ArtifactStore, Incoming
 from mainspring.artifacts.putting import pour
-from mainspring.artifacts.trees import check_out
 from mainspring.domain.ids import Digest
 from mainspring.errors import Corrupt, Invalid, NotFound
 

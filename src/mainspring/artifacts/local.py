@@ -24,8 +24,8 @@ from mainspring.artifacts.digests import (
     is_digest,
     require_digest,
 )
+from mainspring.artifacts.folders import check_out, put_folder
 from mainspring.artifacts.putting import outage, pour, put_path
-from mainspring.artifacts.trees import check_out, put_folder
 from mainspring.domain.ids import Digest, new_id
 from mainspring.errors import Corrupt, NotFound
 

@@ -6,30 +6,20 @@ trusted: a path that would leave the folder is refused before anything is writte
 """
 
 import json
-import shutil
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
-from blake3 import blake3
+from mainspring.artifacts.digests import is_digest
+from mainspring.domain.ids import Digest
+from mainspring.errors import Corrupt, Invalid, NotFound
 
-from mainspring.artifacts.digests import CHUNK_BYTES, is_digest
-from mainspring.artifacts.putting import outage
-from mainspring.domain.ids import Digest, new_id
-from mainspring.errors import Conflict, Corrupt, Invalid, NotFound
-
-if TYPE_CHECKING:
-    from mainspring.artifacts.protocol import ArtifactStore
-
-__all__ = ["TreeFile", "check_out", "files_under", "parse_tree", "put_folder", "tree_bytes"]
+__all__ = ["TreeFile", "files_under", "parse_tree", "tree_bytes"]
 
 _FORMAT = 1
 
 
-@dataclass(frozen=True, slots=True)
-class TreeFile:
+class TreeFile(NamedTuple):
     """One file of a tree: its path relative to the folder, with forward slashes, and its object."""
 
     path: str
@@ -49,7 +39,7 @@ def tree_bytes(files: Sequence[TreeFile]) -> bytes:
                 f"A file cannot be kept under the name `{each.path}`",
                 next_step="rename it: no \\, and no second character that is a colon",
             )
-    listed = [asdict(each) for each in sorted(files, key=lambda each: each.path)]
+    listed = [each._asdict() for each in sorted(files, key=lambda each: each.path)]
     return json.dumps({"mainspring_tree": _FORMAT, "files": listed}, separators=(",", ":")).encode()
 
 
@@ -80,62 +70,6 @@ def parse_tree(data: bytes, digest: Digest) -> tuple[TreeFile, ...]:
         if any(str(parent) in seen for parent in PurePosixPath(each.path).parents):
             raise Corrupt(f"The tree has `{each.path}` inside a file", where=f"object {digest}")
     return files
-
-
-def put_folder(store: "ArtifactStore", folder: Path, *, at_once: int = 1) -> Digest:
-    """Keep every file under `folder`, so many at once, and last the list of them, whose digest is returned."""
-
-    def put(found: tuple[str, Path]) -> TreeFile:
-        digest = store.put_file(found[1])
-        return TreeFile(found[0], digest, store.size_bytes(digest))
-
-    found = list(files_under(folder))
-    if at_once == 1:
-        return store.put_bytes(tree_bytes([put(each) for each in found]))
-    with ThreadPoolExecutor(at_once, thread_name_prefix="artifacts") as pool:
-        return store.put_bytes(tree_bytes(list(pool.map(put, found))))
-
-
-def check_out(store: "ArtifactStore", tree: Digest, target: Path) -> None:
-    """Write the files of a tree as the new folder `target`, all of them or none; the bytes are verified.
-
-    Raises:
-        Conflict: `target` exists and is not an empty folder.
-        Corrupt: the object is no tree, a path in it leaves the folder, or a file's bytes are not what was put.
-        Unavailable: the files cannot be written.
-    """
-    files = parse_tree(store.read_bytes(tree), tree)
-    target = target.absolute()
-    if target.is_symlink() or (target.exists() and (not target.is_dir() or any(target.iterdir()))):
-        raise Conflict(f"`{target}` exists already", next_step="name a folder that does not exist or is empty")
-    draft = target.with_name(f".{target.name}.{new_id()}")
-    try:
-        draft.mkdir(parents=True)
-        for each in files:
-            _copy_out(store, each.digest, draft / each.path)
-        draft.rename(target)
-    except OSError as error:
-        raise outage(error, target) from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-
-
-def _copy_out(store: "ArtifactStore", digest: Digest, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    hasher = blake3()
-    try:
-        with store.open(digest) as source, target.open("xb") as stream:
-            while chunk := source.read(CHUNK_BYTES):
-                hasher.update(chunk)
-                stream.write(chunk)
-        if hasher.hexdigest() != digest:
-            raise Corrupt(f"The object {digest[:16]} was not what was put, and has been healed since")
-    except Corrupt as error:
-        try:
-            store.verify(digest)  # sets it aside, and tells where
-        except NotFound:  # that was done
-            raise error from None
-        raise
 
 
 def files_under(folder: Path) -> Iterator[tuple[str, Path]]:

@@ -8,6 +8,7 @@ from importlib import import_module
 
 import click
 
+from mainspring.cli.garbage import look_for_garbage
 from mainspring.errors import nearest
 
 __all__ = ["LazyGroup"]
@@ -33,6 +34,8 @@ class LazyGroup(click.Group):
             return None
         module = import_module(f"mainspring.cli.{self.table[cmd_name][0]}")
         command: click.Command = getattr(module, f"{cmd_name}_command")
+        if not isinstance(command, click.Group):
+            look_for_garbage()
         return command
 
     def resolve_command(

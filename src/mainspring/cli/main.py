@@ -1,19 +1,13 @@
-"""The command `mainspring`: the table of commands, and the one place where an error becomes a message and an exit code.
-
-Exit codes: 0 well, 1 the work said no (a gate, a check, a test), 2 the words were wrong, 3 something is missing or
-unreachable.
-"""
+"""The command `mainspring`: the table of commands. How they end is in `exits`, and where the process begins `entry`."""
 
 import os
-import sys
 
 import click
 
+from mainspring.cli.exits import exit_code_of
 from mainspring.cli.lazy import LazyGroup
-from mainspring.config import value_of
-from mainspring.errors import MainspringError, outcome_of
 
-__all__ = ["COMMANDS", "entry", "main", "mainspring"]
+__all__ = ["COMMANDS", "main", "mainspring"]
 
 #: name -> (module, one line of help). The help stands here so that `mainspring --help` imports no command.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -94,50 +88,15 @@ def main(arguments: list[str] | None = None) -> int:
     # Threads of numerical libraries that wait should sleep: where other work shares the cores, spinning ones make a
     # prediction of five milliseconds take a second. Read by the libraries when they load, which is after this line.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    return exit_code_of(lambda: _run(arguments))
+
+
+def _run(arguments: list[str] | None) -> object:
     try:
-        result = mainspring.main(args=arguments, prog_name="mainspring", standalone_mode=False)
+        return mainspring.main(args=arguments, prog_name="mainspring", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         return 2
     except click.exceptions.Abort:
         click.echo("Stopped.", err=True)
         return 130
-    except MainspringError as error:
-        click.echo(f"Error: {error}", err=True)
-        return outcome_of(error).exit_code
-    except BrokenPipeError:
-        # The reader went away (`mainspring runs | head`); pointing stdout at nothing keeps the interpreter's own
-        # flush at exit from failing again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except MemoryError as error:
-        if value_of("debug"):
-            raise
-        click.echo(
-            f"Error: There is not enough memory: {error}\n  Next: give fewer rows or columns, or a larger machine",
-            err=True,
-        )
-        return 3
-    except OSError as error:  # a read-only folder, a closed stream, a full disk: told by the system, and enough
-        if value_of("debug"):
-            raise
-        place = f" (at {error.filename})" if error.filename else ""
-        click.echo(
-            f"Error: {error.strerror or error}{place}\n  Next: check the path, its permissions and the disk", err=True
-        )
-        return 3
-    except Exception as error:  # the process edge: what nobody foresaw still leaves as one line and an exit code
-        if value_of("debug"):
-            raise
-        kind = type(error).__name__
-        click.echo(f"Internal error: {kind}: {error}\n  Next: run it with MAINSPRING_DEBUG=1 and report it", err=True)
-        return outcome_of(error).exit_code
-    return result if isinstance(result, int) else 0
-
-
-def entry() -> None:
-    """Exit with the code of `main`."""
-    # Threads of OpenMP, in scikit-learn and LightGBM, wait for each other in a loop unless told otherwise, and on a
-    # machine with other work a fit then takes ten times as long. It has to be said before the libraries are loaded.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    sys.exit(main())

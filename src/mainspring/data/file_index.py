@@ -90,14 +90,18 @@ def read_index(indexes: Path, path: Path) -> FileIndex:
         data = _place(indexes, path).read_bytes()
     except OSError:
         return NOTHING_SEEN
-    start = len(_FORMAT) + _DIGITS
-    if not data.startswith(_FORMAT) or digest_of_bytes(data[start:]).encode() != data[len(_FORMAT) : start]:
+    if not data.startswith(_FORMAT):
         return NOTHING_SEEN
-    count, digest, rest = data[start:].split(b"\n", 2)
-    digests = int(count) * 32
+    whole = memoryview(data)  # spares copies of what may be megabytes
+    start = len(_FORMAT) + _DIGITS
+    if digest_of_bytes(whole[start:]).encode() != whole[len(_FORMAT) : start]:
+        return NOTHING_SEEN
+    stats = data.index(b"\n", data.index(b"\n", start) + 1) + 1
+    count, digest, _ = data[start:stats].split(b"\n")
+    digests = stats + int(count) * 32
     names = digests + int(count) * _DIGITS
-    scanned = Scan(rest[names:].decode(errors="surrogatepass"), rest[:digests])
-    return FileIndex(digest.decode(), scanned, rest[digests:names].decode())
+    scanned = Scan(str(whole[names:], errors="surrogatepass"), data[stats:digests])
+    return FileIndex(digest.decode(), scanned, str(whole[digests:names], "ascii"))
 
 
 def write_index(indexes: Path, path: Path, index: FileIndex) -> None:

@@ -1,77 +1,28 @@
-"""What a pin names against what lies beside it: status, and a checkout that loses nothing that was not saved.
+"""What a pin names, brought back beside it: a checkout that loses nothing that was not saved.
 
 A checkout first makes every new file in a folder of its own beside the target, verified, and only then moves them into
-place, so a full disk or a damaged object changes nothing. Neighbours: `pins` is the file, `file_index` what was seen.
+place, so a full disk or a damaged object changes nothing. Neighbours: `pins` is the file, `file_index` what was seen,
+`pin_status` what has changed.
 """
 
 import contextlib
-import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Literal, NamedTuple
 
 from mainspring.artifacts.digests import CHUNK_BYTES, digest_of_file
 from mainspring.artifacts.protocol import ArtifactStore
-from mainspring.artifacts.trees import parse_tree
 from mainspring.data.file_index import SeenFile, index_of, look, read_index, root_digest, write_index
-from mainspring.data.pins import Pin, read_pin
+from mainspring.data.pin_status import beside, digests_of, wanted_of
+from mainspring.data.pins import read_pin
 from mainspring.domain.ids import Digest
-from mainspring.errors import Conflict, Corrupt, Invalid, MainspringError
+from mainspring.errors import Conflict, Corrupt, Invalid
 
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["PinStatus", "checkout_pin", "place", "status_of"]
-
-#: missing: nothing is there; unknown: what the pin names is not in this artifact store, so it cannot be compared
-State = Literal["unchanged", "changed", "missing", "unknown"]
-
-
-class PinStatus(NamedTuple):
-    """How what lies beside a pin differs from what it names: files by their relative names, ``""`` for a lone file."""
-
-    pin: Path
-    version: str
-    state: State
-    added: tuple[str, ...] = ()
-    changed: tuple[str, ...] = ()
-    removed: tuple[str, ...] = ()
-
-
-def status_of(pin_file: Path, artifacts: ArtifactStore, indexes: Path) -> PinStatus:
-    """Compare what a pin names with what is there; files that were seen before and have not changed are not read.
-
-    Raises:
-        NotFound, Invalid: there is no such pin, or it is none.
-    """
-    pin = read_pin(pin_file)
-    version, path = f"{pin.dataset}/{pin.version}", _beside(pin_file, pin)
-    if not path.exists():
-        return PinStatus(pin_file, version, "missing")
-    index = read_index(indexes, path)
-    now = look(path, index, digest_of_file)
-    if now is index and index.digest == pin.digest:
-        return PinStatus(pin_file, version, "unchanged")
-    seen = now.files()
-    if index.digest == pin.digest:
-        wanted: Mapping[str, Digest] = _digests(index.files())
-    elif root_digest(seen) == pin.digest:
-        wanted = _digests(seen)
-    else:
-        try:
-            wanted = _wanted(artifacts, pin.digest, folder=pin.folder)
-        except MainspringError:
-            return PinStatus(pin_file, version, "unknown")
-    added = tuple(sorted(seen.keys() - wanted.keys()))
-    removed = tuple(sorted(wanted.keys() - seen.keys()))
-    changed = tuple(sorted(name for name, each in seen.items() if wanted.get(name, each.digest) != each.digest))
-    now = now._replace(digest=pin.digest)
-    if not (added or removed or changed) and now != index:
-        write_index(indexes, path, now)  # so that they need not be read the next time
-    state: State = "changed" if added or removed or changed else "unchanged"
-    return PinStatus(pin_file, version, state, added, changed, removed)
+__all__ = ["checkout_pin", "place"]
 
 
 def checkout_pin(pin_file: Path, artifacts: ArtifactStore, indexes: Path, *, force: bool = False) -> Path:
@@ -83,7 +34,7 @@ def checkout_pin(pin_file: Path, artifacts: ArtifactStore, indexes: Path, *, for
         Corrupt: the stored bytes are damaged. Nothing was touched.
     """
     pin = read_pin(pin_file)
-    path = _beside(pin_file, pin)
+    path = beside(pin_file, pin)
     place(artifacts, pin.digest, path, indexes, folder=pin.folder, force=force)
     return path
 
@@ -98,7 +49,7 @@ def place(
         Conflict: files have changes that no version holds, and `force` is not given. Nothing was touched.
         Corrupt: the stored bytes are damaged. Nothing was touched.
     """
-    wanted = _wanted(artifacts, digest, folder=folder)
+    wanted = wanted_of(artifacts, digest, folder=folder)
     with _alone(indexes, path) as staging:
         index = read_index(indexes, path)
         before = index.files()
@@ -122,7 +73,8 @@ def place(
         differing = {name: each for name, each in wanted.items() if name not in seen or seen[name].digest != each}
         for name, each in differing.items():
             _copy_out(artifacts, each, _under(staging, name))
-        if seen and not force and _digests(look(path, index_of("", seen), digest_of_file).files()) != _digests(seen):
+        now = look(path, index_of("", seen), digest_of_file) if seen and not force else None
+        if now is not None and digests_of(now.files()) != digests_of(seen):
             raise Conflict(f"`{path}` was changed meanwhile", where=str(path), next_step="nothing was touched; repeat")
         if not seen:
             _remove(path)
@@ -134,23 +86,8 @@ def place(
         write_index(indexes, path, index_of(root_digest(placed) if placed else digest, placed))
 
 
-def _digests(files: Mapping[str, SeenFile]) -> dict[str, Digest]:
-    return {name: each.digest for name, each in files.items()}
-
-
-def _beside(pin_file: Path, pin: Pin) -> Path:
-    return Path(os.path.abspath(pin_file)).with_name(pin.path)
-
-
 def _under(root: Path, name: str) -> Path:
     return root / "whole" / name if name else root / "whole"
-
-
-def _wanted(artifacts: ArtifactStore, digest: Digest, *, folder: bool) -> dict[str, Digest]:
-    if not folder:
-        artifacts.size_bytes(digest)  # NotFound tells which store was asked
-        return {"": digest}
-    return {each.path: each.digest for each in parse_tree(artifacts.read_bytes(digest), digest)}
 
 
 def _is_saved(name: str, digest: Digest, before: Mapping[str, SeenFile], wanted: Mapping[str, Digest]) -> bool:

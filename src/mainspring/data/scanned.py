@@ -24,9 +24,9 @@ Stat = tuple[int, ...]
 
 # What numbers of 64 bits hold. The first also stands for times that say nothing: no file is of the year 1677.
 _EARLIEST, _LATEST = -(1 << 63), (1 << 63) - 1
+_KINDS = "qqqQ"
 
-_mode_of = attrgetter("st_mode")
-_facts_of = attrgetter("st_size", "st_mtime_ns", "st_ctime_ns", "st_ino")
+_facts_of = attrgetter("st_mode", "st_size", "st_mtime_ns", "st_ctime_ns", "st_ino")
 
 
 class Scan(NamedTuple):
@@ -51,12 +51,12 @@ class Scan(NamedTuple):
 def packed(files: Sequence[tuple[str, int, Stat]]) -> Scan:
     """Return files, as `Scan.files` yields them, as a scan; none of a path is equal to one with an empty stat."""
     rows = [stat or (size, 0, _EARLIEST, 0) for _, size, stat in files]
-    return Scan("\0".join(name for name, _, _ in files), _columns(rows))
+    return Scan("\0".join(name for name, _, _ in files), _joined(_columns(rows)))
 
 
 def stat_of(found: os.stat_result) -> Stat:
     """Return what is compared of a file."""
-    return _within(_facts_of(found))
+    return _within(_facts_of(found)[1:])
 
 
 def scan(path: Path) -> Scan:
@@ -71,7 +71,7 @@ def scan(path: Path) -> Scan:
             found = path.stat()
             if not S_ISREG(found.st_mode):  # a pipe would be waited for, and a device has no end
                 raise _no_file(path.name, path.parent)
-            return Scan("", _columns([stat_of(found)]))
+            return Scan("", _joined(_columns([stat_of(found)])))
         return _scan_folder(path)
     except (FileNotFoundError, NotADirectoryError) as error:
         if str(error.filename) != str(path) and os.path.islink(error.filename):
@@ -85,47 +85,51 @@ def scan(path: Path) -> Scan:
 
 def _scan_folder(path: Path) -> Scan:
     names: list[str] = []
-    rows: list[Stat] = []
+    columns = [array(kind) for kind in _KINDS]
     waiting = [("", str(path))]
     while waiting:
         prefix, folder = waiting.pop()
-        listed, found = _listed(folder)
-        kinds = list(map(S_ISREG, map(_mode_of, found)))
-        if not all(kinds):
-            for name, each, is_file in zip(listed, found, kinds, strict=True):
+        listed, facts = _listed(folder)
+        if not all(map(S_ISREG, {each[0] for each in facts})):
+            for name, each in zip(listed, facts, strict=True):
                 place = os.path.join(folder, name)
-                if not is_file:
-                    if not S_ISDIR(each.st_mode) or os.path.islink(place):
-                        raise _no_file(prefix + name, path)
+                if S_ISDIR(each[0]) and not os.path.islink(place):
                     waiting.append((f"{prefix}{name}/", place))
-            listed = [name for name, is_file in zip(listed, kinds, strict=True) if is_file]
-            found = [each for each, is_file in zip(found, kinds, strict=True) if is_file]
+                elif not S_ISREG(each[0]):
+                    raise _no_file(prefix + name, path)
+            listed = [name for name, each in zip(listed, facts, strict=True) if S_ISREG(each[0])]
+            facts = [each for each in facts if S_ISREG(each[0])]
         names += [prefix + name for name in listed] if prefix else listed
-        rows += map(_facts_of, found)
-    return Scan("\0".join(names), _columns(rows))
+        for column, more in zip(columns, _columns([each[1:] for each in facts]), strict=True):
+            column += more
+    return Scan("\0".join(names), _joined(columns))
 
 
-def _listed(folder: str) -> tuple[list[str], list[os.stat_result]]:
-    """Return what is in a folder: names, and what the system says of each; links are followed."""
+def _listed(folder: str) -> tuple[list[str], list[Stat]]:
+    """Return what is in a folder: names, and of each its mode and stat; links are followed."""
     if sys.platform == "win32":
         names = os.listdir(folder)
-        return names, [os.stat(os.path.join(folder, name)) for name in names]
+        return names, [_facts_of(os.stat(os.path.join(folder, name))) for name in names]
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         names = os.listdir(handle)
-        return names, list(map(partial(os.stat, dir_fd=handle), names))
+        return names, list(map(_facts_of, map(partial(os.stat, dir_fd=handle), names)))
     except OSError as error:  # its name is relative to the folder, and says too little
         raise OSError(error.errno, error.strerror, os.path.join(folder, os.fsdecode(error.filename))) from error
     finally:
         os.close(handle)
 
 
-def _columns(rows: Sequence[Stat]) -> bytes:
-    columns = list(zip(*rows, strict=True)) or [()] * 4
+def _columns(rows: Sequence[Stat]) -> "list[array[int]]":
+    columns = list(zip(*rows, strict=True)) or [()] * len(_KINDS)
     try:
-        return b"".join(array(kind, each).tobytes() for kind, each in zip("qqqQ", columns, strict=True))
+        return [array(kind, each) for kind, each in zip(_KINDS, columns, strict=True)]
     except OverflowError:
         return _columns([_within(each) for each in rows])
+
+
+def _joined(columns: "Sequence[array[int]]") -> bytes:
+    return b"".join(each.tobytes() for each in columns)
 
 
 def _within(stat: Stat) -> Stat:

@@ -25,6 +25,7 @@ from mainspring.data.file_index import (
     tree_of,
     write_index,
 )
+from mainspring.data.pin_status import digests_of
 from mainspring.data.pins import Pin, check_name
 from mainspring.domain.ids import Digest
 from mainspring.domain.moments import to_iso
@@ -110,7 +111,7 @@ def add_dataset(
     seen = _keep_files(store, artifacts, path, index)
     if not seen.n_files:
         raise Invalid(f"The folder `{path.name}` holds no files", where=str(path), next_step="put files into it first")
-    unchanged = seen is index or _digests(seen) == _digests(index)
+    unchanged = seen is index or digests_of(seen.files()) == digests_of(index.files())
     seen = seen._replace(digest=index.digest if unchanged else root_digest(seen.files()))
     version = _newest_with(store, name, seen.digest) if unchanged else None
     if version is None or not artifacts.exists(Digest(seen.digest)):
@@ -124,10 +125,6 @@ def add_dataset(
     if indexes is not None and seen != index:
         write_index(indexes, path, seen)  # behind the version: what an index names is kept
     return version
-
-
-def _digests(index: FileIndex) -> dict[str, Digest]:
-    return {name: each.digest for name, each in index.files().items()}
 
 
 def _keep_files(store: Store, artifacts: ArtifactStore, path: Path, index: FileIndex) -> FileIndex:
