@@ -64,8 +64,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "encryption",
         "",
-        "names of secret keys: the one that artifacts are encrypted with, then those of older ones, NEW,OLD (default:"
-        " artifacts lie as they are)",
+        "names of secret keys: the one that artifacts and the sealed log are encrypted with, then older ones, NEW,OLD"
+        " (default: they lie as they are)",
         "MAINSPRING_ENCRYPTION",
     ),
     Setting(

@@ -91,6 +91,16 @@ class Workspace:
         return config.value_of("features") or str(self.home / "features")
 
     @property
+    def bundles(self) -> Path:
+        """Where bundles are laid out for serving; in memory where the artifacts are encrypted."""
+        if not config.value_of("encryption"):
+            return self.home / "bundles"
+        from mainspring.artifacts.copies import shared_folder
+        from mainspring.artifacts.digests import digest_of_bytes
+
+        return shared_folder(f"bundles-{digest_of_bytes(bytes(self.home))[:16]}")
+
+    @property
     def endpoints(self) -> Path:
         """Where the route files lie that prediction servers follow."""
         return self.home / "endpoints"
@@ -132,7 +142,7 @@ class Workspace:
 
     def bundle_folder(self, digest: Digest) -> Path:
         """Return a folder that holds the bundle, laid out from the artifacts at the first call."""
-        folder = self.home / "bundles" / digest[:24]
+        folder = self.bundles / digest[:24]
         if not folder.exists():
             folder.parent.mkdir(parents=True, exist_ok=True)
             try:

@@ -3,7 +3,7 @@
 They lie in a folder of this process that nobody else may enter, on a file system in memory: ``XDG_RUNTIME_DIR`` or
 ``/dev/shm``, whichever has more room; without one, where temporary files lie. Its owner's lock, and who sweeps what a
 killed process left, are as in `scratch`. Together they take at most half of what was free; what was not asked for in a
-while goes first.
+while goes first. Bundles that are laid out for a prediction server, another process, lie in a folder beside it.
 """
 
 import atexit
@@ -11,6 +11,7 @@ import contextlib
 import errno
 import os
 import shutil
+import stat
 import sys
 import tempfile
 import threading
@@ -22,10 +23,10 @@ from typing import NamedTuple
 
 from mainspring.artifacts.scratch import make_scratch
 from mainspring.config import value_of
-from mainspring.domain.ids import Digest, new_id
-from mainspring.errors import NotFound, Unavailable
+from mainspring.domain.ids import new_id
+from mainspring.errors import NotFound, Refused, Unavailable
 
-__all__ = ["Copies", "copies_of_this_process", "is_in_memory", "place_of_copies"]
+__all__ = ["Copies", "copies_of_this_process", "is_in_memory", "place_of_copies", "shared_folder"]
 
 #: A path that was handed out is good for so long at least.
 _KEPT_SECONDS = 600.0
@@ -52,41 +53,43 @@ class Copies:
         self.folder, self._handle = made
         self._room = shutil.disk_usage(place).free // 2
         self._clock, self._lock = clock, threading.Lock()
-        self._copies: dict[Digest, _Copy] = {}
+        self._copies: dict[str, _Copy] = {}
 
-    def path_of(self, digest: Digest, size_bytes: int, pieces: Callable[[], Iterable[bytes]]) -> Path:
-        """Return the copy of an object, made of `pieces` where there is none yet; what they raise goes through.
+    def path_of(self, name: str, size_bytes: int, pieces: Callable[[], Iterable[bytes]]) -> Path:
+        """Return the copy of an object by its digest, or whatever `name` never means two things.
+
+        It is made of `pieces` where there is none yet; what they raise goes through.
 
         Raises:
             Unavailable: there is no room for it.
         """
-        place = self.folder / digest
+        place = self.folder / name
         with self._lock:
-            is_here = digest in self._copies and place.exists()
+            is_here = name in self._copies and place.exists()
             if not is_here:
                 self._make_room(size_bytes)
-            self._copies.pop(digest, None)
-            self._copies[digest] = _Copy(size_bytes, self._clock())  # the last one now
+            self._copies.pop(name, None)
+            self._copies[name] = _Copy(size_bytes, self._clock())  # the last one now
         if is_here:
             return place
-        draft = self.folder / f"{digest}.{new_id()}"
+        draft = self.folder / f"{name}.{new_id()}"
         try:
             with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400), "wb") as file:
                 file.writelines(pieces())
             draft.replace(place)
         except BaseException as error:
             draft.unlink(missing_ok=True)
-            self.forget(digest)
+            self.forget(name)
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 raise _unavailable(f"A decrypted copy cannot be written: {error.strerror}", place) from error
             raise
         return place
 
-    def forget(self, digest: Digest) -> None:
+    def forget(self, name: str) -> None:
         """Let go of a copy, if there is one."""
         with self._lock:
-            self._copies.pop(digest, None)
-            (self.folder / digest).unlink(missing_ok=True)
+            self._copies.pop(name, None)
+            (self.folder / name).unlink(missing_ok=True)
 
     def close(self) -> None:
         """Remove all copies."""
@@ -96,11 +99,11 @@ class Copies:
 
     def _make_room(self, size_bytes: int) -> None:
         taken = sum(each.size_bytes for each in self._copies.values())
-        for digest, copy in list(self._copies.items()):
+        for name, copy in list(self._copies.items()):
             if taken + size_bytes <= self._room or self._clock() - copy.asked_at < _KEPT_SECONDS:
                 break
-            (self.folder / digest).unlink(missing_ok=True)
-            del self._copies[digest]
+            (self.folder / name).unlink(missing_ok=True)
+            del self._copies[name]
             taken -= copy.size_bytes
         if taken + size_bytes > self._room:
             what = f"There is no room for a decrypted copy of {size_bytes:,} bytes beside {taken:,} that are in use"
@@ -122,6 +125,24 @@ def _copies(process: int, place: Path) -> Copies:
 def copies_of_this_process() -> Copies:
     """Return the copies of this process; a forked child has its own."""
     return _copies(os.getpid(), place_of_copies())
+
+
+def shared_folder(name: str) -> Path:
+    """Return a folder beside the copies for what processes of one user share; it is there until the machine restarts.
+
+    Raises:
+        Refused: what lies there is not this user's alone.
+        Unavailable: it cannot be made.
+    """
+    folder = place_of_copies() / f"mainspring-{os.getuid()}-{name}"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+    except OSError as error:
+        raise _unavailable(f"No folder can be made for decrypted bundles: {error.strerror}", folder) from error
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise Refused("The folder of decrypted bundles is not yours alone", where=str(folder), next_step="remove it")
+    return folder
 
 
 def place_of_copies() -> Path:

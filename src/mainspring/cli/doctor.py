@@ -252,7 +252,7 @@ def _encryption(home: Path) -> Iterator[Check]:
     if behind:
         what = "some artifacts lie as they are, or under an older key"
         yield Check(stage, "warning", what, "mainspring store encrypt")
-    elif not is_in_memory(place):
+    elif not config.value_of("decrypted") and not is_in_memory(place):
         what = f"decrypted copies lie in {place}, which is not in memory, while a process needs them"
         yield Check(stage, "warning", what, "export MAINSPRING_DECRYPTED=/an/encrypted/disk")
     else:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from mainspring.artifacts.layered import settle
 from mainspring.cli.output import json_option, print_json
 from mainspring.cli.saving import save_pages
 from mainspring.errors import Conflict
+from mainspring.loop.housekeeping import encrypt
 from mainspring.store.backup import back_up, check
 from mainspring.store.exporting import export_tables
 from mainspring.store.protocol import Row
@@ -92,7 +92,7 @@ def _check(as_json: bool) -> None:
 @store_command.command("encrypt")
 @json_option
 def _encrypt(as_json: bool) -> None:
-    """Bring every artifact under the first key of the setting `encryption`, from older keys and from none.
+    """Bring artifacts and the sealed prediction log under the first key of `encryption`, from older keys and from none.
 
     May be killed and called again, and run beside everything that knows the keys: what is being brought over is read
     where it lies. What lay there before is removed last of all, so there must be room for both.
@@ -103,11 +103,12 @@ def _encrypt(as_json: bool) -> None:
       mainspring store encrypt
     """
     with Workspace() as workspace:
-        done = settle(workspace.artifacts, None if as_json else _tell)
+        done = encrypt(workspace, None if as_json else _tell)
     if as_json:
         print_json(done._asdict())
     else:
-        click.echo(f"Encrypted {done.objects:,} objects, {done.size_bytes:,} bytes; {done.already:,} were encrypted.")
+        what = f"{done.objects:,} objects, {done.size_bytes:,} bytes, and {done.segments:,} segments of the log"
+        click.echo(f"Encrypted {what}; {done.already:,} objects were.")
 
 
 def _tell(done: int, of: int) -> None:

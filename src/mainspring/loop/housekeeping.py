@@ -1,12 +1,15 @@
-"""What a workspace does for its own sake: forget what was kept for long enough, and prove that the rest is sound."""
+"""What a workspace does for its own sake: forget what was kept long enough, prove the rest to be sound, encrypt it."""
 
 import contextlib
+import shutil
 import tempfile
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from mainspring.artifacts.layered import settle
 from mainspring.artifacts.opening import trim
 from mainspring.config import value_of
 from mainspring.data.shrinking import shrink_versions
@@ -16,6 +19,7 @@ from mainspring.domain.version import ModelVersion
 from mainspring.errors import Corrupt
 from mainspring.govern.collect import Freed, collect_garbage
 from mainspring.predictions.retention import Forgotten, forget_before
+from mainspring.predictions.segments import encrypt_segments
 from mainspring.registry.versions import find_version, list_versions
 from mainspring.store.backup import back_up, check, is_copied_here
 from mainspring.store.events import Event, verify_chain
@@ -24,7 +28,7 @@ from mainspring.store.opening import open_store
 if TYPE_CHECKING:
     from mainspring.workspace import Workspace
 
-__all__ = ["Drill", "clean", "drill"]
+__all__ = ["Drill", "Encrypted", "clean", "drill", "encrypt"]
 
 
 class Drill(NamedTuple):
@@ -34,6 +38,33 @@ class Drill(NamedTuple):
     entries: int
     copy_bytes: int
     ready_seconds: dict[str, float]
+
+
+class Encrypted(NamedTuple):
+    """What was brought under the newest key: objects and bytes, objects that lay there, segments of the log."""
+
+    objects: int
+    size_bytes: int
+    already: int
+    segments: int
+
+
+def encrypt(workspace: "Workspace", tell: Callable[[int, int], None] | None = None) -> Encrypted:
+    """Bring all that is encrypted at rest under the newest key; `tell` hears how many objects of how many are done.
+
+    Raises:
+        Invalid: no key is named.
+        Corrupt: something is damaged; what could be was brought over, and no artifact was removed.
+    """
+    settled = settle(workspace.artifacts, tell)
+    segments = encrypt_segments(workspace.store, workspace.segments)
+    for each in list_versions(workspace.store):
+        if "champion" in each.aliases:
+            workspace.publish(each.model)  # its routes name folders in memory now
+    shutil.rmtree(workspace.home / "bundles", ignore_errors=True)
+    done = Encrypted(*settled, segments)
+    workspace.store.change(Event("artifacts.encrypted", "artifacts", done._asdict()), lambda _: None)
+    return done
 
 
 def clean(
@@ -50,7 +81,7 @@ def clean(
     freed = collect_garbage(
         workspace.store,
         workspace.artifacts,
-        bundles=workspace.home / "bundles",
+        bundles=workspace.bundles,
         now=now,
         grace=parse_duration(grace),
         retention=parse_duration(retention or value_of("retention")),

@@ -6,8 +6,9 @@ log-structured merge tree (O'Neil et al. 1996), so each row is rewritten once fo
 
 from pathlib import Path
 
-from mainspring.data.table import connect, quoted_files
-from mainspring.predictions._table import Segment, families, replace, segments, write_parquet
+from mainspring.data.table import connect
+from mainspring.predictions._files import scan_of, write_segment
+from mainspring.predictions._table import Segment, families, replace, segments
 from mainspring.store.protocol import Store
 
 __all__ = ["merge_small"]
@@ -53,8 +54,8 @@ def _size(segment: Segment) -> int:
 
 def _merge(store: Store, folder: Path, run: list[Segment]) -> None:
     with connect() as connection:
-        source = quoted_files(folder / each.path for each in run)
-        path = write_parquet(folder, run[0].kind, connection, f"SELECT * FROM {source}")
+        source = scan_of(folder, (each.path for each in run))
+        path = write_segment(folder, run[0].kind, connection, f"SELECT * FROM {source}")
     merged = Segment(
         run[0].model,
         run[0].kind,

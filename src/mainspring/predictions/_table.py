@@ -4,22 +4,15 @@ The one place that reads and writes the tables `log_segments` and `log_traffic`;
 the segment goes (`counts`).
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
-import duckdb
-
-from mainspring.data.table import quoted_text
-from mainspring.domain.ids import new_id
 from mainspring.predictions.counts import hourly_of, keep_hourly, merge_hourly, remove_hourly
 from mainspring.store.protocol import Store, Transaction
 
 __all__ = [
     "Kind", "Segment", "families", "hourly_traffic", "insert", "older", "remove", "replace", "segments", "traffic",
-    "write_parquet",
 ]  # fmt: skip
 
 Kind = Literal["predictions", "labels"]
@@ -128,14 +121,3 @@ def remove(transaction: Transaction, old: Sequence[Segment]) -> None:
     """Remove the rows of segments; their files are nobody's then, and the next sealing sweeps them."""
     transaction.execute_many("DELETE FROM log_segments WHERE path = ?", [(each.path,) for each in old])
     remove_hourly(transaction, [each.path for each in old])
-
-
-def write_parquet(folder: Path, kind: Kind, connection: "duckdb.DuckDBPyConnection", query: str) -> Path:
-    """Write the rows of `query` as a new segment file, which is on the disk before its row can be committed."""
-    path = folder / f"{kind}-{new_id()}.parquet"
-    hidden = path.with_suffix(".tmp")
-    connection.execute(f"COPY ({query}) TO {quoted_text(str(hidden))} (FORMAT parquet, COMPRESSION zstd)")
-    with hidden.open("rb") as file:
-        os.fsync(file.fileno())
-    hidden.replace(path)
-    return path

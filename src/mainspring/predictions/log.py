@@ -18,10 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mainspring.data.profile import Counts, Profile, merge
-from mainspring.data.table import Columns, connect, fetch_columns, n_rows, quoted_files
+from mainspring.data.table import Columns, connect, fetch_columns, n_rows
 from mainspring.domain.ids import PredictionId
 from mainspring.domain.moments import from_iso, to_iso
 from mainspring.errors import Corrupt, NotFound
+from mainspring.predictions._files import scan_of
 from mainspring.predictions.counts import HOUR, count_hours, hourly_of, merge_hourly
 from mainspring.predictions.records import FeatureLookup, decode_lookups
 from mainspring.predictions.segments import FEATURE, Segment, features_of, segments
@@ -370,7 +371,7 @@ class PredictionLog:
         raise AssertionError("the last try returns or raises")
 
     def _scan(self, found: Sequence[Segment]) -> str:
-        return quoted_files(self._folder / each.path for each in found)
+        return scan_of(self._folder, (each.path for each in found))
 
     def _query(self, query: str, bound: Sequence[object]) -> Columns:
         with connect() as connection:

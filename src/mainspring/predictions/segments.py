@@ -7,6 +7,7 @@ segments are merged as they grow in number (`_merge`); `log_traffic` remembers w
 """
 
 import contextlib
+import dataclasses
 import fcntl
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -23,8 +24,9 @@ from mainspring.domain.ids import new_id
 from mainspring.domain.moments import to_iso
 from mainspring.domain.signature import Column, ColumnType, Signature
 from mainspring.errors import Corrupt, NotFound
+from mainspring.predictions._files import SUFFIXES, encrypted_anew, write_segment
 from mainspring.predictions._merge import merge_small
-from mainspring.predictions._table import Kind, Segment, hourly_traffic, insert, segments, traffic, write_parquet
+from mainspring.predictions._table import Kind, Segment, hourly_traffic, insert, older, replace, segments, traffic
 from mainspring.predictions.counts import Hourly, ProfileOf, count_hours, keep_hourly
 from mainspring.predictions.gaps import keep_gaps
 from mainspring.predictions.hours import add_hours
@@ -40,7 +42,8 @@ from mainspring.predictions.records import (
 from mainspring.store.protocol import Store, Transaction
 
 __all__ = [
-    "FEATURE", "Segment", "SignatureOf", "features_of", "hourly_traffic", "only_sealer", "seal", "segments", "traffic",
+    "FEATURE", "Segment", "SignatureOf", "encrypt_segments", "features_of", "hourly_traffic", "only_sealer", "seal",
+    "segments", "traffic",
 ]  # fmt: skip
 
 #: Before the name of each feature column, so that no feature can hide a column of the log itself.
@@ -82,6 +85,24 @@ def seal(
     if damaged:
         raise damaged[0]
     return sealed
+
+
+def encrypt_segments(store: Store, folder: Path) -> int:
+    """Write every segment anew that does not lie under the first key of the setting `encryption`; return how many.
+
+    A kill at any instant leaves each segment as it was or encrypted; files without a row are swept at the next sealing.
+    """
+    if not folder.is_dir():
+        return 0
+    done = 0
+    with only_sealer(folder):
+        for each in older(store, "~"):  # behind every moment
+            path = encrypted_anew(folder / each.path, each.kind)
+            if path is not None:
+                replace(store, [each], dataclasses.replace(each, path=path.name))
+                (folder / each.path).unlink(missing_ok=True)
+                done += 1
+    return done
 
 
 def _seal_journal(
@@ -187,7 +208,7 @@ def _write_segment(
         columns = _label_columns(records)
     with connect() as connection:
         connection.register("records", columns)
-        path = write_parquet(folder, kind, connection, f"SELECT {typed_sql(columns)} FROM records")
+        path = write_segment(folder, kind, connection, f"SELECT {typed_sql(columns)} FROM records")
     ids, moments = columns["id"], columns["at"]
     spans = min(moments), max(moments), min(ids), max(ids)
     return Segment(model, kind, path.name, len(ids), *spans, version), hourly
@@ -298,7 +319,7 @@ def _sweep(store: Store, journal_folder: Path, folder: Path) -> None:
     """Remove what a sealer that died left behind: files without a row, and the offset of a journal that is gone."""
     known = {row[0] for row in store.read("SELECT path FROM log_segments")}
     for stray in folder.iterdir():
-        if stray.suffix in (".parquet", ".tmp") and stray.name not in known:
+        if stray.suffix in SUFFIXES and stray.name not in known:
             stray.unlink(missing_ok=True)
     names = [row[0] for row in store.read("SELECT journal FROM journal_offsets")]
     gone = [(name,) for name in names if not (journal_folder / name).exists()]
