@@ -1,28 +1,37 @@
 """Features that a request leaves out: read from the online store, answered as if they were sent, and written down."""
 
+import asyncio
 import json
+import socket
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.features.test_online import redis_address
 from tests.serve.conftest import FLIGHT, Site
 
 from mainspring.cli.main import main
 from mainspring.domain.moments import SimulatedClock, from_iso
 from mainspring.domain.signature import Column, Signature
-from mainspring.errors import Invalid, Refused
+from mainspring.errors import Invalid, Refused, Unavailable
 from mainspring.features import FeatureView
 from mainspring.features.materializing import materialize
 from mainspring.features.online import FeatureReader
 from mainspring.features.opening import open_online
 from mainspring.predictions.journal import journals, read_frames
 from mainspring.predictions.records import BatchRecord, decode_record
+from mainspring.serve import reading
+from mainspring.serve.asking import Question
 from mainspring.serve.client import PredictionClient
 from mainspring.serve.lookup import ServedViews
 from mainspring.serve.problems import InvalidRows
 from mainspring.serve.process import ServerProcess
+from mainspring.serve.reading import RemoteReads
+
+__all__ = ["redis_address"]  # a fixture
 
 ROUTES = """route,seen_at,km,maker
 7,2026-01-01 00:00:00,900.0,AA
@@ -179,3 +188,112 @@ def test_views_that_do_not_fit_are_told_at_the_start(tmp_path: Path) -> None:
         ServedViews(readers(tmp_path, made, other))
     with pytest.raises(Invalid, match="No model here has a column of the view"):
         ServedViews(readers(tmp_path, made)).check({"other"})
+
+
+class HeldRedis:
+    """A Redis behind a TCP port, whose look-ups can be held back."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address.removeprefix("unix://")
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listening.getsockname()[1]
+        self.let_go, self.seen = threading.Event(), threading.Event()
+        self.let_go.set()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listening.accept()
+            except OSError:
+                return
+            server = socket.socket(socket.AF_UNIX)
+            server.connect(self._address)
+            for one, other in ((client, server), (server, client)):
+                threading.Thread(target=self._pass_on, args=(one, other), daemon=True).start()
+
+    def _pass_on(self, one: socket.socket, other: socket.socket) -> None:
+        with one, other:
+            while True:
+                try:
+                    some = one.recv(1 << 16)
+                    if b"HMGET" in some:
+                        self.seen.set()
+                        self.let_go.wait(30)
+                    if not some:
+                        return
+                    other.sendall(some)
+                except OSError:
+                    return
+
+    def close(self) -> None:
+        self.let_go.set()
+        self._listening.close()
+
+
+def test_others_are_answered_while_a_look_up_waits_for_the_network(
+    redis_address: str, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = HeldRedis(redis_address)
+    address = f"redis://127.0.0.1:{held.port}/0"
+    monkeypatch.setenv("MAINSPRING_FEATURES", address)
+    source = tmp_path / "routes.csv"
+    source.write_text(ROUTES)
+    now = datetime.now(UTC)
+    online = open_online(address)
+    materialize(view(source), source, online, until=now, now=now)
+    online.close()
+    site.route((1, "champion", 100.0), (2, "shadow", 100.0))
+    beside = {name: FLIGHT[name] for name in ("departed_at", "weekend")}
+    with (
+        site.start("--view", f"routes/{view(source).version}") as one,
+        PredictionClient(one.url) as client,
+        PredictionClient(one.url) as other,
+    ):
+        wanted = client.predict("late-flights", [FLIGHT]).predictions[0].score
+        held.seen.clear()
+        held.let_go.clear()
+        answers: list[Any] = []
+        asking = threading.Thread(
+            target=lambda: answers.append(client.predict("late-flights", [{"route": 7, **beside}]))
+        )
+        asking.start()
+        assert held.seen.wait(30)
+        assert other.predict("late-flights", [FLIGHT]).predictions[0].score == wanted
+        assert not answers
+        held.let_go.set()  # a server whose loop had waited would have given up by now
+        asking.join()
+        assert answers[0].predictions[0].score == wanted
+        with pytest.raises(Invalid, match="route") as caught:
+            client.predict("late-flights", [beside])
+        assert caught.value.where == "rows[0].route"
+        one.stop()
+    held.close()
+    looked = [each for each in batches(site) if each.route == "champion" and any(each.lookups)]
+    assert [each.lookups[0]["routes"].keys for each in looked] == [{"route": 7}]
+
+
+def test_requests_that_wait_for_a_store_that_does_not_answer_are_turned_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "_THREADS", 1)
+    monkeypatch.setattr(reading, "_MOST_UNDER_WAY", 3)
+    monkeypatch.setattr(reading, "_LONGEST_WAIT_SECONDS", 0.0)
+    answers, told = threading.Event(), []
+
+    def read() -> Question:
+        assert answers.wait(30)
+        return Question(None, lambda name, row: "")
+
+    async def ask() -> None:
+        reads = RemoteReads()
+        for _ in range(3):
+            reads.run(read, told.append, told.append)
+        with pytest.raises(Unavailable, match="3 requests wait"):
+            reads.run(read, told.append, told.append)
+        answers.set()
+        while not reads.is_idle:
+            await asyncio.sleep(0)
+        reads.close()
+
+    asyncio.run(ask())
+    assert [isinstance(each, Unavailable) for each in told][1:] == [True, True]
+    assert "keep this one waiting" in str(told[-1])

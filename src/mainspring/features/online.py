@@ -66,7 +66,12 @@ class OnlineState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OnlineStore(Protocol):
-    """Keeps packed rows by key. What `write` returned is durable; a reader sees all of it or nothing."""
+    """Keeps packed rows by key. What `write` returned is durable; a reader sees all of it or nothing.
+
+    One that `is_remote` waits for a network, and may be read in many threads at once.
+    """
+
+    is_remote: bool
 
     def states(self) -> list[OnlineState]:
         """Return what is there, by name and version."""
@@ -135,6 +140,7 @@ class FeatureReader:
         self.view = state.view
         self.version = version
         self.key_kinds = tuple(state.key_kinds)
+        self.is_remote = online.is_remote
         self._online = online
 
     def read(self, keys: Sequence[Sequence[object]], *, at: datetime, where: Sequence[str] = ()) -> Values:
@@ -178,6 +184,8 @@ def newest_state(states: Sequence[OnlineState], words: str) -> OnlineState:
 
 class SqliteOnlineStore:
     """A folder with one SQLite file for each version of a view; readers go on while one process writes."""
+
+    is_remote = False
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

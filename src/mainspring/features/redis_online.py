@@ -33,6 +33,8 @@ _READ_SECONDS, _WRITE_SECONDS = 1.0, 60.0
 class RedisOnlineStore:
     """The views under ``mainspring:features:`` of one database of a Redis."""
 
+    is_remote = True
+
     def __init__(self, address: str) -> None:
         """Open ``redis://[user:password@]host:port/database``, or ``rediss://`` with TLS.
 

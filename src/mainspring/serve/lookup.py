@@ -104,11 +104,12 @@ class ServedViews:
 
 
 class Lookup:
-    """Fills rows for one signature."""
+    """Fills rows for one signature; where it `is_remote` that waits for a network."""
 
     def __init__(self, parts: Sequence[_Part], columns: frozenset[str], clock: Clock) -> None:
         self._parts = parts
         self._clock = clock
+        self.is_remote = any(part.reader.is_remote for part in parts)
         # keys that the model does not know are for us, and would be unknown columns to whoever reads the row
         self._ours = frozenset(key for part in parts for key in part.reader.view.keys) - columns
 

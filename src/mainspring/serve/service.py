@@ -2,7 +2,7 @@
 
 The order never changes: choose the route, decode, wait for the model, score, write to the journal, answer. An answer
 that could not be written down is not given, so that whatever a client was told can be explained, labelled and replayed
-later. Everything runs in the event loop but a slow model's own work, and a shadow's.
+later. Everything runs in the event loop but a slow model's own work, a shadow's, and look-ups over a network.
 """
 
 import asyncio
@@ -10,7 +10,8 @@ import logging
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
@@ -18,30 +19,32 @@ from weakref import WeakSet
 import numpy as np
 
 from mainspring.domain.ids import new_ids
-from mainspring.domain.moments import Clock, from_iso, to_iso
-from mainspring.errors import Invalid, MainspringError, NotFound, Unavailable
+from mainspring.domain.moments import Clock, to_iso
+from mainspring.errors import MainspringError, Unavailable
 from mainspring.predictions.journal import JournalWriter
 from mainspring.predictions.records import BatchRecord, FeatureLookup, encode_record
 from mainspring.serve import bodies
 from mainspring.serve.access_log import AccessLog
 from mainspring.serve.answers import label_record, labels_of
-from mainspring.serve.asking import Ask, Dialect, Received
+from mainspring.serve.asking import Ask, Dialect, Question, Received
 from mainspring.serve.batching import BatchQueue
 from mainspring.serve.broken_rules import BROKEN_RULE, rule_warnings
 from mainspring.serve.decode import MOST_PLACES
-from mainspring.serve.endpoint import Active, Endpoints, LoadedVersion
+from mainspring.serve.endpoint import Endpoints, LoadedVersion
 from mainspring.serve.guard import Guard
 from mainspring.serve.keeping import Keeping
 from mainspring.serve.limits import check_size
 from mainspring.serve.lost import LostRequests
 from mainspring.serve.metrics import ServerMetrics
 from mainspring.serve.problems import RulesBroken, reply_of
+from mainspring.serve.reading import RemoteReads
 from mainspring.serve.recheck import Recheck
 from mainspring.serve.refusals import Refusals
 from mainspring.serve.reply import Reply, Tell
-from mainspring.serve.routes import Route, choose, is_chosen, route_for
+from mainspring.serve.routes import Route, is_chosen
 from mainspring.serve.scoring import Outcome, ScoredBlock, score
 from mainspring.serve.slow import SlowAnswers
+from mainspring.serve.taking import asked, chosen, moment_of
 from mainspring.serve.wire import FeedbackAnswer
 
 if TYPE_CHECKING:
@@ -96,6 +99,7 @@ class PredictionService:
         self._queues: WeakSet[_Queue] = WeakSet()  # a queue goes with its version
         self._waiting: set[asyncio.Task[None]] = set()  # for a model to be loaded
         self._slow = SlowAnswers(_answer_of)
+        self._reads = RemoteReads()
 
     def submit(self, received: Received, dialect: Dialect, body: bytes, tell: Tell) -> None:
         """Take a request; `tell` is called with its reply, now or later, and in any case."""
@@ -114,18 +118,46 @@ class PredictionService:
                     return
                 endpoint.used_at = received.started
             active = endpoint.serving()
-            route, ids = _chosen(active, received, dialect, body)
+            route, ids = chosen(active, received, dialect, body)
             if dialect.is_slow:
                 tell = self._slow.begin(tell)
-            ask = _asked(active, route, ids, received, dialect, body, tell)
-            if self._spans is not None:
-                ask.read_at = time.perf_counter()
-            (ask.loaded.queue or self._queue(ask.loaded)).submit(ask, ask.deadline)
-        except MainspringError as error:
+            self._read(
+                active.loaded[route.version],
+                received,
+                dialect,
+                body,
+                lambda read: self._enqueue(asked(active, route, ids, received, dialect, body, read, tell)),
+                lambda error: self._fail(received, route, error, tell),
+            )
+        except Exception as error:
+            self._fail(received, route, error, tell)
+
+    def _read(
+        self,
+        loaded: LoadedVersion,
+        received: Received,
+        dialect: Dialect,
+        body: bytes,
+        then: Callable[[Question], None],
+        fail: Callable[[Exception], None],
+    ) -> None:
+        """Read a body, beside the loop where that waits for a store on the network; what fails at once is raised."""
+        if loaded.lookup is None or not loaded.lookup.is_remote:
+            then(dialect.read(loaded, received, body))
+        else:
+            self._reads.run(partial(dialect.read, loaded, received, body), then, fail)
+
+    def _enqueue(self, ask: Ask) -> None:
+        if self._spans is not None:
+            ask.read_at = time.perf_counter()
+        (ask.loaded.queue or self._queue(ask.loaded)).submit(ask, ask.deadline)
+
+    def _fail(self, received: Received, route: Route | None, error: Exception, tell: Tell) -> None:
+        if isinstance(error, MainspringError):
             self._turn_away(received, route, error, tell)
-        except Exception:
+        else:
             # The edge of the process: whatever was not foreseen becomes a 500, and the server goes on.
-            _log.exception("a request for %s failed", received.model)
+            _log.error("a request for %s failed", received.model, exc_info=error)
             self._refuse(received, route, _failed(), tell)
 
     def _when_warm(self, received: Received, dialect: Dialect, body: bytes, tell: Tell) -> None:
@@ -139,9 +171,8 @@ class PredictionService:
                 await self._endpoints.warm(received.model)
             except MainspringError as error:
                 self._refuse(received, None, error, tell)
-            except Exception:
-                _log.exception("%s could not be loaded", received.model)
-                self._refuse(received, None, _failed(), tell)
+            except Exception as error:
+                self._fail(received, None, error, tell)
             else:
                 self.submit(received, dialect, body, tell)
 
@@ -166,7 +197,7 @@ class PredictionService:
         await self._endpoints.warm(feedback.model)
         active = self._endpoints.find(feedback.model).serving()
         signature = active.loaded[active.table.champion.version].predictor.signature
-        at = _moment(feedback.at, "at") or to_iso(self._clock.now())
+        at = moment_of(feedback.at, "at") or to_iso(self._clock.now())
         record = label_record(feedback, signature, at)
         try:
             self._journal.append(encode_record(record))
@@ -182,8 +213,9 @@ class PredictionService:
 
     async def close(self) -> None:
         """Wait for what is under way, the shadows too."""
-        while self._waiting or not all(queue.is_idle for queue in self._queues) or not self._slow.is_idle:
+        while self._waiting or not self._is_idle():
             await asyncio.sleep(_CLOSE_POLL_SECONDS)
+        self._reads.close()
         self._slow.close()
         self._refusals.tell()
         for queue in self._queues:
@@ -192,6 +224,9 @@ class PredictionService:
             self._recheck.close()
         if self._spans is not None:
             await asyncio.to_thread(self._spans.close)
+
+    def _is_idle(self) -> bool:
+        return self._reads.is_idle and self._slow.is_idle and all(queue.is_idle for queue in self._queues)
 
     def _queue(self, loaded: LoadedVersion) -> _Queue:
         queue = loaded.queue = BatchQueue(
@@ -355,19 +390,23 @@ class PredictionService:
             self._metrics.count("shadow_dropped_total", model)
             return
         beside = ask.received._replace(started=time.perf_counter())
+        active, at, n_rows = ask.active, ask.event_at, ask.n_rows
+
+        def see(question: Question) -> None:
+            seen = Ask(
+                beside, ask.dialect, b"", question, active, route, loaded, _tell_nobody, at, math.inf, n_rows, ask.ids
+            )
+            seen.beside = ask
+            queue.submit(seen)
+
         try:
-            question = ask.question
-            if loaded.decoder.signature.columns != ask.loaded.decoder.signature.columns:
-                question = ask.dialect.read(loaded, ask.received, ask.body)  # its signature is another
+            if loaded.decoder.signature.columns == ask.loaded.decoder.signature.columns:
+                see(ask.question)
+            else:  # what fits another signature is to be read anew
+                fail = partial(self._fail, beside, route, tell=_tell_nobody)
+                self._read(loaded, ask.received, ask.dialect, ask.body, see, fail)
         except MainspringError as error:
             self._refuse(beside, route, error, _tell_nobody)
-            return
-        active, at, n_rows = ask.active, ask.event_at, ask.n_rows
-        seen = Ask(
-            beside, ask.dialect, b"", question, active, route, loaded, _tell_nobody, at, math.inf, n_rows, ask.ids
-        )
-        seen.beside = ask
-        queue.submit(seen)
 
     def _finish_shadow(self, asks: list[Ask], outcome: Outcome) -> None:
         for ask, error in outcome.failed:
@@ -413,30 +452,6 @@ def _answer_of(ask: Ask) -> Reply:
         return reply_of(_failed())
 
 
-def _chosen(active: Active, received: Received, dialect: Dialect, body: bytes) -> tuple[Route, list[str]]:
-    """Return the route that answers, and the request's first id where that decided."""
-    if received.version is not None:
-        return _route_of(active, received.version), []
-    if not active.has_canary:
-        return active.champion, []
-    key = received.header(b"x-route-key") or dialect.request_id(body)
-    ids = [] if key is not None else new_ids(1)
-    return choose(active.table, key or ids[0]), ids
-
-
-def _asked(
-    active: Active, route: Route, ids: list[str], received: Received, dialect: Dialect, body: bytes, tell: Tell
-) -> Ask:
-    loaded = active.loaded[route.version]
-    question = dialect.read(loaded, received, body)
-    headers, n_rows = received.headers, question.n_rows
-    event_at = _moment(received.header(b"x-event-at"), "header x-event-at") if b"x-event-at" in headers else None
-    deadline = _deadline(received) if b"x-timeout-ms" in headers else math.inf
-    if ids:
-        ids += new_ids(n_rows - 1)
-    return Ask(received, dialect, body, question, active, route, loaded, tell, event_at, deadline, n_rows, ids)
-
-
 def _share(scored: ScoredBlock) -> None:
     """Give each request its part of what was scored, and its warnings."""
     unnamed = [ask for ask in scored.asks if not ask.ids]
@@ -470,32 +485,3 @@ def _tell_nobody(reply: Reply) -> None:
 
 def _failed() -> MainspringError:
     return MainspringError("The server failed", next_step="the server's log has the trace")
-
-
-def _moment(text: str | None, where: str) -> str | None:
-    if text is None:
-        return None
-    try:
-        return to_iso(from_iso(text))
-    except Invalid as error:
-        raise Invalid(error.what, where=where, next_step=error.next_step) from error
-
-
-def _deadline(received: Received) -> float:
-    text = received.header(b"x-timeout-ms") or ""
-    if not (text.isascii() and text.isdigit() and 0 < int(text) < 10**9):
-        raise Invalid(f"`{text}` is no time to wait", where="header x-timeout-ms", next_step="whole milliseconds: 250")
-    return received.started + int(text) / 1000
-
-
-def _route_of(active: Active, version: str) -> Route:
-    is_number = version.isascii() and version.isdigit() and len(version) < 10
-    route = route_for(active.table, int(version)) if is_number else None
-    if route is None or route.role == "shadow":
-        answering = ", ".join(str(each.version) for each in active.table.routes if each.role != "shadow")
-        raise NotFound(
-            f"Version {version} of `{active.table.model}` does not answer here",
-            where=f"models/{active.table.model}/versions/{version}",
-            next_step=f"versions that do: {answering}",
-        )
-    return route
