@@ -95,10 +95,10 @@ class Workspace:
         """Where bundles are laid out for serving; in memory where the artifacts are encrypted."""
         if not config.value_of("encryption"):
             return self.home / "bundles"
-        from mainspring.artifacts.copies import shared_folder
+        from mainspring.artifacts.copies import shared_place
         from mainspring.artifacts.digests import digest_of_bytes
 
-        return shared_folder(f"bundles-{digest_of_bytes(bytes(self.home))[:16]}")
+        return shared_place(f"bundles-{digest_of_bytes(bytes(self.home))[:16]}")
 
     @property
     def endpoints(self) -> Path:
@@ -144,7 +144,12 @@ class Workspace:
         """Return a folder that holds the bundle, laid out from the artifacts at the first call."""
         folder = self.bundles / digest[:24]
         if not folder.exists():
-            folder.parent.mkdir(parents=True, exist_ok=True)
+            if config.value_of("encryption"):
+                from mainspring.artifacts.copies import make_private
+
+                make_private(folder.parent)
+            else:
+                folder.parent.mkdir(parents=True, exist_ok=True)
             try:
                 self.artifacts.checkout_tree(digest, folder)
             except (Conflict, OSError):

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from mainspring.artifacts import copies
-from mainspring.artifacts.copies import Copies, is_in_memory, place_of_copies
+from mainspring.artifacts.copies import Copies, is_in_memory, make_private, place_of_copies, shared_place
 from mainspring.artifacts.digests import digest_of_bytes
 from mainspring.domain.ids import Digest
-from mainspring.errors import Corrupt, NotFound, Unavailable
+from mainspring.errors import Corrupt, NotFound, Refused, Unavailable
 
 _COPIER = """
 import os, signal, sys
@@ -148,3 +148,21 @@ def test_they_lie_in_memory_where_that_can_be(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setenv("MAINSPRING_DECRYPTED", str(tmp_path / "absent"))
     with pytest.raises(NotFound, match="absent"):
         place_of_copies()
+
+
+def test_a_shared_folder_is_its_users_alone_or_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAINSPRING_DECRYPTED", str(tmp_path))
+    folder = shared_place("bundles-1")
+    make_private(folder)
+    make_private(folder)
+    assert (folder.parent, stat.S_IMODE(folder.stat().st_mode)) == (tmp_path, 0o700)
+    folder.chmod(0o755)
+    with pytest.raises(Refused, match="not yours alone"):
+        make_private(folder)
+    folder.rmdir()
+    (tmp_path / "elsewhere").mkdir(mode=0o700)
+    folder.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(Refused):
+        make_private(folder)
+    with pytest.raises(Unavailable):
+        make_private(tmp_path / "absent" / "folder")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from mainspring.artifacts.secret_keys import make_key
 from mainspring.errors import Invalid, NotFound
 from mainspring.govern.reproduce import Reproduction, reproduce
 from mainspring.pipeline.ledger import steps_of
@@ -103,6 +104,19 @@ def test_run_from_a_dirty_checkout_is_the_same_to_the_byte(project: Project) -> 
     assert (found.level, found.same, found.steps, found.diverged) == ("bytes", 4, 4, None)
     assert found.holds
     assert find_run(project.workspace.store, run_id).tags["git_dirty"] == "true"
+
+
+def test_a_run_whose_artifacts_are_encrypted_is_made_again(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("cryptography", reason="pip install 'mainspring[encryption]'")
+    monkeypatch.setenv("MAINSPRING_KEYS", str(tmp_path / "keys"))
+    monkeypatch.setenv("MAINSPRING_ENCRYPTION", "one")
+    make_key("one")
+    run_id = project.run()
+    (project.folder / "numbers.txt").unlink()
+    assert project.again(run_id).level == "bytes"
+    assert not (project.folder / ".mainspring" / "artifacts" / "objects").exists()
 
 
 def test_steps_found_in_the_cache_are_made_again(project: Project) -> None:

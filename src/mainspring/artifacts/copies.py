@@ -26,7 +26,7 @@ from mainspring.config import value_of
 from mainspring.domain.ids import new_id
 from mainspring.errors import NotFound, Refused, Unavailable
 
-__all__ = ["Copies", "copies_of_this_process", "is_in_memory", "place_of_copies", "shared_folder"]
+__all__ = ["Copies", "copies_of_this_process", "is_in_memory", "make_private", "place_of_copies", "shared_place"]
 
 #: A path that was handed out is good for so long at least.
 _KEPT_SECONDS = 600.0
@@ -127,14 +127,18 @@ def copies_of_this_process() -> Copies:
     return _copies(os.getpid(), place_of_copies())
 
 
-def shared_folder(name: str) -> Path:
-    """Return a folder beside the copies for what processes of one user share; it is there until the machine restarts.
+def shared_place(name: str) -> Path:
+    """Return where, beside the copies, processes of one user share what is there until the machine restarts."""
+    return place_of_copies() / f"mainspring-{os.getuid()}-{name}"
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder that nobody else may enter, unless it is there.
 
     Raises:
         Refused: what lies there is not this user's alone.
         Unavailable: it cannot be made.
     """
-    folder = place_of_copies() / f"mainspring-{os.getuid()}-{name}"
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         found = folder.lstat()
@@ -142,7 +146,6 @@ def shared_folder(name: str) -> Path:
         raise _unavailable(f"No folder can be made for decrypted bundles: {error.strerror}", folder) from error
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
         raise Refused("The folder of decrypted bundles is not yours alone", where=str(folder), next_step="remove it")
-    return folder
 
 
 def place_of_copies() -> Path:

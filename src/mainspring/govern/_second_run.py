@@ -11,6 +11,7 @@ from typing import Any
 
 from mainspring.artifacts.protocol import ArtifactStore
 from mainspring.bundle.manifest import BundleManifest
+from mainspring.config import value_of
 from mainspring.errors import Unavailable
 from mainspring.govern._layout import Layout
 from mainspring.pipeline.ledger import StepRow
@@ -89,7 +90,10 @@ def _variables(provenance: Provenance, home: Path) -> dict[str, str]:
     if then and then != cores():
         # Threads deal out the work, and with it the order of sums.
         threads = dict.fromkeys(THREADS, str(then)) | threads
-    return kept | threads | {"MAINSPRING_HOME": str(home)}
+    # what it reads of the store may be encrypted, and its steps may make pseudonyms
+    places = {f"MAINSPRING_{name.upper()}": value_of(name) for name in ("keys", "decrypted") if value_of(name)}
+    absolute = {name: str(Path(place).expanduser().absolute()) for name, place in places.items()}
+    return kept | threads | absolute | {"MAINSPRING_HOME": str(home)}
 
 
 def cores() -> int:
