@@ -353,3 +353,29 @@ def test_an_error_of_the_engine_does_not_repeat_a_personal_value(tmp_path: Path,
     with pytest.raises(Invalid, match=r"cannot be asked: .* Error.*not repeated") as caught:
         check_table(tmp_path / "t.csv", read_schema(tmp_path / "s.yaml"))
     assert "bob" not in f"{caught.value} {caught.value.__cause__}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        ("DECIMAL(38,2)", ("12345678901234567890.12", "12345678901234567890.13")),
+        ("DECIMAL(38,0)", ("9007199254740993", "9007199254740992")),
+        ("BIGINT", ("9007199254740993", "9007199254740992")),
+    ],
+)
+def test_numbers_that_a_double_rounds_are_told_apart(tmp_path: Path, kind: str, values: tuple[str, str]) -> None:
+    one, other = values
+    for name, held in (("t", [one, other]), ("twice", [one, one]), ("other", [other])):
+        with connect() as connection:
+            query = f"SELECT CAST(unnest({held}) AS {kind}) AS id"
+            connection.execute(f"COPY ({query}) TO '{tmp_path / name}.parquet'").fetchall()
+    path = tmp_path / "s.yaml"
+    path.write_text("columns: {id: {type: number, unique: true}}\nrules: {once: {unique: [id]}}\n")
+    assert violations(tmp_path / "t.parquet", read_schema(path)) == []
+    found = violations(tmp_path / "twice.parquet", read_schema(path))
+    assert [each.count for each in found] == [1, 1]
+    assert str(found[0].examples[0][1]) == one
+    if kind == "BIGINT":
+        path.write_text("columns: {}\nrules: {known: {columns: [id], found_in: other}}\n")
+        (broken,) = violations(tmp_path / "t.parquet", read_schema(path))
+        assert (broken.count, broken.examples[0][1]) == (1, {"id": one})

@@ -23,6 +23,8 @@ from mainspring.data.versions import add_dataset, find_dataset
 from mainspring.domain.moments import SimulatedClock
 from mainspring.errors import Invalid, NotFound, Refused
 from mainspring.govern.collect import collect_garbage
+from mainspring.loop.inputs import obey_terms
+from mainspring.train.default import add_labelled
 from mainspring.workspace import Workspace
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -314,3 +316,50 @@ def test_other_terms_of_the_same_bytes_are_taken_and_told(tmp_path: Path, worksp
         (told,) = store.read("SELECT details FROM events WHERE verb = 'data.ingested' ORDER BY number DESC LIMIT 1")
         details = json.loads(told[0])
         assert (details["terms_before"]["retain"], details["terms"]["retain"]) == ("30d", "7d")
+
+
+def test_bytes_past_their_retention_are_not_ingested_again(tmp_path: Path, workspace: Workspace) -> None:
+    schema = read_schema(schema_file(tmp_path))
+    other = read_schema(schema_file(tmp_path, TEXT + "clean: [{upper: [email]}]\n"))
+    with workspace:
+        store, artifacts, path = workspace.store, workspace.artifacts, written(tmp_path)
+        ingest(store, artifacts, path, schema, name="people", at=START)
+        over = START + timedelta(days=30)
+        for each in (schema, other):  # cleaned in another way they are the same people
+            with pytest.raises(Refused, match="`people/1` was to be kept until"):
+                ingest(store, artifacts, path, each, name="again", at=over)
+        remove_expired(store, over)
+        path.write_text(path.read_text() + "4,g@h.org,no\n")  # another file of which the same rows are accepted
+        with pytest.raises(Refused, match="`people/1` was to be kept until"):
+            ingest(store, artifacts, path, schema, name="again", at=over)
+        assert len(list_ingestions(store)) == 1
+
+
+def test_the_terms_of_a_version_reach_its_bytes_without_a_schema(tmp_path: Path, workspace: Workspace) -> None:
+    path = written(tmp_path)
+    with workspace:
+        store = workspace.store
+        obey_terms(workspace, {"data": path, "c": 1.0}, [])
+        kept = add_dataset(store, workspace.artifacts, path, name="people", at=START)
+        keep_terms(store, kept, Terms(("forecast",), retain="30d"), at=START)
+        moved = path.rename(tmp_path / "others.csv")
+        obey_terms(workspace, {"data": moved}, ["forecast"])
+        with pytest.raises(Refused, match="not for marketing") as caught:
+            obey_terms(workspace, {"data": moved}, ["marketing"])
+        assert caught.value.where == "people/1, terms.purpose"
+        workspace.clock.advance_to(START + timedelta(days=30))
+        with pytest.raises(Refused, match="`people/1` was to be kept until"):
+            obey_terms(workspace, {"data": moved}, ["forecast"])
+
+
+def test_labelled_rows_need_consent_where_the_table_does(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = schema_file(tmp_path, "columns: {id: {type: integer}, agreed: {type: string}}\nterms: {consent: agreed}\n")
+    table = ms.check(frame_of(people()), path)
+    (tmp_path / "more.csv").write_text("id,agreed\n20,yes\n21,no\n22,\n")
+    (tmp_path / "silent.csv").write_text("id\n30\n31\n")
+    with caplog.at_level(logging.INFO, logger="mainspring"):
+        assert add_labelled(table, tmp_path / "more.csv")["id"].tolist() == [0, 1, 4, 5, 6, 9, 20]
+        assert len(add_labelled(table, tmp_path / "silent.csv")) == 6
+    assert "more.csv: 3 rows = 1 with consent + 2 left out" in caplog.text
+    assert "silent.csv: 2 rows = 0 with consent + 2 left out" in caplog.text
+    assert len(add_labelled(frame_of(people())[["id"]], tmp_path / "silent.csv")) == 12

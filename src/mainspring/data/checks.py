@@ -4,8 +4,9 @@ The table is a file, which is not loaded, or columns in memory. What each rule a
 """
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -20,6 +21,7 @@ from mainspring.data.table import (
     Columns,
     cast_sql,
     connect,
+    exact_sql,
     quoted_name,
     quoted_text,
     settled_scan,
@@ -35,6 +37,10 @@ _EXAMPLES = 3
 #: What stands in an example for the value of a column that the schema marks as personal.
 _PERSONAL = "(personal)"
 _NO_TABLES: Mapping[str, "Columns | Path"] = MappingProxyType({})
+#: Of each column the beginnings of the engine's types that are not made doubles.
+_NONE_EXACT: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+_WHOLE = ("BIGINT", "UBIGINT", "HUGEINT")
+_RELATIONS = ("found_in", "absent_from", "agrees_with")
 _ENDINGS = (".parquet", ".csv", ".tsv", ".jsonl", ".csv.gz")
 
 
@@ -228,11 +234,12 @@ class Scan:
         return base + self._joins
 
     def _join(self, number: int, rule: Rule, tables: Mapping[str, "Columns | Path"]) -> str:
-        if rule.kind not in ("found_in", "absent_from", "agrees_with"):
+        if rule.kind not in _RELATIONS:
             return ""
         where = f"rules.{rule.name}"
         other = tables[rule.other] if rule.other in tables else _beside(rule, self.schema.folder, where)
-        source, shape = _source(self._connection, other, f"other{number}")
+        exact = dict.fromkeys(_equal(rule, rule.there), _WHOLE)
+        source, shape = _source(self._connection, other, f"other{number}", exact)
         seen = [rule_value(name, self.shape, self.schema) for name in rule.columns]
         for (here, there), (_, one) in zip(zip(rule.columns, rule.there, strict=True), seen, strict=True):
             if there not in shape:
@@ -286,19 +293,32 @@ class _Source:
         return self.sql.startswith("read_parquet(") and not named
 
 
-def _told_apart(schema: Schema) -> set[str]:
-    """Return the columns whose values must not be rounded, for a rule asks whether they are there twice."""
-    listed = {name for rule in schema.rules if rule.kind == "unique" for name in rule.columns}
-    return listed | {name for name, rule in schema.columns.items() if rule.unique}
+def _told_apart(schema: Schema) -> dict[str, tuple[str, ...]]:
+    """Return the columns whose values must not be rounded, for a rule asks which are equal, and of which types."""
+    alone = {name for rule in schema.rules if rule.kind == "unique" for name in rule.columns}
+    alone |= {name for name, rule in schema.columns.items() if rule.unique}
+    found: dict[str, tuple[str, ...]] = dict.fromkeys(alone, (*_WHOLE, "DECIMAL"))
+    for rule in schema.rules:
+        if rule.kind in _RELATIONS:  # with another table's numbers of another type decimals are compared as doubles
+            found |= dict.fromkeys(_equal(rule, rule.columns), _WHOLE)
+    return found
+
+
+def _equal(rule: Rule, columns: Sequence[str]) -> Sequence[str]:
+    """Return those of a relation's columns that are looked for in the other table."""
+    return columns[:-1] if rule.kind == "agrees_with" else columns
 
 
 def _source(
-    connection: "duckdb.DuckDBPyConnection", table: "Columns | Path", alias: str, exact: Collection[str] = ()
+    connection: "duckdb.DuckDBPyConnection",
+    table: "Columns | Path",
+    alias: str,
+    exact: Mapping[str, tuple[str, ...]] = _NONE_EXACT,
 ) -> tuple[_Source, Shape]:
     if isinstance(table, Path):
         sql, described = settled_scan(connection, table)
         cast = [
-            (quoted_name(name), "number") if name in exact and kind in _WHOLE else cast_sql(name, kind)
+            exact_sql(name, kind)[:2] if kind.startswith(exact.get(name, ())) else cast_sql(name, kind)
             for name, kind in described
         ]
         untyped = sql.startswith("read_csv")
@@ -314,7 +334,6 @@ def _source(
     return _Source(alias, expressions), _shape(table)
 
 
-_WHOLE = ("BIGINT", "UBIGINT", "HUGEINT")
 _EMPTY = {"O": "CAST(NULL AS VARCHAR)", "f": "CAST(NULL AS DOUBLE)", "M": "CAST(NULL AS TIMESTAMP)"}
 _KINDS = {"O": "string", "f": "number", "M": "timestamp"}
 
@@ -344,5 +363,6 @@ def _hinted(probe: Probe, violation: Violation) -> Violation:
 
 def _value(probe: Probe, value: Any, personal: Collection[str]) -> object:  # what the engine gives for a cell
     if probe.column:
-        return _PERSONAL if probe.column in personal else value
+        shown = str(value) if isinstance(value, Decimal) else value
+        return _PERSONAL if probe.column in personal else shown
     return {name: _PERSONAL if name in personal else each for name, each in zip(probe.shown, value, strict=True)}

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from mainspring.artifacts.digests import digest_of_file
 from mainspring.artifacts.protocol import ArtifactStore
 from mainspring.artifacts.scratch import scratch_folder
 from mainspring.data.cleaning import ORIGINAL, REASONS, ROW, Effect, clean
@@ -76,6 +77,7 @@ def ingest(
     Raises:
         CheckFailed: what is left breaks a rule that stops the batch; nothing is written down then.
         Invalid, NotFound: the name, the file or a rule cannot be used.
+        Refused: these are bytes of a version past its retention.
     """
     check_name(name)
     with scratch_folder() as scratch:
@@ -89,6 +91,8 @@ def ingest(
                 where=str(path),
                 next_step="mend the file, or let the rules say what is to become of such rows",
             )
+        for each in (copy, cleaned.accepted):
+            refuse_expired(store, digest_of_file(each), at=at)
         original = "" if schema.hidden else artifacts.put_file(copy)
         aside = artifacts.put_file(cleaned.set_aside) if cleaned.n_set_aside else None
         entry = version_entry(artifacts, cleaned.accepted, source or path.name)

@@ -24,6 +24,7 @@ __all__ = [
     "refuse_expired",
     "remove_expired",
     "terms_of",
+    "terms_of_bytes",
     "write_terms",
 ]
 
@@ -106,6 +107,16 @@ def terms_of(store: Store, version: DatasetVersion) -> Terms | None:
     return _read(found[0][0]) if found else None
 
 
+def terms_of_bytes(store: Store, digest: str) -> dict[str, Terms]:
+    """Return the terms of all versions that are these bytes, by their references."""
+    found = store.read(
+        "SELECT d.name, d.version, t.terms FROM dataset_versions d JOIN dataset_terms t"
+        " ON t.name = d.name AND t.version = d.version WHERE d.digest = ? ORDER BY d.name, d.version",
+        (digest,),
+    )
+    return {f"{name}/{version}": _read(text) for name, version, text in found}
+
+
 def _read(text: str) -> Terms:
     told = json.loads(text)
     return Terms(
@@ -119,16 +130,17 @@ def _read(text: str) -> Terms:
 
 
 def refuse_expired(store: Store, digest: str, *, at: datetime) -> None:
-    """Refuse bytes that are a version past its retention, under whatever name.
+    """Refuse bytes that are a version past its retention, or were ingested into one, under whatever name.
 
     Raises:
         Refused: they are.
     """
     found = store.read(
         "SELECT d.name, d.version, t.ends_at, t.removed_at FROM dataset_versions d JOIN dataset_terms t"
-        " ON t.name = d.name AND t.version = d.version WHERE d.digest = ? AND t.ends_at IS NOT NULL AND t.ends_at <= ?"
+        " ON t.name = d.name AND t.version = d.version WHERE t.ends_at IS NOT NULL AND t.ends_at <= ? AND (d.digest = ?"
+        " OR EXISTS (SELECT 1 FROM ingestions i WHERE i.name = d.name AND i.version = d.version AND i.original = ?))"
         " ORDER BY t.ends_at LIMIT 1",
-        (digest, to_iso(at)),
+        (to_iso(at), digest, digest),
     )
     for name, version, ends_at, removed_at in found:
         gone = f" and was removed at {removed_at}" if removed_at else ""

@@ -10,7 +10,7 @@ from mainspring.data.schema import Schema
 from mainspring.data.schema_file import read_schema
 from mainspring.data.terms import Terms
 from mainspring.data.use import refuse_use
-from mainspring.data.version_terms import keep_terms, refuse_expired
+from mainspring.data.version_terms import keep_terms, refuse_expired, terms_of_bytes
 from mainspring.data.versions import add_dataset
 
 if TYPE_CHECKING:
@@ -22,17 +22,25 @@ _log = logging.getLogger(__name__)
 
 
 def obey_terms(workspace: "Workspace", given: Mapping[str, object], purposes: Sequence[str]) -> None:
-    """Refuse files among the parameters that may not be used: the terms stand in the schema that lies beside a file.
+    """Refuse files among the parameters that may not be used.
+
+    The terms stand in the schema that lies beside a file, or else with the dataset versions that are the same bytes.
 
     Raises:
         Refused: a purpose is not allowed, or the same bytes are a dataset version past its retention.
     """
     for value in given.values():
-        if isinstance(value, Path) and value.is_file() and (schema := _schema_beside(value)):
-            for warning in refuse_use(schema, purposes, where=f"{value.stem}.schema.yaml"):
+        if not isinstance(value, Path) or not value.is_file():
+            continue
+        digest = digest_of_file(value)
+        if schema := _schema_beside(value):
+            asked = {f"{value.stem}.schema.yaml": schema}
+        else:
+            asked = {name: Schema(terms=terms) for name, terms in terms_of_bytes(workspace.store, digest).items()}
+        for where, each in asked.items():
+            for warning in refuse_use(each, purposes, where=where):
                 _log.warning("%s", warning)
-            if schema.terms.retain:
-                refuse_expired(workspace.store, digest_of_file(value), at=workspace.clock.now())
+        refuse_expired(workspace.store, digest, at=workspace.clock.now())
 
 
 def _schema_beside(path: Path) -> Schema | None:

@@ -10,7 +10,7 @@ from mainspring.data.table import columns_of, frame_of, read_columns
 from mainspring.errors import Invalid, nearest
 from mainspring.pipeline.step import pipeline, step
 from mainspring.train.candidate import Candidate
-from mainspring.train.steps import check, evaluate, fit, split
+from mainspring.train.steps import agreed_rows, check, evaluate, fit, split
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,10 +43,13 @@ def read_checked(data: Path, target: str, purpose: Sequence[str] = ()) -> "pd.Da
 def add_labelled(table: "pd.DataFrame", labelled: Path) -> "pd.DataFrame":
     """Put production rows whose labels have come behind the rows of the file.
 
+    Where the schema that the table was checked with asks for consent, these are the rows that have it: a row that says
+    nothing of it has none. The others are left out and counted in the log.
+
     Raises:
         Invalid: the production rows lack a column of the file.
     """
-    old, new = columns_of(table), read_columns(labelled)
+    old, new = columns_of(table), agreed_rows(table, read_columns(labelled), labelled.name)
     missing = [name for name in old if name not in new]
     if missing:
         raise Invalid(

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from mainspring.data.checks import violations
 from mainspring.data.consent import consenting
 from mainspring.data.profile import profile
-from mainspring.data.schema_file import read_schema
+from mainspring.data.schema_file import read_schema, schema_of
 from mainspring.data.split import split_by_share, split_by_time
 from mainspring.data.table import Columns, columns_of, frame_of, n_rows
 from mainspring.data.use import refuse_use
@@ -35,7 +35,7 @@ from mainspring.train.features import days_of, feature_frame, infer_signature, t
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["check", "evaluate", "fit", "split"]
+__all__ = ["agreed_rows", "check", "evaluate", "fit", "split"]
 
 _log = logging.getLogger(__name__)
 #: How many rows the permutation importances look at; more changes the ranking little and costs a lot.
@@ -89,13 +89,31 @@ def check(table: "pd.DataFrame", schema: Path, *, purpose: str | Sequence[str] =
     return table
 
 
+def agreed_rows(checked: "pd.DataFrame", columns: Columns, told: str) -> Columns:
+    """Return those of other rows that may be used beside a table, by the schema that this was checked with.
+
+    `told` names them in the log, which counts those that are left out.
+    """
+    text = getattr(checked, "attrs", {}).get(_SCHEMA_ATTR, "")
+    consent = schema_of(text, Path("schema")).terms.consent if text else ""
+    if not consent:
+        return columns
+    agreed = np.zeros(n_rows(columns), bool)  # a gap is no consent, and neither is a column that nobody kept
+    if consent in columns:
+        agreed = consenting(columns, consent, told)
+    _count(agreed, told)
+    return {name: array[agreed] for name, array in columns.items()}
+
+
+def _count(agreed: NDArray[np.bool_], told: str) -> int:
+    kept = int(agreed.sum())
+    _log.info("%s: %s rows = %s with consent + %s left out", told, f"{agreed.size:,}", f"{kept:,}", agreed.size - kept)
+    return kept
+
+
 def _agreed(columns: Columns, consent: str, schema: str) -> Columns:
     agreed = consenting(columns, consent, f"{schema}, terms.consent")
-    kept = int(agreed.sum())
-    _log.info(
-        "%s: %s rows = %s with consent + %s left out", schema, f"{agreed.size:,}", f"{kept:,}", agreed.size - kept
-    )
-    if not kept:
+    if not _count(agreed, schema):
         raise Refused(
             f"None of {agreed.size:,} rows has consent in `{consent}`",
             where=f"{schema}, terms.consent",
