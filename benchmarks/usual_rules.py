@@ -61,6 +61,11 @@ def counters(kind: str, seed: int, weeks: int, fault: str) -> dict[str, np.ndarr
         before = share
         series[f'model_request_duration_seconds_bucket{{model="%s",version="1",le="{bound}"}}'] = below
     series['model_request_duration_seconds_bucket{model="%s",version="1",le="+Inf"}'] = asked
+    series['model_request_duration_seconds_count{model="%s",version="1"}'] = asked
+    # a sum of lognormal values, by its own mean and deviation
+    mean_of, deviation = middle * np.exp(0.125), middle * np.exp(0.125) * np.sqrt(np.exp(0.25) - 1)
+    total = asked * mean_of + np.sqrt(asked) * deviation * rng.normal(size=asked.size)
+    series['model_request_duration_seconds_sum{model="%s",version="1"}'] = np.round(np.maximum(total, 0), 6)
     series['model_requests_total{model="%s",route="champion"}'] = asked
     return series
 
@@ -70,7 +75,7 @@ def alarms(kind: str, services: int, weeks: int, every: int, fault: str = "nothi
     inputs = []
     for service in range(services):
         for labels, counted in counters(kind, service, weeks, fault).items():
-            values = " ".join(map(str, np.cumsum(counted).tolist()))
+            values = " ".join(f"{each:.9g}" for each in np.cumsum(counted).tolist())
             inputs.append({"series": labels % f"s{service}", "values": values})
     hours = range((weeks - 1) * 168 + 48, weeks * 168) if fault != "nothing" else range(FIRST_WEEKS * 168, weeks * 168)
     asked = [{"eval_time": f"{hour}h", "alertname": alert} for hour in hours for alert in ALERTS]

@@ -8,7 +8,6 @@ import sys
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import click
@@ -169,7 +168,7 @@ class _Processes:
         self._options = options
         self.server = self._start(port)
         try:
-            self.control = _Control(workspace.home, _free(_CONTROL_PORT) if control_port is None else control_port)
+            self.control = _control(control_port)
         except BaseException:
             self.server.stop()
             raise
@@ -183,7 +182,7 @@ class _Processes:
             self.server = self._start(port)
         if not self.control.is_alive:
             click.echo("The control server died; starting another.", err=True)
-            self.control = _Control(self._workspace.home, urlsplit(self.control.url).port or 0)
+            self.control = _Control(urlsplit(self.control.url).port or 0)
 
     def _start(self, port: int) -> ServerProcess:
         return ServerProcess.start(
@@ -201,7 +200,7 @@ class _Processes:
 class _Control:
     """A control server as a child, which ends with its parent. It leaves the schedules to its parent."""
 
-    def __init__(self, home: Path, port: int) -> None:
+    def __init__(self, port: int) -> None:
         words = ["server", "--port", str(port), "--no-scheduler", "--exit-with-parent"]
         self._process = subprocess.Popen(
             [sys.executable, "-m", "mainspring", *words],
@@ -230,7 +229,12 @@ class _Control:
             self._process.communicate()
 
 
-def _free(port: int) -> int:
-    """Return `port`, or 0, which is any, where something listens at it already."""
+def _control(port: int | None) -> _Control:
+    """Start a control server at `port`; without one at the usual port, and at any where that is taken."""
+    if port is not None:
+        return _Control(port)
     with socket.socket() as probe:
-        return 0 if probe.connect_ex(("127.0.0.1", port)) == 0 else port
+        is_taken = probe.connect_ex(("127.0.0.1", _CONTROL_PORT)) == 0
+    with contextlib.suppress(Unavailable):  # another took it meanwhile
+        return _Control(0 if is_taken else _CONTROL_PORT)
+    return _Control(0)
