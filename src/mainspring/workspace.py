@@ -252,6 +252,19 @@ class Workspace:
             lambda number: self._servable(find_version(self.store, f"{model}/{number}")),
         )
 
+    def republish(self) -> list[MainspringError]:
+        """Publish every model that has a route file, and lay out its bundles where they are gone; return what failed.
+
+        In memory they are gone when the machine was started anew.
+        """
+        failed = []
+        for path in sorted(self.endpoints.glob("[!.]*.json")):
+            try:
+                self.publish(path.stem)
+            except MainspringError as error:
+                failed.append(error)
+        return failed
+
     def close(self) -> None:
         """Let go of the databases."""
         if "store" in self.__dict__:

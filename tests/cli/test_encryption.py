@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from tests.cli.conftest import LOOP, SCHEMA, Run, customers, serving
 
 from mainspring.artifacts.opening import keys_named
 from mainspring.artifacts.secret_keys import make_key
+from mainspring.serve.routes import read_routes
 from mainspring.workspace import Workspace
 
 pytest.importorskip("cryptography", reason="pip install 'mainspring[encryption]'")
@@ -69,6 +71,11 @@ def test_after_a_whole_life_the_artifacts_hold_nothing_that_can_be_read(
     assert not (home / "artifacts" / "objects").exists()
     (folder,) = (project / "memory").glob("mainspring-*-bundles-*")
     assert (oct(folder.stat().st_mode), seen_in(folder) != set()) == ("0o40700", True)
+    shutil.rmtree(folder)  # as when the machine was started anew
+    with Workspace() as workspace:
+        assert workspace.republish() == []
+        (route,) = read_routes(workspace.endpoints / "churn.json").routes
+        assert (Path(route.bundle).parent, Path(route.bundle, "bundle.json").is_file()) == (folder, True)
     assert run("data", "checkout", "customers", "--to", "back.csv").code == 0
     assert (project / "back.csv").read_bytes() == (project / "customers.csv").read_bytes()
 

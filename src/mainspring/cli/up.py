@@ -68,6 +68,8 @@ def up_command(file: str, port: int, control_port: int | None, every: str, views
         workspace.progress = StepPrinter()
         _put_live(loop, workspace)
         workspace.endpoints.mkdir(parents=True, exist_ok=True)
+        for error in workspace.republish():
+            click.echo(f"Warning: {error}", err=True)
         workspace.journals.mkdir(parents=True, exist_ok=True)
         options = view_options(workspace, views)
         with (

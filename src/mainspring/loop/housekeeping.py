@@ -58,10 +58,8 @@ def encrypt(workspace: "Workspace", tell: Callable[[int, int], None] | None = No
     """
     settled = settle(workspace.artifacts, tell)
     segments = encrypt_segments(workspace.store, workspace.segments)
-    for each in list_versions(workspace.store):
-        if "champion" in each.aliases:
-            workspace.publish(each.model)  # its routes name folders in memory now
-    shutil.rmtree(workspace.home / "bundles", ignore_errors=True)
+    if not workspace.republish():  # routes name folders in memory now; one that does not still needs its own
+        shutil.rmtree(workspace.home / "bundles", ignore_errors=True)
     done = Encrypted(*settled, segments)
     workspace.store.change(Event("artifacts.encrypted", "artifacts", done._asdict()), lambda _: None)
     return done
