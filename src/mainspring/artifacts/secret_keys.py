@@ -7,7 +7,6 @@ nor in a repository, and no copy of it is made.
 
 import os
 import re
-import secrets
 from pathlib import Path
 
 from mainspring.config import value_of
@@ -34,7 +33,7 @@ def make_key(name: str) -> Path:
             f"There is a key `{name}` already", where=str(path), next_step="use it, or take another name"
         ) from error
     with os.fdopen(handle, "w") as file:
-        file.write(secrets.token_hex(_BYTES) + "\n")
+        file.write(os.urandom(_BYTES).hex() + "\n")
         file.flush()
         os.fsync(file.fileno())
     return path

@@ -4,7 +4,6 @@ Altering, removing or reordering an entry breaks every hash behind it; `verify_c
 `append` inside the transaction of the change, so the log cannot be forgotten and cannot disagree with the tables.
 """
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -126,4 +125,6 @@ def _broken(number: int) -> Corrupt:
 
 
 def _seal(previous: str, entry: Iterable[object]) -> str:
+    import hashlib  # brings a library of cryptography, which what only reads does without
+
     return hashlib.sha256(json.dumps([previous, *entry], separators=(",", ":")).encode()).hexdigest()
