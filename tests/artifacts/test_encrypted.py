@@ -3,6 +3,7 @@
 import os
 import pickle
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -110,6 +111,19 @@ class TestEncryptedArtifactStoreInABucket(ArtifactStoreSuite):
         write_over(path, path.read_bytes()[:-1] + b"?")
 
 
+def test_a_bucket_is_told_no_digest_whatever_is_asked_of_it(s3: S3Server, tmp_path: Path) -> None:
+    store = open_artifacts(f"s3://ml/{tmp_path.name}", tmp_path / "cache", [StoreKey("two"), StoreKey("one")])
+    digest, absent = store.put_bytes(_MARK * 100), digest_of_bytes(b"absent")
+    assert (store.claim(digest), store.claim(absent), store.exists(absent)) == (True, False, False)
+    assert not store.remove(absent, unless_put_since=datetime.now(UTC) + timedelta(days=1))
+    with pytest.raises(NotFound):
+        store.path_of(absent)
+    assert store.put_bytes(_MARK * 100) == digest
+    assert store.remove(digest, unless_put_since=datetime.now(UTC) + timedelta(days=1))
+    for told in (*_told_by(s3.root / "ml" / tmp_path.name), *_told_by(tmp_path / "cache")):
+        assert not any(each in told for each in (_MARK, digest[2:].encode(), absent[2:].encode()))
+
+
 @pytest.mark.parametrize("size", [0, 1, _MIB - 1, _MIB, _MIB + 1, 2 * _MIB, SMALL_BYTES + 1])
 def test_any_length_comes_back_and_its_size_is_told(tmp_path: Path, size: int) -> None:
     store, data = only(tmp_path / "a"), random.Random(size).randbytes(size)
@@ -214,6 +228,16 @@ def test_everything_is_brought_under_the_newest_key_and_nothing_stays_behind(tmp
     assert [list(only_of(store, each).digests()) for each in (1, 2)] == [[], []]
     assert not any(_MARK in each for each in _told_by(tmp_path / "a"))
     assert settle(store).objects == 0
+
+
+def test_a_key_that_is_named_twice_is_not_emptied_into_itself(tmp_path: Path) -> None:
+    folder = Path(os.environ["MAINSPRING_KEYS"])
+    shutil.copy(folder / "one.key", folder / "again.key")
+    digest = opened(tmp_path / "a", "one").put_bytes(b"once")
+    for names in (("one", "one"), ("again", "one"), ("one", "again")):
+        store = opened(tmp_path / "a", *names)
+        assert settle(store).objects == 0
+        assert store.read_bytes(digest) == b"once"
 
 
 def test_a_settling_that_is_killed_goes_on_and_loses_nothing(tmp_path: Path) -> None:

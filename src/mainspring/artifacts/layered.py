@@ -77,7 +77,9 @@ class LayeredArtifactStore:
 
     def claim(self, digest: Digest) -> bool:
         """Whether the object is there; if so it counts as put now."""
-        return any(layer.claim(digest) for layer in self.layers)
+        # looked for before it is claimed: a bucket notes a claim under the name of what may not even be there, and what
+        # the plain layer would note is the digest
+        return any(layer.exists(digest) and layer.claim(digest) for layer in self.layers)
 
     def put_at(self, digest: Digest) -> datetime:
         """Return when the object was put, for the last time where it was put again."""

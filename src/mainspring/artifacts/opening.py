@@ -43,6 +43,8 @@ def open_artifacts(address: str, cache: Path, keys: Sequence[StoreKey]) -> Artif
         Refused: something in it is encrypted with a key that is not among `keys`.
         Unavailable: the bucket does not answer.
     """
+    # a key that is named twice, or under two names, is one place: it must not be emptied into itself
+    keys = tuple({key.id: key for key in keys}.values())
     _refuse_unknown(address, keys)
     plain = _open(address, cache, BY_DIGEST)
     if not keys:
