@@ -11,7 +11,7 @@ stability index: Yurdakul 2018, "Statistical properties of population stability 
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -21,15 +21,13 @@ import duckdb
 
 from mainspring.artifacts.scratch import scratch_folder
 from mainspring.data.overview_page import ColumnOverview, Group, Kind, Overview, Relation
-from mainspring.data.parts import copied
-from mainspring.data.table import cast_sql, connect, quoted_files, quoted_name, quoted_text, settled_scan, unreadable
+from mainspring.data.table import cast_sql, connect, quoted_name, quoted_text, settled_scan, unreadable
 from mainspring.data.watching import Tell, untold, watched
+from mainspring.data.wide import Narrowed, narrowed
 from mainspring.errors import Invalid, nearest
 
 __all__ = ["overview"]
 
-#: Columns whose aggregates go into one scan, as planning more costs more than scanning again.
-_AT_ONCE = 64
 _BINS = 24
 _TOP = 8
 #: Between the places of one column and of the next; more than there are bins or common values.
@@ -53,10 +51,8 @@ def overview(path: Path, *, target: str = "", against: Path | None = None, tell:
         try:
             tell(f"reading the types of {path.name}", 0.0)
             scan, described = settled_scan(connection, path)
-            if len(described) > _AT_ONCE and path.suffix != ".parquet":
-                # each scan of a text file reads all of its columns; of Parquet, only those that are asked for
-                scan = quoted_files([copied(connection, scan, scratch / "columns.parquet", path, tell)])
-            return _look(connection, path, scan, described, target, against, tell)
+            source = narrowed(connection, path, scan, len(described), scratch, tell)
+            return _look(connection, path, source, described, target, against, scratch, tell)
         except duckdb.Error as error:
             raise unreadable(path, error) from error
 
@@ -64,42 +60,38 @@ def overview(path: Path, *, target: str = "", against: Path | None = None, tell:
 def _look(
     connection: duckdb.DuckDBPyConnection,
     path: Path,
-    scan: str,
+    source: Narrowed,
     described: list[tuple[str, str]],
     target: str,
     against: Path | None,
+    scratch: Path,
     tell: Tell,
 ) -> Overview:
+    scan, at_once = source
     names = [name for name, _ in described]
     if target and target not in names:
         raise Invalid(f"There is no column `{target}`", where="target", next_step=nearest(target, names))
     rows = 0
     columns: list[ColumnOverview] = []
-    for number, chunk in enumerate(_chunks(described), start=1):
-        what = f"first scan: ranges and commonest values (columns {(number - 1) * _AT_ONCE + 1} and on)"
-        with watched(connection, what, tell):
-            rows, found = _first(connection, scan, chunk)
+    for start in range(0, len(described), at_once):
+        with watched(connection, f"first scan: ranges and commonest values (columns {start + 1} and on)", tell):
+            rows, found = _first(connection, scan, described[start : start + at_once])
         columns += found
     if not rows:
         raise Invalid(f"`{path.name}` holds no rows", where=str(path), next_step="give a file with at least one row")
     goal, classes = _goal(columns, target)
     done: list[ColumnOverview] = []
-    for start in range(0, len(columns), _AT_ONCE):
+    for start in range(0, len(columns), at_once):
         with watched(connection, f"second scan: counts of {rows:,} rows (columns {start + 1} and on)", tell):
-            found = _second(connection, scan, columns[start : start + _AT_ONCE])
+            found = _second(connection, scan, columns[start : start + at_once])
         with watched(connection, f"the target by columns {start + 1} and on", tell):
             done += _related(connection, scan, found, goal, target) if goal else found
     with watched(connection, "correlations", tell):
         pairs = _correlations(connection, scan, done)
     if against is not None:
         with watched(connection, f"comparing with {against.name}", tell):
-            done = _drifted(connection, against, done)
+            done = _drifted(connection, against, done, scratch)
     return Overview(path.name, rows, tuple(done), pairs, target, classes, against.name if against else "")
-
-
-def _chunks(described: list[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
-    for start in range(0, len(described), _AT_ONCE):
-        yield described[start : start + _AT_ONCE]
 
 
 def _first(
@@ -313,15 +305,16 @@ def _correlations(
 
 
 def _drifted(
-    connection: duckdb.DuckDBPyConnection, against: Path, columns: Sequence[ColumnOverview]
+    connection: duckdb.DuckDBPyConnection, against: Path, columns: Sequence[ColumnOverview], scratch: Path
 ) -> list[ColumnOverview]:
     """Count the other table by the same bins and values, and say how far this one is from it."""
     scan, described = settled_scan(connection, against)
+    scan, at_once = narrowed(connection, against, scan, len(described), scratch)
     types = dict(described)
     shared = [each for each in columns if each.name in types and _kind_of(each.name, types[each.name]) == each.type]
     done = {each.name: each for each in columns}
-    for start in range(0, len(shared), _AT_ONCE):
-        chunk = [replace(each, engine_type=types[each.name]) for each in shared[start : start + _AT_ONCE]]
+    for start in range(0, len(shared), at_once):
+        chunk = [replace(each, engine_type=types[each.name]) for each in shared[start : start + at_once]]
         wanted = ", ".join(["count(*)", *(f"count({_value(each)})" for each in chunk)])
         (rows, *present) = connection.execute(f"SELECT {wanted} FROM {scan}").fetchall()[0]
         for each, known, then in zip(chunk, present, _count(connection, scan, chunk), strict=True):

@@ -13,9 +13,11 @@ from typing import Literal, TypeVar
 
 import duckdb
 
+from mainspring.artifacts.scratch import scratch_folder
 from mainspring.data.national_ids import national_ids
 from mainspring.data.personal_kinds import PATTERNS, Pattern, named_kind
 from mainspring.data.table import connect, quoted_name, quoted_text, settled_scan, unreadable_unseen
+from mainspring.data.wide import narrowed
 from mainspring.errors import Invalid
 
 __all__ = ["Finding", "Personal", "personal_data"]
@@ -66,9 +68,10 @@ def personal_data(path: Path, *, sample: int | None = None) -> Personal:
     Raises:
         NotFound, Invalid: the file is missing or cannot be read.
     """
-    with connect() as connection:
+    with connect() as connection, scratch_folder() as scratch:
         try:
             source, described = settled_scan(connection, path)
+            source = narrowed(connection, path, source, len(described), scratch).scan
         except Invalid as error:
             if isinstance(error.__cause__, duckdb.Error):
                 raise unreadable_unseen(path, error.__cause__) from None
