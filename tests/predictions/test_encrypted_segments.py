@@ -13,7 +13,7 @@ from mainspring.artifacts.secret_keys import make_key
 from mainspring.data.table import n_rows
 from mainspring.errors import Corrupt, Refused
 from mainspring.predictions import segments
-from mainspring.predictions.segments import encrypt_segments
+from mainspring.predictions.segments import encrypt_segments, segments_behind
 
 pytest.importorskip("cryptography", reason="pip install 'mainspring[encryption]'")
 
@@ -75,7 +75,9 @@ def test_what_lay_plain_and_under_an_old_key_comes_under_the_new_one(
     ids += fill(ground, range(2, 4))
     monkeypatch.setenv("MAINSPRING_ENCRYPTION", "two,one")
     answers(ground, ids)
+    assert segments_behind(ground.home / "segments")
     assert encrypt_segments(ground.store, ground.home / "segments") == 8
+    assert not segments_behind(ground.home / "segments")
     assert encrypt_segments(ground.store, ground.home / "segments") == 0
     monkeypatch.setenv("MAINSPRING_ENCRYPTION", "two")
     answers(ground, ids)

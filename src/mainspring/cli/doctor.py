@@ -237,6 +237,7 @@ def _encryption(home: Path) -> Iterator[Check]:
     """Find the keys, whether they are those of what lies there, and what is not encrypted with the newest one."""
     from mainspring.artifacts.copies import is_in_memory, place_of_copies
     from mainspring.artifacts.layered import LayeredArtifactStore
+    from mainspring.predictions.segments import segments_behind
     from mainspring.workspace import Workspace
 
     stage = "encryption"
@@ -245,12 +246,14 @@ def _encryption(home: Path) -> Iterator[Check]:
             artifacts = workspace.artifacts
             if not isinstance(artifacts, LayeredArtifactStore):
                 return
-            place, behind = place_of_copies(), any(any(layer.digests()) for layer in artifacts.layers[1:])
+            place = place_of_copies()
+            behind = any(any(layer.digests()) for layer in artifacts.layers[1:])
+            behind = behind or segments_behind(workspace.segments) or (home / "bundles").exists()
     except MainspringError as error:
         yield Check(stage, "missing", error.what, error.next_step, needed=True)
         return
     if behind:
-        what = "some artifacts lie as they are, or under an older key"
+        what = "some of the artifacts, the log or the bundles lie as they are, or under an older key"
         yield Check(stage, "warning", what, "mainspring store encrypt")
     elif not config.value_of("decrypted") and not is_in_memory(place):
         what = f"decrypted copies lie in {place}, which is not in memory, while a process needs them"

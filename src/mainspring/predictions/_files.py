@@ -17,7 +17,7 @@ from mainspring.data.table import quoted_files, quoted_text
 from mainspring.domain.ids import new_id
 from mainspring.errors import Corrupt, Refused
 
-__all__ = ["SUFFIXES", "encrypted_anew", "scan_of", "write_segment"]
+__all__ = ["SUFFIXES", "encrypted_anew", "is_behind", "scan_of", "write_segment"]
 
 _ENCRYPTED = ".encrypted"
 #: What the files of segments end with, those that are not whole yet too.
@@ -58,9 +58,15 @@ def scan_of(folder: Path, names: Iterable[str]) -> str:
 def encrypted_anew(path: Path, kind: str) -> Path | None:
     """Write a segment file once more, under the first key; None where it lies so, or no key is named."""
     keys = keys_named()
-    if not keys or _key_id(path) == keys[0].id:
+    if not is_behind(path):
         return None
     return _encrypt(_readable(path), path.parent, kind, keys[0])
+
+
+def is_behind(path: Path) -> bool:
+    """Whether a segment file should lie under another key than it does, or under one at all."""
+    keys = keys_named()
+    return bool(keys) and _key_id(path) != keys[0].id
 
 
 def _copy_to(path: Path, connection: duckdb.DuckDBPyConnection, query: str) -> None:

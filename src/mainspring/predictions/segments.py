@@ -24,7 +24,7 @@ from mainspring.domain.ids import new_id
 from mainspring.domain.moments import to_iso
 from mainspring.domain.signature import Column, ColumnType, Signature
 from mainspring.errors import Corrupt, NotFound
-from mainspring.predictions._files import SUFFIXES, encrypted_anew, write_segment
+from mainspring.predictions._files import SUFFIXES, encrypted_anew, is_behind, write_segment
 from mainspring.predictions._merge import merge_small
 from mainspring.predictions._table import Kind, Segment, hourly_traffic, insert, older, replace, segments, traffic
 from mainspring.predictions.counts import Hourly, ProfileOf, count_hours, keep_hourly
@@ -43,7 +43,7 @@ from mainspring.store.protocol import Store, Transaction
 
 __all__ = [
     "FEATURE", "Segment", "SignatureOf", "encrypt_segments", "features_of", "hourly_traffic", "only_sealer", "seal",
-    "segments", "traffic",
+    "segments", "segments_behind", "traffic",
 ]  # fmt: skip
 
 #: Before the name of each feature column, so that no feature can hide a column of the log itself.
@@ -103,6 +103,11 @@ def encrypt_segments(store: Store, folder: Path) -> int:
                 (folder / each.path).unlink(missing_ok=True)
                 done += 1
     return done
+
+
+def segments_behind(folder: Path) -> bool:
+    """Whether `encrypt_segments` has something to do."""
+    return folder.is_dir() and any(is_behind(each) for each in folder.iterdir() if each.suffix in SUFFIXES)
 
 
 def _seal_journal(
