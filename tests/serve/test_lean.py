@@ -59,7 +59,7 @@ def rooms(modules: set[str]) -> set[str]:
 def test_the_server_imports_no_room_it_must_not_know() -> None:
     modules = modules_after(SERVER)
     assert not rooms(modules) & FORBIDDEN
-    assert rooms(modules) <= {"bundle", "domain", "errors", "predictions", "serve"}
+    assert rooms(modules) <= {"bundle", "config", "domain", "errors", "predictions", "serve"}
     assert not {"duckdb", "sklearn", "pandas", "scipy", "skops", "starlette", "rich", "yaml"} & modules
 
 
