@@ -108,9 +108,3 @@ data_status.report_pins = report
 entry()
 """
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 7
-
-
-def test_scripts_of_older_environments_still_begin() -> None:
-    code = "import sys; from mainspring.cli.main import entry; sys.argv = ['mainspring', '--version']; entry()"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("mainspring ")

@@ -8,17 +8,17 @@ others are encrypted: a wrong, forgotten or missing key is told before anything 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mainspring.artifacts.bucket import Bucket
 from mainspring.artifacts.digests import BY_DIGEST, Naming
-from mainspring.artifacts.encrypted import EncryptedArtifactStore
-from mainspring.artifacts.encryption import StoreKey
-from mainspring.artifacts.layered import LayeredArtifactStore
 from mainspring.artifacts.local import LocalArtifactStore
 from mainspring.artifacts.protocol import ArtifactStore
-from mainspring.artifacts.remote import RemoteArtifactStore
 from mainspring.config import value_of
 from mainspring.errors import Refused
+
+if TYPE_CHECKING:  # a plain folder, the usual store, is opened without them
+    from mainspring.artifacts.encryption import StoreKey
+    from mainspring.artifacts.remote import RemoteArtifactStore
 
 __all__ = ["keys_named", "keys_of", "open_artifacts", "root_of", "trim"]
 
@@ -27,16 +27,21 @@ _SHELF = "encrypted"
 _KINDS = ("objects", "records")
 
 
-def keys_named() -> tuple[StoreKey, ...]:
+def keys_named() -> "tuple[StoreKey, ...]":
     """Return the keys of the setting `encryption`, the one that is written with first; none where it is empty.
 
     Raises:
         NotFound: there is no key of such a name.
     """
-    return tuple(StoreKey(each.strip()) for each in value_of("encryption").split(",") if each.strip())
+    names = [each.strip() for each in value_of("encryption").split(",") if each.strip()]
+    if not names:
+        return ()
+    from mainspring.artifacts.encryption import StoreKey
+
+    return tuple(map(StoreKey, names))
 
 
-def open_artifacts(address: str, cache: Path, keys: Sequence[StoreKey]) -> ArtifactStore:
+def open_artifacts(address: str, cache: Path, keys: "Sequence[StoreKey]") -> ArtifactStore:
     """Open the store at `address`, a folder or the address of a bucket, which has `cache` in front of it.
 
     Raises:
@@ -49,6 +54,9 @@ def open_artifacts(address: str, cache: Path, keys: Sequence[StoreKey]) -> Artif
     plain = _open(address, cache, BY_DIGEST)
     if not keys:
         return plain
+    from mainspring.artifacts.encrypted import EncryptedArtifactStore
+    from mainspring.artifacts.layered import LayeredArtifactStore
+
     sealed = [
         EncryptedArtifactStore(_open(f"{address.rstrip('/')}/{_SHELF}/{key.id}", cache / _SHELF / key.id, key), key)
         for key in keys
@@ -56,14 +64,20 @@ def open_artifacts(address: str, cache: Path, keys: Sequence[StoreKey]) -> Artif
     return LayeredArtifactStore([*sealed, plain])
 
 
-def keys_of(artifacts: ArtifactStore) -> tuple[StoreKey, ...]:
+def keys_of(artifacts: ArtifactStore) -> "tuple[StoreKey, ...]":
     """Return the keys a store was opened with; none when it lies as it is."""
+    from mainspring.artifacts.encrypted import EncryptedArtifactStore
+    from mainspring.artifacts.layered import LayeredArtifactStore
+
     layers = artifacts.layers if isinstance(artifacts, LayeredArtifactStore) else ()
     return tuple(each.key for each in layers if isinstance(each, EncryptedArtifactStore))
 
 
 def root_of(artifacts: ArtifactStore) -> Path:
     """Return the folder of a store that was opened here; of one in a bucket that of its cache."""
+    from mainspring.artifacts.layered import LayeredArtifactStore
+    from mainspring.artifacts.remote import RemoteArtifactStore
+
     plain = artifacts.layers[-1] if isinstance(artifacts, LayeredArtifactStore) else artifacts
     if isinstance(plain, RemoteArtifactStore):
         return plain.cache.root
@@ -73,19 +87,25 @@ def root_of(artifacts: ArtifactStore) -> Path:
 
 def trim(artifacts: ArtifactStore, unused_since: datetime) -> int:
     """Take from the caches of buckets what was not used since that moment; return the bytes that frees."""
+    from mainspring.artifacts.encrypted import EncryptedArtifactStore
+    from mainspring.artifacts.layered import LayeredArtifactStore
+    from mainspring.artifacts.remote import RemoteArtifactStore
+
     if isinstance(artifacts, LayeredArtifactStore):
         return sum(trim(layer, unused_since) for layer in artifacts.layers)
     inner = artifacts.inner if isinstance(artifacts, EncryptedArtifactStore) else artifacts
     return inner.trim(unused_since) if isinstance(inner, RemoteArtifactStore) else 0
 
 
-def _open(address: str, cache: Path, naming: Naming) -> LocalArtifactStore | RemoteArtifactStore:
+def _open(address: str, cache: Path, naming: Naming) -> "LocalArtifactStore | RemoteArtifactStore":
     if "://" in address:
+        from mainspring.artifacts.remote import RemoteArtifactStore
+
         return RemoteArtifactStore(address, cache, naming)
     return LocalArtifactStore(Path(address).expanduser(), naming)
 
 
-def _refuse_unknown(address: str, keys: Sequence[StoreKey]) -> None:
+def _refuse_unknown(address: str, keys: "Sequence[StoreKey]") -> None:
     unknown = next(_unknown_ids(address, {key.id for key in keys}), None)
     if unknown is None:
         return
@@ -102,6 +122,8 @@ def _refuse_unknown(address: str, keys: Sequence[StoreKey]) -> None:
 def _unknown_ids(address: str, known: set[str]) -> Iterator[str]:
     """Yield the ids of keys that something lies under; a place that was emptied needs its key no more."""
     if "://" in address:
+        from mainspring.artifacts.bucket import Bucket
+
         bucket = Bucket(address)
         for each in bucket.folders(_SHELF):
             if each not in known and any(any(bucket.keys(f"{_SHELF}/{each}/{kind}")) for kind in _KINDS):

@@ -1,14 +1,13 @@
 """The command `mainspring`: the table of commands. How they end is in `exits`, and where the process begins `entry`."""
 
 import os
-import sys
 
 import click
 
 from mainspring.cli.exits import exit_code_of
 from mainspring.cli.lazy import LazyGroup
 
-__all__ = ["COMMANDS", "entry", "main", "mainspring"]
+__all__ = ["COMMANDS", "main", "mainspring"]
 
 #: name -> (module, one line of help). The help stands here so that `mainspring --help` imports no command.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -101,8 +100,3 @@ def _run(arguments: list[str] | None) -> object:
     except click.exceptions.Abort:
         click.echo("Stopped.", err=True)
         return 130
-
-
-def entry() -> None:
-    """Exit with the code of `main`: what scripts of environments call that were set up before there was `entry.py`."""
-    sys.exit(main())
