@@ -14,7 +14,7 @@ import psutil
 
 from mainspring.domain.moments import WrittenClock
 from mainspring.pipeline.schedules import list_schedules
-from mainspring.pipeline.ticks import LEASE, list_standings
+from mainspring.pipeline.ticks import list_standings
 from mainspring.workspace import Workspace
 
 __all__ = ["Up"]
@@ -23,6 +23,8 @@ __all__ = ["Up"]
 _ACTION = re.compile(r"\d\d:\d\d:\d\d  [^:]+: (?P<did>.*)")
 _WAIT_SECONDS = 900
 _POLL_SECONDS = 0.02
+#: Of the machine's time: what it was at when it was killed comes free so soon.
+_LEASE = "5s"
 
 
 class Up:
@@ -39,7 +41,7 @@ class Up:
         self._process = subprocess.Popen(
             words,
             cwd=self._home,
-            env={**os.environ, "MAINSPRING_CLOCK": str(self._clock.path)},
+            env={**os.environ, "MAINSPRING_CLOCK": str(self._clock.path), "MAINSPRING_LEASE": _LEASE},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -89,11 +91,6 @@ class Up:
         self._process.wait()
         if psutil.wait_procs(children, timeout=60)[1]:
             raise AssertionError("a process outlives the command that was killed")
-
-    def start_again(self) -> None:
-        """Start it once more after a kill; the tick that it was at comes free when its lease has run out."""
-        self.start()
-        self._clock.advance_to(self._clock.now() + 2 * LEASE)
 
     def _read(self) -> None:
         with suppress(ValueError):  # closed at the end

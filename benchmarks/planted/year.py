@@ -177,8 +177,8 @@ class Year(Life):
         return self.up.said()
 
     def start_again(self) -> None:
-        """Start the product after a kill, and ask the server that it starts from now on."""
-        self.up.start_again()
+        """Start the product after a kill, and ask the server that it starts from now on; its tick comes free soon."""
+        self.up.start()
         self.client.close()
         self.client = PredictionClient(self.up.url)
 

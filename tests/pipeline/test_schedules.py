@@ -19,6 +19,7 @@ from mainspring.pipeline.schedules import (
     remove_schedule,
 )
 from mainspring.pipeline.ticks import (
+    LEASE,
     Interrupted,
     Lost,
     Tick,
@@ -42,6 +43,10 @@ def store(store_address: str):
     made = open_store(store_address)
     yield made
     made.close()
+
+
+def _claim(store: Store, holder: str, at: datetime, lease: timedelta = LEASE) -> Tick | None:
+    return claim_tick(store, holder=holder, now=at, wall=at, lease=lease)
 
 
 def _run(schedule: Schedule, tick: Tick, lost: Lost) -> str:
@@ -118,15 +123,15 @@ def test_a_run_that_fails_is_written_down_and_does_not_stop_the_rest(store: Stor
 def test_a_killed_scheduler_loses_its_tick_when_the_lease_ends(store: Store) -> None:
     add_schedule(store, "a", "0 * * * *", "r.py", now=START)
     now, lease = START + HOUR, timedelta(minutes=5)
-    first = claim_tick(store, holder="one", now=now, lease=lease)
+    first = _claim(store, "one", now, lease)
     assert first is not None
-    assert claim_tick(store, holder="two", now=now + timedelta(minutes=4), lease=lease) is None
-    assert renew_lease(store, first, now=now + timedelta(minutes=4), lease=lease)
-    assert claim_tick(store, holder="two", now=now + timedelta(minutes=8), lease=lease) is None
-    second = claim_tick(store, holder="two", now=now + timedelta(minutes=10), lease=lease)
+    assert _claim(store, "two", now + timedelta(minutes=4), lease) is None
+    assert renew_lease(store, first, wall=now + timedelta(minutes=4), lease=lease)
+    assert _claim(store, "two", now + timedelta(minutes=8), lease) is None
+    second = _claim(store, "two", now + timedelta(minutes=10), lease)
     assert second is not None
     assert (second.due_at, second.attempts, second.holder) == (first.due_at, 2, "two")
-    assert not renew_lease(store, first, now=now + timedelta(minutes=10), lease=lease)
+    assert not renew_lease(store, first, wall=now + timedelta(minutes=10), lease=lease)
     assert not finish_tick(store, first, now=now + timedelta(minutes=10), run_id="late")
     assert finish_tick(store, second, now=now + timedelta(minutes=11), run_id="second")
     assert [(each.status, each.run_id) for each in list_ticks(store)] == [("finished", "second")]
@@ -135,8 +140,8 @@ def test_a_killed_scheduler_loses_its_tick_when_the_lease_ends(store: Store) -> 
 def test_a_tick_that_takes_its_schedulers_with_it_is_given_up(store: Store) -> None:
     add_schedule(store, "a", "0 0 1 1 *", "r.py", now=datetime(2023, 12, 31, tzinfo=UTC))
     for hour in range(5):
-        assert claim_tick(store, holder=f"h{hour}", now=START + hour * HOUR) is not None
-    assert claim_tick(store, holder="last", now=START + 6 * HOUR) is None
+        assert _claim(store, f"h{hour}", START + hour * HOUR) is not None
+    assert _claim(store, "last", START + 6 * HOUR) is None
     (tick,) = list_ticks(store)
     assert (tick.status, tick.attempts) == ("failed", 5)
     assert "died 5 times" in tick.error
@@ -159,12 +164,12 @@ def test_whose_lease_was_lost_is_told(store: Store) -> None:
     clock = SimulatedClock(START + HOUR)
 
     def run(schedule: Schedule, tick: Tick, lost: Lost) -> str:
-        other = claim_tick(store, holder="two", now=START + 1.5 * HOUR)
+        other = _claim(store, "two", START + 1.5 * HOUR)
         assert other is not None
         assert lost.wait(30)
         return "late"
 
-    run_due(store, clock, run, holder="one", lease=timedelta(milliseconds=60))
+    run_due(store, clock, run, holder="one", lease=timedelta(milliseconds=60), wall=clock)
     assert [(each.status, each.holder) for each in list_ticks(store)] == [("claimed", "two")]
 
 
@@ -215,7 +220,7 @@ def test_a_standing_says_how_it_went_and_who_is_at_it(store: Store) -> None:
     (standing,) = list_standings(store)
     assert (standing.last, standing.at_work) == (None, None)
     run_due(store, SimulatedClock(START + HOUR), _run)
-    claim_tick(store, holder="host:1", now=START + 2 * HOUR)
+    _claim(store, "host:1", START + 2 * HOUR)
     (standing,) = list_standings(store)
     assert standing.last is not None
     assert standing.last.run_id == "run-0100"
@@ -241,14 +246,14 @@ def test_a_schedule_has_one_tick_at_work_at_a_time(store: Store) -> None:
     add_schedule(store, "a", "0 * * * *", "r.py", now=START, catch_up="all")
     add_schedule(store, "b", "30 * * * *", "r.py", now=START, catch_up="all")
     now = START + 3 * HOUR
-    one = claim_tick(store, holder="one", now=now)
-    two = claim_tick(store, holder="two", now=now)
+    one = _claim(store, "one", now)
+    two = _claim(store, "two", now)
     assert one is not None
     assert two is not None
     assert {one.schedule, two.schedule} == {"a", "b"}
-    assert claim_tick(store, holder="three", now=now) is None
+    assert _claim(store, "three", now) is None
     finish_tick(store, one, now=now)
-    third = claim_tick(store, holder="three", now=now)
+    third = _claim(store, "three", now)
     assert third is not None
     assert third.schedule == one.schedule
 
@@ -269,8 +274,34 @@ def test_the_lease_is_renewed_while_a_run_lasts(store: Store) -> None:
             subprocess.run(["true"], check=True)
         return "done"
 
-    run_due(store, clock, run, lease=timedelta(milliseconds=60))
+    run_due(store, clock, run, lease=timedelta(milliseconds=60), wall=clock)
     assert seen == [True]
+
+
+def test_no_lease_runs_out_when_a_past_is_lived_again(store: Store) -> None:
+    add_schedule(store, "a", "0 * * * *", "r.py", now=START)
+    clock = SimulatedClock(START + HOUR)
+    others: list[list[Tick]] = []
+
+    def run(schedule: Schedule, tick: Tick, lost: Lost) -> str:
+        for hour in range(2, 10):
+            clock.advance_to(START + hour * HOUR)
+            others.append(run_due(store, clock, _run, holder="two"))
+        return "done"
+
+    run_due(store, clock, run, holder="one", most=1)
+    assert others == [[]] * 8
+    assert [(each.status, each.holder, each.attempts) for each in list_ticks(store)][-1] == ("finished", "one", 1)
+
+
+def test_a_lease_runs_out_though_the_clock_stands_still(store: Store) -> None:
+    add_schedule(store, "a", "0 * * * *", "r.py", now=START)
+    clock, wall = SimulatedClock(START + HOUR), SimulatedClock(START)
+    assert claim_tick(store, holder="killed", now=clock.now(), wall=wall.now()) is not None
+    assert run_due(store, clock, _run, holder="two", wall=wall) == []
+    wall.advance_to(START + LEASE)
+    (ended,) = run_due(store, clock, _run, holder="two", wall=wall)
+    assert (ended.due_at, ended.attempts) == (START + HOUR, 2)
 
 
 _RACER = """
@@ -294,8 +325,7 @@ start = datetime(2024, 3, 1, tzinfo=UTC)
 clock = SimulatedClock(start)
 for minute in range(0, 120, 2):
     clock.advance_to(start + timedelta(minutes=minute))
-    # The two have clocks of their own, which run apart: no lease may end for that.
-    run_due(store, clock, run, holder=name, lease=timedelta(hours=5))
+    run_due(store, clock, run, holder=name)
 store.close()
 """
 

@@ -3,7 +3,8 @@
 In one transaction a scheduler turns what has come due into rows and claims one of them for the time of its lease; who
 holds a lease renews it, and when a scheduler is killed another takes the tick over once the lease has run out. What was
 missed while nobody looked is run once (`latest`) or tick by tick (`all`). Running is not done here: `run_due` is handed
-what runs a tick. Owner of `schedule_ticks`.
+what runs a tick. What is due goes by the workspace's clock, which whoever lives a past again moves by days at once;
+leases go by the machine's, by which a scheduler at work renews them (`wall`). Owner of `schedule_ticks`.
 """
 
 import threading
@@ -14,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from mainspring.domain.ids import new_id
-from mainspring.domain.moments import Clock, from_iso, to_iso
+from mainspring.domain.moments import Clock, SystemClock, from_iso, to_iso
 from mainspring.errors import MainspringError
 from mainspring.pipeline.schedules import Schedule, find_schedule, list_schedules, read_schedules
 from mainspring.pipeline.timetable import come_due
@@ -30,6 +31,8 @@ TickStatus = Literal["due", "claimed", "finished", "failed"]
 
 #: How long a tick belongs to a scheduler that does not renew its lease.
 LEASE = timedelta(minutes=1)
+#: The clock that leases go by, outside of tests.
+_MACHINE = SystemClock()
 #: A tick that took so many schedulers with it (a run that eats all memory) is not tried again.
 _MOST_ATTEMPTS = 5
 #: Ended ticks that are kept of each schedule.
@@ -107,15 +110,16 @@ def claim_tick(
     *,
     holder: str,
     now: datetime,
+    wall: datetime,
     lease: timedelta = LEASE,
     only: Callable[[Schedule], bool] = lambda schedule: True,
 ) -> Tick | None:
-    """Claim the oldest tick that is due, or whose lease has run out; None where there is nothing to do.
+    """Claim the oldest tick that is due at `now`, or whose lease has run out at `wall`; None where nothing is to do.
 
     A schedule has one tick at work at a time, so a slow run is not overtaken by the next. Schedules that `only` does
     not want are left to others.
     """
-    at, until = to_iso(now), to_iso(now + lease)
+    at, until = to_iso(wall), to_iso(wall + lease)
 
     def free(transaction: Transaction) -> list[Row]:
         wanted = {each.name for each in read_schedules(transaction) if only(each)}
@@ -130,7 +134,7 @@ def claim_tick(
                 _expand(transaction, each, now)
         for name, due_at, attempts in free(transaction):
             if attempts >= _MOST_ATTEMPTS:
-                _give_up(transaction, name, due_at, at)
+                _give_up(transaction, name, due_at, to_iso(now))
                 continue
             # The condition is said again, so that a backend whose reads do not lock gives it to one of two.
             claimed = transaction.execute(
@@ -147,9 +151,9 @@ def claim_tick(
     return store.record(write) if store.snapshot(is_anything_due) else None
 
 
-def renew_lease(store: Store, tick: Tick, *, now: datetime, lease: timedelta = LEASE) -> bool:
+def renew_lease(store: Store, tick: Tick, *, wall: datetime, lease: timedelta = LEASE) -> bool:
     """Hold on to a tick; False when it was lost to another scheduler."""
-    return store.record(lambda transaction: _update(transaction, tick, "lease_until = ?", (to_iso(now + lease),)))
+    return store.record(lambda transaction: _update(transaction, tick, "lease_until = ?", (to_iso(wall + lease),)))
 
 
 def release_tick(store: Store, tick: Tick) -> bool:
@@ -192,20 +196,21 @@ def run_due(
     lease: timedelta = LEASE,
     most: int = 1000,
     only: Callable[[Schedule], bool] = lambda schedule: True,
+    wall: Clock = _MACHINE,
 ) -> list[Tick]:
-    """Claim and run every tick that is due, one after the other, and return them as they ended.
+    """Claim and run every tick that is due by `clock`, one after the other, and return them as they ended.
 
     `run` is given the schedule and the tick and returns the id of the run; an error it raises is written down and does
-    not stop the others. `holder` names this scheduler (default: a name of its own).
+    not stop the others. `holder` names this scheduler (default: a name of its own). Leases go by `wall`.
     """
     holder = holder or new_id()
     ended: list[Tick] = []
     while len(ended) < most:
-        tick = claim_tick(store, holder=holder, now=clock.now(), lease=lease, only=only)
+        tick = claim_tick(store, holder=holder, now=clock.now(), wall=wall.now(), lease=lease, only=only)
         if tick is None:
             break
         run_id, error = "", ""
-        with _kept_lease(store, clock, tick, lease) as lost:
+        with _kept_lease(store, wall, tick, lease) as lost:
             try:
                 run_id = run(find_schedule(store, tick.schedule), tick, lost)
             except Interrupted:
@@ -221,14 +226,14 @@ def run_due(
 
 
 @contextmanager
-def _kept_lease(store: Store, clock: Clock, tick: Tick, lease: timedelta) -> Iterator[Lost]:
+def _kept_lease(store: Store, wall: Clock, tick: Tick, lease: timedelta) -> Iterator[Lost]:
     """Renew a lease, three times in its length, while the block runs; what is yielded is set when it was lost."""
     done, lost = threading.Event(), Lost()
 
     def renew() -> None:
         while not done.wait(lease.total_seconds() / 3):
             try:
-                if not renew_lease(store, tick, now=clock.now(), lease=lease):
+                if not renew_lease(store, tick, wall=wall.now(), lease=lease):
                     lost.set()
                     return
             except MainspringError:  # a database that is away for a moment; when it is back it knows whose the tick is
