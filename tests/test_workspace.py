@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from mainspring.errors import Invalid, Unavailable
+from mainspring.artifacts.secret_keys import make_key
+from mainspring.errors import Invalid, MainspringError, NotFound, Refused, Unavailable
+from mainspring.predictions.journal import JournalWriter
+from mainspring.predictions.records import LabelRecord, encode_record
 from mainspring.workspace import Workspace
 
 
@@ -85,3 +88,42 @@ def test_a_bundle_is_laid_out_once_whoever_asks_at_once(tmp_path: Path) -> None:
         assert found == [workspace.bundle_folder(digest)] * 4
         assert len(list(found[0].iterdir())) == 40
         assert len(list((tmp_path / "home" / "bundles").iterdir())) == 1
+
+
+@pytest.fixture
+def encrypted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The home of a workspace under the key `one`, with a bundle laid out and labels that wait to be sealed."""
+    pytest.importorskip("cryptography", reason="pip install 'mainspring[encryption]'")
+    monkeypatch.setenv("MAINSPRING_KEYS", str(tmp_path / "keys"))
+    monkeypatch.setenv("MAINSPRING_DECRYPTED", str(tmp_path))
+    monkeypatch.setenv("MAINSPRING_ENCRYPTION", "one")
+    make_key("one")
+    make_key("two")
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "bundle" / "weights").write_bytes(b"w")
+    with Workspace(tmp_path / "home") as workspace:
+        workspace.bundle_folder(workspace.artifacts.put_tree(tmp_path / "bundle"))
+        with JournalWriter(workspace.journals, name="test") as journal:
+            at = "2026-01-01T00:00:00+00:00"
+            journal.append(encode_record(LabelRecord(model="m", at=at, ids=["a"], labels=["yes"], source=None)))
+    return tmp_path / "home"
+
+
+@pytest.mark.parametrize(("named", "told"), [("", Refused), ("two", Refused), ("lost", NotFound)])
+def test_without_the_key_nothing_is_sealed_and_no_bundle_is_used(
+    encrypted: Path, monkeypatch: pytest.MonkeyPatch, named: str, told: type[MainspringError]
+) -> None:
+    with Workspace(encrypted) as workspace:
+        (bundle,) = [each for each in workspace.artifacts.digests() if workspace.artifacts.size_bytes(each) > 1]
+        folder = workspace.bundles
+    monkeypatch.setenv("MAINSPRING_ENCRYPTION", named)
+    with Workspace(encrypted) as workspace:
+        with pytest.raises(told):
+            workspace.seal()
+        with pytest.raises(told):
+            workspace.bundle_folder(bundle)
+        assert not workspace.segments.exists()
+    monkeypatch.setenv("MAINSPRING_ENCRYPTION", "one")
+    with Workspace(encrypted) as workspace:
+        assert workspace.seal() == 1
+        assert workspace.bundle_folder(bundle).parent == folder

@@ -92,8 +92,12 @@ class Workspace:
 
     @property
     def bundles(self) -> Path:
-        """Where bundles are laid out for serving; in memory where the artifacts are encrypted."""
-        if not config.value_of("encryption"):
+        """Where bundles are laid out for serving; in memory where the artifacts are encrypted.
+
+        Raises:
+            NotFound, Refused: a key that is named is not there, or is not the one of the artifacts.
+        """
+        if not self._is_encrypted():
             return self.home / "bundles"
         from mainspring.artifacts.copies import shared_place
         from mainspring.artifacts.digests import digest_of_bytes
@@ -140,11 +144,17 @@ class Workspace:
 
         return Mover(self.actor, roles_held(self.store, self.actor))
 
+    def _is_encrypted(self) -> bool:
+        """Whether keys are named, which are then found to be those of the artifacts."""
+        from mainspring.artifacts.opening import keys_of
+
+        return bool(config.value_of("encryption") and keys_of(self.artifacts))
+
     def bundle_folder(self, digest: Digest) -> Path:
         """Return a folder that holds the bundle, laid out from the artifacts at the first call."""
         folder = self.bundles / digest[:24]
         if not folder.exists():
-            if config.value_of("encryption"):
+            if self._is_encrypted():
                 from mainspring.artifacts.copies import make_private
 
                 make_private(folder.parent)
@@ -228,9 +238,16 @@ class Workspace:
             return None
 
     def seal(self) -> int:
-        """Bring what prediction servers have written so far into the sealed log; return how many rows that was."""
+        """Bring what prediction servers have written so far into the sealed log; return how many rows that was.
+
+        Raises:
+            NotFound, Refused: a key is missing, or is not the one of the artifacts or the log; nothing was sealed.
+            Unavailable: the artifacts lie in a bucket that does not answer, so that nobody knows; nothing was sealed.
+        """
+        from mainspring.artifacts.opening import keys_of
         from mainspring.predictions.segments import seal
 
+        keys_of(self.artifacts)  # they tell a missing or a wrong key, under which nothing may be written
         return seal(
             self.store,
             self.journals,

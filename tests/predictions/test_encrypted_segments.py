@@ -61,9 +61,21 @@ def test_nothing_can_be_read_of_it_and_everything_is_answered(ground: Ground, mo
     assert [each.name for each in lain(ground)] == ground.named()
     assert not any(MARK.encode() in each.read_bytes() for each in lain(ground))
     assert {each.suffix for each in lain(ground)} == {".encrypted"}
-    monkeypatch.setenv("MAINSPRING_ENCRYPTION", "")
-    ids += fill(ground, [30])  # which the same look finds without a key
-    assert any(MARK.encode() in each.read_bytes() for each in lain(ground))
+
+
+@pytest.mark.parametrize("named", ["", "two"])
+def test_nothing_is_sealed_beside_what_lies_under_a_key_that_is_not_named(
+    ground: Ground, named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = fill(ground, [1])
+    lay = lain(ground)
+    monkeypatch.setenv("MAINSPRING_ENCRYPTION", named)
+    with pytest.raises(Refused, match="is not named"):
+        ids += fill(ground, [2])
+    assert lain(ground) == lay
+    monkeypatch.setenv("MAINSPRING_ENCRYPTION", "two,one")
+    assert ground.seal() == 8  # the journal waited
+    assert n_rows(ground.log.window("m", since=START, until=START + 99 * DAY)) == 8
 
 
 def test_what_lay_plain_and_under_an_old_key_comes_under_the_new_one(

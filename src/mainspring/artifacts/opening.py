@@ -66,6 +66,8 @@ def open_artifacts(address: str, cache: Path, keys: "Sequence[StoreKey]") -> Art
 
 def keys_of(artifacts: ArtifactStore) -> "tuple[StoreKey, ...]":
     """Return the keys a store was opened with; none when it lies as it is."""
+    if isinstance(artifacts, LocalArtifactStore):  # for which the rest need not be imported
+        return ()
     from mainspring.artifacts.encrypted import EncryptedArtifactStore
     from mainspring.artifacts.layered import LayeredArtifactStore
 

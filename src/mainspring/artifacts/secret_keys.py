@@ -54,7 +54,10 @@ def read_key(name: str) -> bytes:
             text = file.read(2 * _BYTES + 2)
     except FileNotFoundError as error:
         raise NotFound(
-            f"There is no key `{name}`", where=str(path), next_step=f"make it once: mainspring data key {name}"
+            f"There is no key `{name}`",
+            where=str(path),
+            next_step="bring its file back: a second key of that name reads nothing of what the first one wrote; if"
+            f" there never was one, mainspring data key {name}",
         ) from error
     if os.name == "posix" and mode & 0o077:
         raise Refused(f"Others may read the key `{name}`", where=str(path), next_step=f"chmod 600 {path}")

@@ -5,7 +5,7 @@ never encrypted, is read where it lies. DuckDB writes and reads Parquet among th
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import duckdb
@@ -17,7 +17,7 @@ from mainspring.data.table import quoted_files, quoted_text
 from mainspring.domain.ids import new_id
 from mainspring.errors import Corrupt, Refused
 
-__all__ = ["SUFFIXES", "encrypted_anew", "is_behind", "scan_of", "write_segment"]
+__all__ = ["SUFFIXES", "encrypted_anew", "is_behind", "refuse_unknown", "scan_of", "write_segment"]
 
 _ENCRYPTED = ".encrypted"
 #: What the files of segments end with, those that are not whole yet too.
@@ -42,6 +42,18 @@ def write_segment(folder: Path, kind: str, connection: duckdb.DuckDBPyConnection
         os.fsync(file.fileno())
     hidden.replace(path)
     return path
+
+
+def refuse_unknown(folder: Path) -> None:
+    """Tell a missing or wrong key before anything is written beside what lies under another one.
+
+    Raises:
+        Refused: a segment is encrypted with a key that is not named.
+    """
+    keys = keys_named()
+    for each in sorted(folder.iterdir()):
+        if each.suffix == _ENCRYPTED:
+            _key_of(each, keys)
 
 
 def scan_of(folder: Path, names: Iterable[str]) -> str:
@@ -92,13 +104,7 @@ def _readable(path: Path) -> Path:
     """Return a file of Parquet: the segment's own, or a decrypted copy."""
     if path.suffix != _ENCRYPTED:
         return path
-    key = next((each for each in keys_named() if each.id == _key_id(path)), None)
-    if key is None:
-        raise Refused(
-            f"A segment of the prediction log is encrypted with the key {_key_id(path)}, which is not named",
-            where=str(path),
-            next_step="name it in MAINSPRING_ENCRYPTION, behind a newer one",
-        )
+    key = _key_of(path, keys_named())
     copies = copies_of_this_process()
     try:
         size = path.stat().st_size
@@ -118,6 +124,17 @@ def _decrypted(path: Path, key: StoreKey) -> Iterator[bytes]:
 
 def _pieces(handle: int) -> Iterator[bytes]:
     return iter(lambda: os.read(handle, _PIECE_BYTES), b"")
+
+
+def _key_of(path: Path, keys: Sequence[StoreKey]) -> StoreKey:
+    key = next((each for each in keys if each.id == _key_id(path)), None)
+    if key is None:
+        raise Refused(
+            f"A segment of the prediction log is encrypted with the key {_key_id(path)}, which is not named",
+            where=str(path),
+            next_step="name it in MAINSPRING_ENCRYPTION, behind a newer one",
+        )
+    return key
 
 
 def _key_id(path: Path) -> str:

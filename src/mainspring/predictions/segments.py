@@ -24,7 +24,7 @@ from mainspring.domain.ids import new_id
 from mainspring.domain.moments import to_iso
 from mainspring.domain.signature import Column, ColumnType, Signature
 from mainspring.errors import Corrupt, NotFound
-from mainspring.predictions._files import SUFFIXES, encrypted_anew, is_behind, write_segment
+from mainspring.predictions._files import SUFFIXES, encrypted_anew, is_behind, refuse_unknown, write_segment
 from mainspring.predictions._merge import merge_small
 from mainspring.predictions._table import Kind, Segment, hourly_traffic, insert, older, replace, segments, traffic
 from mainspring.predictions.counts import Hourly, ProfileOf, count_hours, keep_hourly
@@ -70,12 +70,14 @@ def seal(
     Raises:
         Corrupt: a journal is damaged in its middle. All other journals were sealed, and so was what stands before the
             damage; the file is set aside with the ending ``.damaged``, so that the next sealing goes on without it.
+        Refused: a segment lies under a key that is not named; no journal was touched.
     """
     segment_folder.mkdir(parents=True, exist_ok=True)
     journal_folder.mkdir(parents=True, exist_ok=True)
     sealed, damaged = 0, []
     with only_sealer(segment_folder):
         _sweep(store, journal_folder, segment_folder)
+        refuse_unknown(segment_folder)
         for each in journals(journal_folder):
             try:
                 sealed += _seal_journal(store, each, segment_folder, signature_of, profile_of, at)
