@@ -173,7 +173,7 @@ def test_damage_of_a_large_object_is_found_by_every_reader(tmp_path: Path, how: 
         + lain[40 + segment : 40 + 2 * segment]
         + lain[40 : 40 + segment]
         + lain[40 + 2 * segment :],
-        "head": lain[:20] + b"?" + lain[21:],
+        "head": lain[:20] + bytes([lain[20] ^ 1]) + lain[21:],
     }[how]
     for find in (store.read_bytes, store.verify, lambda it: b"".join(store._pieces(it)), store.path_of):
         write_over(file_of(store, digest), damaged) if file_of(store, digest).exists() else None
