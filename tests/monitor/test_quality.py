@@ -62,7 +62,15 @@ class Ground:
         )
 
     def serve(
-        self, rows: int, *, at: datetime, error: float, version: int = 1, route: RouteRole = "champion", x: float = 0.0
+        self,
+        rows: int,
+        *,
+        at: datetime,
+        error: float,
+        version: int = 1,
+        route: RouteRole = "champion",
+        x: float = 0.0,
+        is_labelled: bool = True,
     ) -> list[str]:
         """Answer rows that are all true, each off by `error`, and label them an hour later."""
         ids = [new_id() for _ in range(rows)]
@@ -72,7 +80,8 @@ class Ground:
             columns=columns, scores=[1 - error] * rows, latency_ms=1.0, warnings=0,
         )  # fmt: skip
         self.write(asked)
-        self.label(ids, "yes", at=at + timedelta(hours=1))
+        if is_labelled:
+            self.label(ids, "yes", at=at + timedelta(hours=1))
         return ids
 
     def label(self, ids: list[str], label: str, *, at: datetime) -> None:
@@ -137,6 +146,34 @@ def test_a_label_that_is_corrected_later_is_not_counted_twice(ground: Ground) ->
     assert ground.watch(1).rows == 10
     ground.label(ids, "no", at=START + 1.5 * DAY)
     assert ground.watch(3).rows == 10
+
+
+@pytest.mark.parametrize("first", ["no", "yes"])
+def test_a_corrected_label_is_judged_as_if_it_had_been_told_at_once(ground: Ground, first: str) -> None:
+    last = "yes" if first == "no" else "no"
+    told: dict[str, list[str]] = {}
+    for day in range(15):
+        told[first] = told.get(first, []) + ground.serve(10, at=START + day * DAY, error=0.1)
+    ground.label(told[first], first, at=START + 14.5 * DAY)
+    before = ground.watch(15)
+    assert before.status == ("quiet" if first == "yes" else "decayed")
+    ground.label(told[first][:75], last, at=START + 15.2 * DAY)
+    ground.watch(16)
+    ground.label(told[first][50:], last, at=START + 15.3 * DAY)  # some of them again
+    after = ground.watch(16)
+    assert after.rows == before.rows
+    assert after.status == ("decayed" if first == "yes" else "quiet")
+    assert after.live_mean == pytest.approx(0.81 if first == "yes" else 0.01)
+    replayed = backtest_quality(ground.log, ground.versions[0], SIGNATURE, RULE, now=START + 16 * DAY)
+    assert bool(replayed.alerts) == (first == "yes")
+    assert ground.watch(16) == after  # and nothing is counted again
+
+
+def test_no_label_is_known_before_its_prediction(ground: Ground) -> None:
+    for day in (2, 3):
+        ids = ground.serve(10, at=START + day * DAY, error=0.1, is_labelled=False)
+        ground.label(ids, "yes", at=START - 5000 * DAY)
+    assert ground.watch(5).n == 2  # each in the block of its prediction, and none in one of 1999
 
 
 def test_only_labels_of_the_version_count(ground: Ground) -> None:

@@ -173,8 +173,9 @@ def test_the_time_of_the_event_is_the_clients(
     (record,) = [each for each in shared_site.records() if getattr(each, "request_id", None) == "timed"]
     assert record.at == "2013-07-01T08:00:00.000000Z"
     assert record.received_at > "2020"
-    status, problem, _ = ask(server, "POST", PREDICT, body, x_event_at="yesterday")
-    assert (status, problem["where"]) == (422, "header x-event-at")
+    for wrong in ("yesterday", "2099-01-01T00:00:00Z"):
+        status, problem, _ = ask(server, "POST", PREDICT, body, x_event_at=wrong)
+        assert (status, problem["where"]) == (422, "header x-event-at")
 
 
 def test_an_answer_is_in_the_journal_as_it_was_given(
@@ -229,6 +230,24 @@ def test_labels_are_taken_and_written_down(client: PredictionClient, shared_site
                 "at": "soon",
             },
             "at",
+        ),
+        (
+            {
+                "model": "late-flights",
+                "labels": [{"id": "01a20039016770009351f14eb7ec89a6", "label": "late"}],
+                "at": "2098-01-01T00:00:00Z",
+            },
+            "at",
+        ),
+        (
+            {
+                "model": "late-flights",
+                "labels": [
+                    {"id": "01a20039016770009351f14eb7ec89a6", "label": "late"},
+                    {"id": "01a20039016770009351f14eb7ec89a6", "label": "on time"},
+                ],
+            },
+            "labels[1].label",
         ),
         (
             {"model": "delay", "labels": [{"id": "01a20039016770009351f14eb7ec89a6", "label": "late"}]},

@@ -70,6 +70,7 @@ class Life:
                 self.ask(request)
             requests, rows = requests + 1, rows + len(request.rows)
         evening = day + timedelta(hours=24) - timedelta(minutes=30)
+        self.clock.advance_to(evening)
         self.tell_outcomes(day - timedelta(days=1), evening)
         self.clock.advance_to(day + timedelta(days=1))
         actions = self.look()

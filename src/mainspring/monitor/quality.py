@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mainspring.data.table import Columns, n_rows
 from mainspring.domain.policy import Monitor
@@ -17,6 +18,7 @@ from mainspring.domain.signature import Signature
 from mainspring.domain.version import ModelVersion
 from mainspring.errors import Unavailable
 from mainspring.evaluate.losses import loss
+from mainspring.evaluate.metrics import Floats
 from mainspring.monitor.risk import (
     RECENT,
     Backtest,
@@ -25,6 +27,7 @@ from mainspring.monitor.risk import (
     RiskVerdict,
     backtest,
     baseline,
+    correct,
     limit_of,
     observe,
     verdict,
@@ -54,8 +57,8 @@ def watch_quality(
 ) -> RiskVerdict | None:
     """Count the labels that were told since the last look, and say what is proven by the blocks that are over.
 
-    A label counts in the block of the moment it bears, however late it was told. The block under way is kept, and
-    judged when it is over. None while no block is over.
+    A label counts in the block of the moment it bears, however late it was told, and a corrected one in that of the
+    first. The block under way is kept, and judged when it is over. None while no block is over.
     """
     if not has_baseline(version):
         return None
@@ -97,10 +100,16 @@ def _judged(state: RiskState, version: ModelVersion, rule: Monitor, now: datetim
 
 def _counted(state: RiskState, rows: Columns, version: ModelVersion, signature: Signature, rule: Monitor) -> RiskState:
     rows = once(rows)
-    losses = loss(
-        signature.task, label_values(rows["label"], signature), scores_of(rows), bound=_loss(version)["bound"]
-    )
-    return observe(state, losses, block_name(block_starts(rows["labelled_at"], rule.every), rule.every))
+    blocks = block_name(block_starts(rows["labelled_at"], rule.every), rule.every)
+
+    def losses(name: str, chosen: NDArray[np.bool_]) -> Floats:
+        truth = label_values(rows[name][chosen], signature)
+        return loss(signature.task, truth, scores_of(rows)[chosen], bound=_loss(version)["bound"])
+
+    new = np.array([label is None for label in rows["was"]], dtype=np.bool_)
+    if not new.all():
+        state = correct(state, losses("label", ~new) - losses("was", ~new), blocks[~new])
+    return observe(state, losses("label", new), blocks[new]) if new.any() else state
 
 
 def _over(state: RiskState, rule: Monitor, now: datetime) -> RiskState:

@@ -9,7 +9,7 @@ Harmless drift of the inputs changes no loss and raises nothing. After Podkopaev
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -35,6 +35,7 @@ __all__ = [
     "backtest",
     "baseline",
     "canary_verdict",
+    "correct",
     "limit_of",
     "observe",
     "verdict",
@@ -218,6 +219,19 @@ def observe(state: RiskState, losses: Floats, groups: NDArray[np.generic] | None
         before = blocks.get(name, Block(name, 0, 0.0))
         blocks[name] = Block(name, before.rows + more, before.total + total)
     return RiskState(tuple(blocks[name] for name in sorted(blocks))[-_MOST_BLOCKS:])
+
+
+def correct(state: RiskState, changes: Floats, groups: NDArray[np.generic]) -> RiskState:
+    """Return the state after rows that are in it got other labels: by how much each loss (n,) changed, and its group.
+
+    A group that is no longer remembered stays forgotten.
+    """
+    distinct, place = np.unique(_texts(groups), return_inverse=True)
+    changed = dict(zip(distinct.tolist(), np.bincount(place, weights=changes).tolist(), strict=True))
+    # sums of binary fractions: what is taken out again may miss zero by a little
+    return RiskState(
+        tuple(replace(each, total=max(0.0, each.total + changed.get(each.name, 0.0))) for each in state.blocks)
+    )
 
 
 def verdict(state: RiskState, base: Baseline, *, tolerance: float = TOLERANCE, alpha: float = ALPHA) -> RiskVerdict:

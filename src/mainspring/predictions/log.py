@@ -38,8 +38,6 @@ _NONE = "(SELECT '' AS id, '' AS label, '' AS \"at\", '' AS sealed, '' AS source
 #: Labels that say something of all predictions. Those of a review say it where the prediction was in its sample; where
 #: it was chosen for its doubt they would make every estimate worse than the truth.
 _FAIR = "(source IS NULL OR NOT starts_with(source, 'review:') OR starts_with(source, 'review:sampled:'))"
-#: Of several labels of one prediction the newest counts; of the same moment, the one that was sealed last.
-_LAST_LABEL = 'max_by(label, {"at": "at", sealed: sealed}) AS label'
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +129,7 @@ class PredictionLog:
             query = f"""
                 SELECT p.* EXCLUDE ("at", received_at), CAST(p."at" AS TIMESTAMPTZ) AS "at", l.label,
                        CAST(l."at" AS TIMESTAMPTZ) AS labelled_at
-                FROM (SELECT id, {_LAST_LABEL}, min("at") AS "at" FROM {self._scan(labels)}
+                FROM (SELECT id, {_last_label("label")}, min("at") AS "at" FROM {self._scan(labels)}
                       WHERE "at" < ? AND {"true" if chosen else _FAIR} GROUP BY id HAVING min("at") >= ?) l
                 JOIN {self._scan(asked)} p USING (id)
                 WHERE {where} ORDER BY labelled_at, "at", id"""
@@ -140,10 +138,11 @@ class PredictionLog:
         return once(self._steady(look))
 
     def newly_labelled(self, model: str, *, version: int, after: str) -> Columns:
-        """Return the predictions of a version whose first label was sealed behind `after`, in the order of sealing.
+        """Return the predictions of a version whose label was told, or corrected, behind `after`, in order of sealing.
 
-        Columns as of `labelled`, and `sealed`, whose last value is the `after` of the next call: so each prediction is
-        given once, however late its label was told and whatever moment the label bears.
+        Columns as of `labelled`; `was`, the label that counted up to `after`, None where there was none; and `sealed`,
+        whose last value is the `after` of the next call: so each label is given once, however late it was told.
+        `labelled_at` is the moment that the first label bears, or that of the prediction, before which none is known.
         """
 
         def look() -> Columns:
@@ -156,13 +155,14 @@ class PredictionLog:
                 return {}
             where, bound = _of("p", version, None)
             query = f"""
-                SELECT p.* EXCLUDE ("at", received_at), CAST(p."at" AS TIMESTAMPTZ) AS "at", l.label,
-                       CAST(l."at" AS TIMESTAMPTZ) AS labelled_at, l.sealed
-                FROM (SELECT id, {_LAST_LABEL}, min("at") AS "at", min(sealed) AS sealed FROM {self._scan(labels)}
-                      WHERE {_FAIR} GROUP BY id HAVING min(sealed) > ?) l
+                SELECT p.* EXCLUDE ("at", received_at), CAST(p."at" AS TIMESTAMPTZ) AS "at", l.label, l.was,
+                       CAST(greatest(l."at", p."at") AS TIMESTAMPTZ) AS labelled_at, l.sealed
+                FROM (SELECT id, {_last_label("label")}, {_last_label("was", "sealed <= ?")},
+                             min_by("at", sealed) AS "at", max(sealed) AS sealed
+                      FROM {self._scan(labels)} WHERE {_FAIR} GROUP BY id HAVING max(sealed) > ?) l
                 JOIN {self._scan(asked)} p USING (id)
-                WHERE {where} ORDER BY l.sealed, id"""
-            return self._query(query, [after, *bound])
+                WHERE {where} AND l.was IS DISTINCT FROM l.label ORDER BY l.sealed, id"""
+            return self._query(query, [after, after, *bound])
 
         return self._steady(look)
 
@@ -351,7 +351,7 @@ class PredictionLog:
             SELECT * FROM (
                 SELECT p.* EXCLUDE ("at", received_at), CAST(p."at" AS TIMESTAMPTZ) AS "at", l.label
                 FROM (SELECT {shown} FROM {self._scan(asked)}) p
-                LEFT JOIN (SELECT id, {_LAST_LABEL} FROM {self._scan(labels) if labels else _NONE}
+                LEFT JOIN (SELECT id, {_last_label("label")} FROM {self._scan(labels) if labels else _NONE}
                            WHERE "at" < ? AND {_FAIR} GROUP BY id) l USING (id)
                 WHERE p."at" < ? AND p."at" >= ? AND p.route != 'shadow' ORDER BY "at" DESC, id DESC LIMIT {int(most)})
             ORDER BY "at", id"""
@@ -436,6 +436,11 @@ def scores_of(logged: Columns) -> NDArray[np.float64]:
         return logged["score"]
     names = sorted((n for n in logged if n.startswith("score_")), key=lambda name: int(name[6:]))
     return np.column_stack([logged[name] for name in names])
+
+
+def _last_label(name: str, condition: str = "true") -> str:
+    """Of several labels of one prediction the newest counts; of the same moment, the one that was sealed last."""
+    return f'max_by(label, {{"at": "at", sealed: sealed}}) FILTER (WHERE {condition}) AS {name}'
 
 
 def once(logged: Columns) -> Columns:

@@ -108,12 +108,15 @@ def label_record(feedback: Feedback, signature: Signature, at: str) -> LabelReco
     """
     places: list[Place] = [] if feedback.labels else [Place("labels", "there are no labels")]
     values: list[str | float] = []
+    told: dict[str, str | float] = {}
     for position, each in enumerate(feedback.labels):
         if not _ID.fullmatch(each.id):
             places.append(Place(f"labels[{position}].id", "this is not the id of a prediction"))
         value = _label(each, signature)
         if value is None:
             places.append(Place(f"labels[{position}].label", _misfit(each, signature)))
+        elif told.setdefault(each.id, value) != value:
+            places.append(Place(f"labels[{position}].label", "the same prediction has another label in this request"))
         else:
             values.append(value)
     if places:

@@ -44,7 +44,7 @@ from mainspring.serve.reply import Reply, Tell
 from mainspring.serve.routes import Route, is_chosen
 from mainspring.serve.scoring import Outcome, ScoredBlock, score
 from mainspring.serve.slow import SlowAnswers
-from mainspring.serve.taking import asked, chosen, moment_of
+from mainspring.serve.taking import asked, chosen, told_at
 from mainspring.serve.wire import FeedbackAnswer
 
 if TYPE_CHECKING:
@@ -126,7 +126,9 @@ class PredictionService:
                 received,
                 dialect,
                 body,
-                lambda read: self._enqueue(asked(active, route, ids, received, dialect, body, read, tell)),
+                lambda read: self._enqueue(
+                    asked(active, route, ids, received, dialect, body, read, tell, self._clock.now)
+                ),
                 lambda error: self._fail(received, route, error, tell),
             )
         except Exception as error:
@@ -197,7 +199,7 @@ class PredictionService:
         await self._endpoints.warm(feedback.model)
         active = self._endpoints.find(feedback.model).serving()
         signature = active.loaded[active.table.champion.version].predictor.signature
-        at = moment_of(feedback.at, "at") or to_iso(self._clock.now())
+        at = told_at(feedback, self._clock.now)
         record = label_record(feedback, signature, at)
         try:
             self._journal.append(encode_record(record))

@@ -1,6 +1,8 @@
 """What a request asks for beside its rows: which version, as of when, and until when it waits."""
 
 import math
+from collections.abc import Callable
+from datetime import datetime, timedelta
 
 from mainspring.domain.ids import new_ids
 from mainspring.domain.moments import from_iso, to_iso
@@ -9,8 +11,14 @@ from mainspring.serve.asking import Ask, Dialect, Question, Received
 from mainspring.serve.endpoint import Active
 from mainspring.serve.reply import Tell
 from mainspring.serve.routes import Route, choose, route_for
+from mainspring.serve.wire import Feedback
 
-__all__ = ["asked", "chosen", "moment_of"]
+__all__ = ["asked", "chosen", "told_at"]
+
+#: By how much a sender's clock may be ahead of ours.
+_APART = timedelta(hours=1)
+#: So far ahead a prediction may be: a row is kept by retention for as long after the moment that it is about.
+_MOST_AHEAD = timedelta(days=366)
 
 
 def chosen(active: Active, received: Received, dialect: Dialect, body: bytes) -> tuple[Route, list[str]]:
@@ -37,6 +45,7 @@ def asked(
     body: bytes,
     question: Question,
     tell: Tell,
+    now: Callable[[], datetime],
 ) -> Ask:
     """Return a request that was read, to be queued.
 
@@ -45,23 +54,39 @@ def asked(
     """
     loaded = active.loaded[route.version]
     headers, n_rows = received.headers, question.n_rows
-    event_at = moment_of(received.header(b"x-event-at"), "header x-event-at") if b"x-event-at" in headers else None
+    event_at = _event_of(received, now) if b"x-event-at" in headers else None
     deadline = _deadline(received) if b"x-timeout-ms" in headers else math.inf
     if ids:
         ids += new_ids(n_rows - 1)
     return Ask(received, dialect, body, question, active, route, loaded, tell, event_at, deadline, n_rows, ids)
 
 
-def moment_of(text: str | None, where: str) -> str | None:
-    """Return a moment of the wire as it is kept; None for None.
+def _event_of(received: Received, now: Callable[[], datetime]) -> str | None:
+    """Return the moment that a request is about, where it names one.
 
     Raises:
-        Invalid: it is none.
+        Invalid: it is none, or more than a year ahead of `now`.
     """
+    return _moment(received.header(b"x-event-at"), "header x-event-at", now, _MOST_AHEAD)
+
+
+def told_at(feedback: Feedback, now: Callable[[], datetime]) -> str:
+    """Return the moment that labels bear: now, where they name none.
+
+    Raises:
+        Invalid: it is no moment, or ahead of `now` by more than clocks differ: what is yet to come is no outcome.
+    """
+    return _moment(feedback.at, "at", now, _APART) or to_iso(now())
+
+
+def _moment(text: str | None, where: str, now: Callable[[], datetime], ahead: timedelta) -> str | None:
     if text is None:
         return None
     try:
-        return to_iso(from_iso(text))
+        moment = from_iso(text)
+        if moment - now() > ahead:
+            raise Invalid(f"`{text}` is yet to come", next_step="check the clock and the time zone of who asks")
+        return to_iso(moment)
     except Invalid as error:
         raise Invalid(error.what, where=where, next_step=error.next_step) from error
 
