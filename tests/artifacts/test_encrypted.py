@@ -18,11 +18,12 @@ from mainspring.artifacts.collect import collect
 from mainspring.artifacts.digests import digest_of_bytes
 from mainspring.artifacts.encrypted import EncryptedArtifactStore
 from mainspring.artifacts.encryption import StoreKey, plain_bytes
-from mainspring.artifacts.layered import LayeredArtifactStore, settle
+from mainspring.artifacts.layered import LayeredArtifactStore
 from mainspring.artifacts.local import SMALL_BYTES, LocalArtifactStore
 from mainspring.artifacts.opening import open_artifacts, trim
 from mainspring.artifacts.protocol import ArtifactStore
 from mainspring.artifacts.secret_keys import make_key
+from mainspring.artifacts.settling import settle
 from mainspring.domain.ids import Digest
 from mainspring.errors import Corrupt, NotFound, Refused
 from mainspring.testing.artifact_store import ArtifactStoreSuite
@@ -246,7 +247,7 @@ def test_a_settling_that_is_killed_goes_on_and_loses_nothing(tmp_path: Path) -> 
     script = """
 import os, signal, sys
 from pathlib import Path
-from mainspring.artifacts import layered
+from mainspring.artifacts.settling import settle
 from mainspring.artifacts.encryption import StoreKey
 from mainspring.artifacts.opening import open_artifacts
 left = int(sys.argv[2])
@@ -262,7 +263,7 @@ def removing(digest, **words):
         os.kill(os.getpid(), signal.SIGKILL)
     return remove(digest, **words)
 plain.remove = removing
-layered.settle(store, tell)
+settle(store, tell)
 """
     for left in (1, 13, 40, 101, 120):
         words = [sys.executable, "-c", script, str(tmp_path / "a"), str(left)]

@@ -96,6 +96,12 @@ def test_a_plain_workspace_is_encrypted_by_one_command_and_lives_on(
     assert run("data", "checkout", "customers", "--to", "after.csv").code == 0
     assert (project / "after.csv").read_bytes() == (project / "customers.csv").read_bytes()
     assert doctor(run)["status"] == "ready"
+    aside = project / "home" / "artifacts" / "corrupt" / ("0" * 64)
+    aside.parent.mkdir()
+    aside.write_text(MARK)
+    assert doctor(run)["status"] == "warning"
+    assert "Removed 1 damaged objects" in run("store", "encrypt").out
+    assert (doctor(run)["status"], aside.exists()) == ("ready", False)
     make_key("two")
     monkeypatch.setenv("MAINSPRING_ENCRYPTION", "two,one")
     assert json.loads(run("store", "encrypt", "--json").out) == done

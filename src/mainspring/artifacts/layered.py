@@ -5,9 +5,9 @@ what is older is still read where it lies, until `settle` has brought it over.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, TypeVar
+from typing import BinaryIO, TypeVar
 
 from mainspring.artifacts.digests import require_digest
 from mainspring.artifacts.encrypted import EncryptedArtifactStore
@@ -15,9 +15,9 @@ from mainspring.artifacts.folders import check_out
 from mainspring.artifacts.protocol import ArtifactStore, Incoming
 from mainspring.artifacts.putting import pour
 from mainspring.domain.ids import Digest
-from mainspring.errors import Corrupt, Invalid, NotFound
+from mainspring.errors import Corrupt, NotFound
 
-__all__ = ["LayeredArtifactStore", "Settled", "copy_object", "settle"]
+__all__ = ["LayeredArtifactStore", "copy_object"]
 
 Answer = TypeVar("Answer")
 #: An object that is brought over while it is looked for is found at the second look.
@@ -131,56 +131,6 @@ class LayeredArtifactStore:
                 except NotFound as error:
                     absent = error
         raise absent
-
-
-class Settled(NamedTuple):
-    """What was brought over: objects and their bytes, and how many lay in the first layer already."""
-
-    objects: int
-    size_bytes: int
-    already: int
-
-
-def settle(store: ArtifactStore, tell: Callable[[int, int], None] | None = None) -> Settled:
-    """Bring every object of the other layers into the first one, then remove it there; `tell` hears how many of all.
-
-    A kill at any instant leaves each object in one layer at least; the next call goes on. What is put into another
-    layer meanwhile, by a process that does not know of the first one, stays there for the next call.
-
-    Raises:
-        Invalid: the store has one layer only.
-        Corrupt: an object is damaged; the others were brought over, and nothing was removed.
-        Unavailable: there is no room for both; nothing was removed.
-    """
-    if not isinstance(store, LayeredArtifactStore):
-        raise Invalid(
-            "No key is named to encrypt with",
-            where="MAINSPRING_ENCRYPTION",
-            next_step="make one, mainspring data key NAME, and name it in MAINSPRING_ENCRYPTION",
-        )
-    began = datetime.now(UTC)
-    waiting = [(layer, digest) for layer in store.layers[1:] for digest in layer.digests()]
-    objects = size = 0
-    damaged: list[Corrupt] = []
-    for number, (layer, digest) in enumerate(waiting, start=1):
-        try:
-            if store.first.exists(digest):
-                store.first.verify(digest)
-            else:
-                size += copy_object(layer, store.first, digest)
-                objects += 1
-        except Corrupt as error:
-            damaged.append(error)
-        except NotFound:  # a collection was faster
-            pass
-        if tell is not None:
-            tell(number, len(waiting))
-    if damaged:
-        raise damaged[0]
-    for layer, digest in waiting:
-        if store.first.exists(digest):
-            layer.remove(digest, unless_put_since=began)
-    return Settled(objects, size, len(waiting) - objects)
 
 
 def copy_object(source: ArtifactStore, target: ArtifactStore, digest: Digest) -> int:

@@ -247,6 +247,16 @@ class LocalArtifactStore:
         except OSError as error:
             raise outage(error, self.root) from error
 
+    def aside(self) -> list[str]:
+        """Return the names of damaged objects that were set aside."""
+        return sorted(each.name for each in self._corrupt.glob("*"))
+
+    def clear_aside(self) -> None:
+        """Remove damaged objects that were set aside, and what dead writers left."""
+        for name in self.aside():
+            (self._corrupt / name).unlink(missing_ok=True)
+        self._sweep()
+
     def _touch(self, place: Path) -> bool:
         """Whether a whole object is there; its time becomes now, where the disk takes that."""
         try:
@@ -357,12 +367,15 @@ class LocalArtifactStore:
                 return
             self._objects.mkdir(parents=True, exist_ok=True)
             self._incoming.mkdir(exist_ok=True)
-            if sys.platform != "win32":
-                for path in self._incoming.iterdir():
-                    with contextlib.suppress(OSError), path.open("rb") as stream:
-                        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                        path.unlink()
+            self._sweep()
             self._prepared = True
+
+    def _sweep(self) -> None:
+        if sys.platform != "win32":
+            for path in self._incoming.glob("*"):
+                with contextlib.suppress(OSError), path.open("rb") as stream:
+                    fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    path.unlink()
 
     def _set_aside(self, digest: Digest) -> Corrupt:
         """Move a damaged object out of the way, unless a put has healed it, and return the error to raise."""

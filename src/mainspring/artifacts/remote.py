@@ -180,6 +180,16 @@ class RemoteArtifactStore:
                 freed += size if self.cache.remove(digest, unless_put_since=unused_since) else 0
         return freed
 
+    def aside(self) -> list[str]:
+        """Return the keys of damaged objects that were set aside, in the bucket and here."""
+        return [*self.bucket.keys("corrupt"), *self.cache.aside()]
+
+    def clear_aside(self) -> None:
+        """Remove damaged objects that were set aside, and what dead writers left."""
+        if keys := list(self.bucket.keys("corrupt")):
+            self.bucket.delete(*keys)
+        self.cache.clear_aside()
+
     @cached_property
     def _behind(self) -> timedelta:
         """What to add to the bucket's times, of its own clock and in whole seconds, to be late rather than early."""

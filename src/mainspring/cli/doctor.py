@@ -237,6 +237,7 @@ def _encryption(home: Path) -> Iterator[Check]:
     """Find the keys, whether they are those of what lies there, and what is not encrypted with the newest one."""
     from mainspring.artifacts.copies import is_in_memory, place_of_copies
     from mainspring.artifacts.layered import LayeredArtifactStore
+    from mainspring.artifacts.settling import is_settled
     from mainspring.predictions.segments import segments_behind
     from mainspring.workspace import Workspace
 
@@ -247,8 +248,7 @@ def _encryption(home: Path) -> Iterator[Check]:
             if not isinstance(artifacts, LayeredArtifactStore):
                 return
             place = place_of_copies()
-            behind = any(any(layer.digests()) for layer in artifacts.layers[1:])
-            behind = behind or segments_behind(workspace.segments) or (home / "bundles").exists()
+            behind = not is_settled(artifacts) or segments_behind(workspace.segments) or (home / "bundles").exists()
     except MainspringError as error:
         yield Check(stage, "missing", error.what, error.next_step, needed=True)
         return

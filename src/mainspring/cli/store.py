@@ -95,7 +95,8 @@ def _encrypt(as_json: bool) -> None:
     """Bring artifacts and the sealed prediction log under the first key of `encryption`, from older keys and from none.
 
     May be killed and called again, and run beside everything that knows the keys: what is being brought over is read
-    where it lies. What lay there before is removed last of all, so there must be room for both.
+    where it lies. What lay there before is removed last of all, so there must be room for both; damaged objects that
+    were set aside are removed too.
 
     \b
     Example:
@@ -109,6 +110,8 @@ def _encrypt(as_json: bool) -> None:
     else:
         what = f"{done.objects:,} objects, {done.size_bytes:,} bytes, and {done.segments:,} segments of the log"
         click.echo(f"Encrypted {what}; {done.already:,} objects were.")
+        if done.damaged:
+            click.echo(f"Removed {done.damaged:,} damaged objects that had been set aside.")
 
 
 def _tell(done: int, of: int) -> None:

@@ -9,8 +9,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from mainspring.artifacts.layered import settle
 from mainspring.artifacts.opening import trim
+from mainspring.artifacts.settling import settle
 from mainspring.config import value_of
 from mainspring.data.shrinking import shrink_versions
 from mainspring.deploy.rollout import champion_before
@@ -41,11 +41,15 @@ class Drill(NamedTuple):
 
 
 class Encrypted(NamedTuple):
-    """What was brought under the newest key: objects and bytes, objects that lay there, segments of the log."""
+    """What was brought under the newest key: objects and bytes, objects that lay there, segments of the log.
+
+    `damaged` objects, which had been set aside, were removed.
+    """
 
     objects: int
     size_bytes: int
     already: int
+    damaged: int
     segments: int
 
 
