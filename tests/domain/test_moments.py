@@ -17,7 +17,7 @@ from mainspring.domain.moments import (
     parse_duration,
     to_iso,
 )
-from mainspring.errors import Invalid
+from mainspring.errors import Invalid, Unavailable
 
 zones = st.sampled_from([UTC, timezone(timedelta(hours=5, minutes=30)), timezone(-timedelta(hours=8))])
 moments = st.datetimes(datetime(1, 1, 3), datetime(9999, 12, 29), timezones=zones)  # noqa: DTZ001
@@ -75,12 +75,18 @@ def test_a_written_clock_is_one_clock_for_all_who_read_it(tmp_path: Path) -> Non
     assert isinstance(clock_of(""), SystemClock)
 
 
-@pytest.mark.parametrize("content", [None, b"", b"soon", b"2013-04-01T00:00:00", b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "content",
+    [None, b"", b"soon", b"2013-04-01T00:00:00", b"2013-04-01T06:0", b"\xff\xfe", b"9999-12-31T23:59:59Z",
+     b"0001-01-01T00:00:00Z"],
+)  # fmt: skip
 def test_a_clock_that_cannot_be_read_says_where(tmp_path: Path, content: bytes | None) -> None:
     if content is not None:
         (tmp_path / "clock").write_bytes(content)
-    with pytest.raises(Invalid):
+    with pytest.raises(Unavailable, match="The clock cannot be read") as told:
         WrittenClock(tmp_path / "clock").now()
+    assert told.value.where == str(tmp_path / "clock")
+    assert "MAINSPRING_CLOCK" in told.value.next_step
 
 
 def test_a_written_clock_is_read_whole_while_it_is_moved(tmp_path: Path) -> None:

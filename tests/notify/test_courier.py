@@ -3,6 +3,8 @@
 import base64
 import hashlib
 import hmac
+import threading
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,7 +12,7 @@ import pytest
 from mainspring.deploy.promotion import move_alias
 from mainspring.deploy.rollout import advance, put_live, roll_back, roll_back_champion, start_canary
 from mainspring.domain.ids import Digest, RunId
-from mainspring.domain.moments import to_iso
+from mainspring.domain.moments import WrittenClock, to_iso
 from mainspring.domain.policy import by, canary
 from mainspring.errors import GateFailed, Invalid, NotFound
 from mainspring.monitor.incidents import assign_incident, find_incident, list_incidents, move_incident, open_incident
@@ -49,6 +51,14 @@ def hook(store, receiver):
         return create_webhook(store, "hook", receiver.url, names, allow_private=True, **BY, **more)
 
     return made
+
+
+def _await(condition) -> None:
+    for _ in range(3000):
+        if condition():
+            return
+        threading.Event().wait(0.01)
+    raise AssertionError("it never came")
 
 
 def told(courier: Courier, receiver) -> list[tuple[str, object]]:
@@ -120,9 +130,26 @@ def test_what_is_sent_is_signed_over_id_time_and_body(courier, receiver, store, 
     signed = f"{got.headers['x-mlflow-delivery-id']}.{got.headers['x-mlflow-timestamp']}.{got.body}"
     expected = base64.b64encode(hmac.new(b"shh, a secret", signed.encode(), hashlib.sha256).digest()).decode()
     assert got.headers["x-mlflow-signature"] == f"v1,{expected}"
-    assert int(got.headers["x-mlflow-timestamp"]) == int(NOW.timestamp())
+    # the machine's time, whatever the clock says: a receiver refuses what is older than five minutes
+    assert abs(int(got.headers["x-mlflow-timestamp"]) - time.time()) < 300
     everything = [*events(store), webhook, *list_webhooks(store), *list_deliveries(store, webhook.webhook_id)]
     assert "shh" not in str(everything)
+
+
+def test_the_courier_waits_for_a_clock_that_cannot_be_read(receiver, store, hook, tmp_path, caplog) -> None:
+    hook("registered_model.created")
+    create_model(store, "m", **BY)
+    (tmp_path / "clock").write_text("2026-05")
+    courier = Courier(store, WrittenClock(tmp_path / "clock"), allow_private=True)
+    courier.start(every_seconds=0.01)
+    try:
+        _await(lambda: "news wait: The clock cannot be read" in caplog.text)
+        assert receiver.got == []
+        WrittenClock(tmp_path / "whole").advance_to(NOW)
+        (tmp_path / "whole").replace(tmp_path / "clock")
+        _await(lambda: receiver.got)
+    finally:
+        courier.stop()
 
 
 def test_a_delivery_is_tried_again_with_growing_waits_until_it_is_taken(courier, receiver, store, hook, clock) -> None:

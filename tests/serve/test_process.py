@@ -36,6 +36,27 @@ sys.stdin.read()
 """
 
 
+def test_a_clock_that_cannot_be_read_is_no_fault_of_the_client(site: Any, flight: dict[str, object]) -> None:
+    site.route((1, "champion", 100.0))
+    clock = site.journals.with_name("clock")
+    clock.write_text("2013-04-01T06:00:00Z")
+    with (
+        ServerProcess.start(site.endpoints, site.journals, clock=clock) as server,
+        PredictionClient(server.url) as client,
+    ):
+        clock.write_text("2013-04-01T")
+        with pytest.raises(Unavailable, match="The clock cannot be read"):
+            client.predict("late-flights", [flight])
+        with pytest.raises(Unavailable, match="The clock cannot be read"):
+            client.feedback("late-flights", [(new_id(), "late")])
+        with pytest.raises(Invalid, match="distance"):  # what is the client's fault is told as before
+            client.predict("late-flights", [{**flight, "distance": "far"}])
+        clock.write_text("2013-04-02T06:00:00Z")
+        client.predict("late-flights", [flight])
+    (record,) = site.records()
+    assert record.received_at == "2013-04-02T06:00:00.000000Z"
+
+
 @pytest.mark.parametrize("after", [1, 37, 150])
 def test_every_answer_is_in_the_journal_once_after_a_kill(site: Any, flight: dict[str, object], after: int) -> None:
     site.route((1, "champion", 100.0))

@@ -21,7 +21,7 @@ import click
 from mainspring import config
 from mainspring.cli.output import json_option, print_json, print_table
 from mainspring.domain.moments import clock_of, to_iso
-from mainspring.errors import Invalid, MainspringError
+from mainspring.errors import MainspringError, Unavailable
 
 __all__ = ["Check", "checks", "doctor_command"]
 
@@ -122,7 +122,7 @@ def _clock(path: str) -> Iterator[Check]:
     if path:
         try:
             what = f"it is {to_iso(clock_of(path).now())} here, by the file {path}, and not by the machine's clock"
-        except Invalid as error:
+        except Unavailable as error:
             what = error.what
         yield Check("clock", "warning", what, "unset MAINSPRING_CLOCK")
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
-from mainspring.errors import Invalid
+from mainspring.errors import Invalid, Unavailable
 
 __all__ = [
     "Clock",
@@ -55,6 +55,10 @@ class SimulatedClock:
         self._now = max(self._now, moment.astimezone(UTC))
 
 
+#: The years that a written clock may tell: some time before and after each is reckoned with everywhere.
+_LIVED = range(1000, 9000)
+
+
 class WrittenClock:
     """A clock that many processes share and one of them moves: its moment stands in a file, as `to_iso` writes it."""
 
@@ -65,16 +69,21 @@ class WrittenClock:
         """Return the moment that the clock was last moved to.
 
         Raises:
-            Invalid: the file is not there, or holds no moment with a zone.
+            Unavailable: the file is not there, or holds no moment with a zone, or one at an end of the calendar.
         """
         try:
-            return from_iso(self.path.read_text().strip())
-        except (OSError, UnicodeDecodeError) as error:
-            raise Invalid(
-                f"The clock cannot be read: {error}",
-                where=str(self.path),
-                next_step="write a moment into it, such as 2013-04-01T06:00:00Z, or unset MAINSPRING_CLOCK",
-            ) from error
+            moment = from_iso(self.path.read_text().strip())
+            if moment.year in _LIVED:
+                return moment
+            why = f"{moment:%d %b} of the year {moment.year} is not from {_LIVED.start} to {_LIVED.stop - 1}"
+        except (OSError, UnicodeDecodeError, Invalid) as error:
+            why = str(error) if isinstance(error, OSError) else "it holds no moment with a zone"
+        # never Invalid: who asked something of a server did nothing wrong
+        raise Unavailable(
+            f"The clock cannot be read: {why}",
+            where=str(self.path),
+            next_step="write a moment into it, such as 2013-04-01T06:00:00Z, or unset MAINSPRING_CLOCK",
+        )
 
     def advance_to(self, moment: datetime) -> None:
         """Move to `moment`; an earlier moment leaves the clock where it is. Others see the old moment or the new."""

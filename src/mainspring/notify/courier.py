@@ -73,7 +73,7 @@ class Courier:
             self._thread.join()
 
     def _forever(self, every_seconds: float) -> None:
-        pruned_at = self._clock.now()
+        pruned_at: datetime | None = None
         with ThreadPoolExecutor(4, thread_name_prefix="delivery") as senders:
             while not self._stop.wait(every_seconds):
                 try:
@@ -81,10 +81,11 @@ class Courier:
                     while (due := take_due(self._store, self._clock.now())) and not self._stop.is_set():
                         list(senders.map(self._deliver, self._parcels(due)))
                     self.ring()
-                    if self._clock.now() - pruned_at > timedelta(hours=1):
-                        pruned_at = self._clock.now()
-                        prune_deliveries(self._store, pruned_at - _KEPT)
-                except MainspringError as error:  # a database that is busy or away: the next round tries again
+                    now = self._clock.now()
+                    if pruned_at is None or now - pruned_at > timedelta(hours=1):
+                        prune_deliveries(self._store, now - _KEPT)
+                        pruned_at = now
+                except MainspringError as error:  # a database or a clock that is away: the next round tries again
                     _log.warning("news wait: %s", error.what)
                 except Exception:
                     # The edge of a thread: one fault must not end all deliveries of the server.
@@ -210,7 +211,6 @@ class Courier:
             webhook.url,
             payload,
             delivery_id=delivery_id,
-            timestamp=int(self._clock.now().timestamp()),
             secret=webhook_secret(self._store, webhook.webhook_id),
             allow_private=self._allow_private,
         )
@@ -231,12 +231,10 @@ def document_of(name: str, data: Payload, at: str) -> dict[str, object]:
 
 def try_webhook(store: Store, webhook: Webhook, name: str, data: Payload, *, clock: Clock, allow_private: bool) -> Sent:
     """Send something to a webhook at once, to see whether it works; nothing of it is kept."""
-    now = clock.now()
     return send(
         webhook.url,
-        json.dumps(document_of(name, data, to_iso(now))),
+        json.dumps(document_of(name, data, to_iso(clock.now()))),
         delivery_id=new_id(),
-        timestamp=int(now.timestamp()),
         secret=webhook_secret(store, webhook.webhook_id),
         allow_private=allow_private,
     )

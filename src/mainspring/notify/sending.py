@@ -13,6 +13,7 @@ import http.client
 import json
 import socket
 import threading
+import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -60,7 +61,7 @@ def send_together(url: str, payloads: Sequence[str], *, delivery_id: str, secret
         return Sent(None, "", f"{type(error).__name__}: {error}")
 
 
-def send(url: str, payload: str, *, delivery_id: str, timestamp: int, secret: str, allow_private: bool) -> Sent:
+def send(url: str, payload: str, *, delivery_id: str, secret: str, allow_private: bool) -> Sent:
     """Send a payload once; nothing raises, what went wrong is told."""
     try:
         form, address = split_form(url)
@@ -69,13 +70,15 @@ def send(url: str, payload: str, *, delivery_id: str, timestamp: int, secret: st
         if form == APPRISE:
             return _notify(address, payload, allow_private)
         address, payload = formed(form, address, payload)
+        # the machine's time, also where a past is lived again: receivers refuse what is old
+        timestamp = str(int(time.time()))
         headers = {
             "Content-Type": "application/json",
             "X-MLflow-Delivery-Id": delivery_id,
-            "X-MLflow-Timestamp": str(timestamp),
+            "X-MLflow-Timestamp": timestamp,
         }
         if secret:
-            headers["X-MLflow-Signature"] = signature_of(secret, delivery_id, str(timestamp), payload)
+            headers["X-MLflow-Signature"] = signature_of(secret, delivery_id, timestamp, payload)
         return _post(target_of(address, allow_private=allow_private), payload.encode(), headers, allow_private)
     except MainspringError as error:
         return Sent(None, "", error.what)

@@ -7,6 +7,7 @@ import contextlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
+from mainspring.domain.moments import Clock, to_iso
 from mainspring.errors import Unavailable
 from mainspring.predictions.journal import JournalWriter
 from mainspring.predictions.records import RefusedRecord, encode_record
@@ -22,16 +23,22 @@ _REFUSED, _FAILED = " refused", " failed"
 class Refusals:
     """What this process has refused, and not told yet."""
 
-    def __init__(self, journal: JournalWriter) -> None:
+    def __init__(self, journal: JournalWriter, clock: Clock) -> None:
         self._journal = journal
+        self._clock = clock
         self._minute = ""
         self._counts: defaultdict[str, Counter[str]] = defaultdict(Counter)  # by model: outcomes and rules
 
-    def note(self, model: str, status: int, rules: Iterable[str], at: str) -> None:
-        """Count one, and the rules of the model's schema that stopped it; those of an earlier minute are told first."""
-        self.tell(at)
-        self._minute = at[:_MINUTE]
-        self._counts[model].update([_FAILED if status >= 500 else _REFUSED, *rules])
+    def note(self, model: str, status: int, rules: Iterable[str]) -> None:
+        """Count one, and the rules of the model's schema that stopped it; those of an earlier minute are told first.
+
+        While the clock cannot be read none is counted: it would stand in no minute, and is to be answered all the same.
+        """
+        with contextlib.suppress(Unavailable):
+            at = to_iso(self._clock.now())
+            self.tell(at)
+            self._minute = at[:_MINUTE]
+            self._counts[model].update([_FAILED if status >= 500 else _REFUSED, *rules])
 
     def tell(self, now: str = "") -> None:
         """Write what was counted in another minute than that of `now`; it stays counted while the journal is full."""

@@ -94,7 +94,7 @@ class PredictionService:
         self._recheck = recheck
         self._keeping = keeping or Keeping()
         self._lost = LostRequests()
-        self._refusals = Refusals(journal)
+        self._refusals = Refusals(journal, clock)
         self._spans = spans
         self._queues: WeakSet[_Queue] = WeakSet()  # a queue goes with its version
         self._waiting: set[asyncio.Task[None]] = set()  # for a model to be loaded
@@ -362,7 +362,7 @@ class PredictionService:
         model = received.model if self._endpoints.knows(received.model) else ""
         if model and not is_lost and tell is not _tell_nobody:
             rules = error.counts if isinstance(error, RulesBroken) else ()
-            self._refusals.note(model, reply.status, rules, to_iso(self._clock.now()))
+            self._refusals.note(model, reply.status, rules)
         self._metrics.count("model_requests_total", model, version, role, str(reply.status))
         tell(reply)
         if self._access_log is not None and tell is not _tell_nobody:
