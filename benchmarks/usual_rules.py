@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """How often the shipped rules of Prometheus on what is usual are wrong, on services in which nothing happens.
 
-The services are those of `benchmarks/operations.py`. Their counters and histograms, a value every five minutes, are
-lived through by Prometheus' own engine (`promtool test rules`) under the file that `mainspring prometheus` writes, once
-as they are and once with a fault of six hours in the last week. The false alarms are stated in docs/monitoring.md; the
-command exits with 1 when there are more. Evaluated every `--every` minutes; the file itself says 5.
+The services are those of `benchmarks/operations.py`, and two that are asked from 9 to 18 o'clock, Monday to Friday, and
+never else, so that most hours are idle. Their counters and histograms, a value every five minutes, are lived through by
+Prometheus' own engine (`promtool test rules`) under the file that `mainspring prometheus` writes, once as they are and
+once with a fault of six hours in the last week. The false alarms are stated in docs/monitoring.md; the command exits
+with 1 when there are more. Evaluated every `--every` minutes; the file itself says 5. `--kind` asks for the kinds alone
+whose names hold a word.
 
-    .venv/bin/python benchmarks/usual_rules.py [--services N] [--weeks N] [--every MINUTES] [--json]
+    .venv/bin/python benchmarks/usual_rules.py [--services N] [--weeks N] [--every MINUTES] [--kind WORD] [--json]
 """
 
 import argparse
@@ -20,7 +22,8 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 import numpy as np
-from operations import KINDS, weather
+from operations import KINDS as OPERATED
+from operations import weather
 from scipy.special import ndtr
 
 RULES = Path(__file__).parents[1] / "src" / "mainspring" / "templates" / "prometheus" / "rules.yml"
@@ -31,6 +34,17 @@ MOST_A_YEAR = 0.5
 FIRST_WEEKS = 4
 STEPS = 12  # of an hour
 BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
+
+
+def office(hours: np.ndarray) -> np.ndarray:
+    """Return 1 for hours in which an office is open, else 0."""
+    return (hours % 24 >= 9) & (hours % 24 < 18) & (hours // 24 % 7 < 5)
+
+
+KINDS = OPERATED | {
+    "office hours, 50": (False, lambda hours, rng: 50.0 * office(hours)),
+    "office hours, 5,000": (False, lambda hours, rng: 5000.0 * office(hours)),
+}
 #: What happens from 10 to 16 o'clock on the Wednesday of the last week: times the requests, times the latency.
 FAULTS = {
     "nothing": (1.0, 1.0),
@@ -121,6 +135,7 @@ def main() -> int:
     parser.add_argument("--services", type=int, default=4, help="services of each kind")
     parser.add_argument("--weeks", type=int, default=30, help=f"weeks of each; the first {FIRST_WEEKS} do not count")
     parser.add_argument("--every", type=int, default=60, help="minutes between evaluations")
+    parser.add_argument("--kind", default="", help="a word that the kinds' names hold; every kind without it")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     words = parser.parse_args()
     if shutil.which("promtool") is None:
@@ -128,7 +143,8 @@ def main() -> int:
     years = words.services * (words.weeks - FIRST_WEEKS) / 52
     false: dict[str, Counter[str]] = {}
     power: dict[str, dict[str, int]] = {}
-    for kind in KINDS:
+    kinds = {kind: is_hard for kind, (is_hard, _) in KINDS.items() if words.kind in kind}
+    for kind in kinds:
         fired = alarms(kind, words.services, words.weeks, words.every)
         false[kind] = Counter({alert: sum(map(begun, by.values())) for alert, by in fired.items()})
         power[kind] = {}
@@ -141,8 +157,8 @@ def main() -> int:
             parts = ", ".join(f"{alert} {count}" for alert, count in false[kind].items() if count) or "none"
             print(f"  {kind:<36} {parts}")
             print("    " + "; ".join(f"{fault} {count}" for fault, count in power[kind].items()), flush=True)
-    calm = [sum(false[kind].values()) for kind, (is_hard, _) in KINDS.items() if not is_hard]
-    rate = sum(calm) / len(calm) / years
+    calm = [sum(false[kind].values()) for kind, is_hard in kinds.items() if not is_hard]
+    rate = sum(calm) / max(len(calm), 1) / years
     if words.json:
         print(json.dumps({"years": years, "services": words.services, "false_alarms": false, "found": power}))
     print(

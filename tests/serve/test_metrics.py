@@ -29,3 +29,13 @@ def test_a_histogram_adds_up() -> None:
     assert 'model_batch_rows_bucket{model="m",version="1",le="4.0"} 2' in text
     assert 'model_batch_rows_bucket{model="m",version="1",le="+Inf"} 3' in text
     assert 'model_batch_rows_sum{model="m",version="1"} 5004.0' in text
+
+
+def test_counters_are_told_from_zero_for_as_long_as_they_are_asked_for() -> None:
+    metrics = ServerMetrics()
+    flips = "recheck_flips_total"
+    assert f'{flips}{{model="m",version="1"}} 0\n' in metrics.text({}, [(flips, "m", "1")])
+    metrics.count(flips, "m", "2")
+    text = metrics.text({}, [(flips, "m", "2"), (flips, "m", "3")])
+    told = {line for line in text.splitlines() if line.startswith(flips)}
+    assert told == {f'{flips}{{model="m",version="2"}} 1', f'{flips}{{model="m",version="3"}} 0'}

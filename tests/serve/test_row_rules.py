@@ -112,6 +112,10 @@ def test_a_row_that_would_be_set_aside_or_warns_is_answered_flagged_and_counted(
         ServerProcess.start(None, tmp_path, bundles=[guarded]) as server,
         PredictionClient(server.url) as client,
     ):
+        assert (
+            'model_rule_breaks_total{model="late-flights",rule="distance.max",severity="stop"} 0\n' in client.metrics()
+        )
+        assert 'model_rows_refused_total{model="late-flights"} 0\n' in client.metrics()
         rows = [flight, {**flight, "carrier": "ZZ"}, {**flight, "weekend": True, "distance": 5500.0}]
         answer = client.predict("late-flights", rows)
         told = [(each.where, each.what) for each in answer.warnings if each.kind == "broken_rule"]
@@ -122,8 +126,9 @@ def test_a_row_that_would_be_set_aside_or_warns_is_answered_flagged_and_counted(
         assert [where for where, _ in told] == ["rows[1].carrier", "rows[2].weekend"]
         assert len(answer.predictions) == 3
         with pytest.raises(Invalid):
-            client.predict("late-flights", [_FAR, {**_FAR, "distance": 9001.0}])
+            client.predict("late-flights", [_FAR, flight, {**_FAR, "distance": 9001.0}])
         text = client.metrics()
+    assert 'model_rows_refused_total{model="late-flights"} 3\n' in text
     for rule, severity, count in (
         ("carrier.categories", "quarantine", 1), ("short_weekends", "warn", 1), ("distance.max", "stop", 2),
     ):  # fmt: skip

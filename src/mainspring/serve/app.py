@@ -22,7 +22,7 @@ from mainspring.serve.explaining import ExplainDialect
 from mainspring.serve.form import form_page, models_page, row_of_form
 from mainspring.serve.guard import Guard
 from mainspring.serve.limits import too_large, unpacked
-from mainspring.serve.metadata import gauges, index, model_metadata, server_metadata
+from mainspring.serve.metadata import gauges, index, model_metadata, server_metadata, told_from_zero
 from mainspring.serve.metrics import ServerMetrics
 from mainspring.serve.openapi import openapi_document
 from mainspring.serve.paths import PREDICTION_PATHS, PredictionPaths, Target
@@ -226,7 +226,7 @@ class PredictionApp:
         return Reply(bodies.encode(await self._service.feedback(request.body)), HTTPStatus.ACCEPTED)
 
     async def _metrics_text(self, request: _Request) -> Reply:
-        text = self._metrics.text(gauges(self._endpoints))
+        text = self._metrics.text(gauges(self._endpoints), told_from_zero(self._endpoints))
         return Reply(text.encode(), content_type=b"text/plain; version=0.0.4; charset=utf-8")
 
     async def _live(self, request: _Request) -> Reply:

@@ -3,7 +3,7 @@
 Everything here is read off the endpoints when asked; nothing is kept.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from mainspring.bundle.predictor import form_of
 from mainspring.domain.signature import Column
@@ -11,8 +11,9 @@ from mainspring.errors import NotFound
 from mainspring.serve.decode import DATATYPES
 from mainspring.serve.endpoint import Active, Endpoint, Endpoints, LoadedVersion
 from mainspring.serve.metrics import Gauge
+from mainspring.serve.numbers import Series
 
-__all__ = ["gauges", "index", "model_metadata", "server_metadata"]
+__all__ = ["gauges", "index", "model_metadata", "server_metadata", "told_from_zero"]
 
 _EXTENSIONS = ["binary_tensor_data"]
 _SEVERITIES = ("stop", "quarantine", "warn")
@@ -89,6 +90,27 @@ def gauges(endpoints: Endpoints) -> Mapping[str, Gauge]:
         "model_ready": (("model",), "1 when a version answers.", ready),
         "model_reload_failing": (("model",), "1 when the latest route change could not be followed.", failing),
     }
+
+
+def told_from_zero(endpoints: Endpoints) -> Iterator[Series]:
+    """Yield the counters that the shipped alert rules ask, of every model here and of the versions that answer.
+
+    A rate is of two values, so of a counter that is born with its first event that event is never seen, and one that is
+    not there is not 0. Source: Prometheus, Best practices, Instrumentation, "Avoid missing metrics".
+    """
+    for endpoint in endpoints.all():
+        yield "prediction_log_dropped_total", endpoint.model
+        if (active := endpoint.active) is None:
+            continue
+        for route in active.table.routes:
+            labels = endpoint.model, str(route.version)
+            yield "model_requests_total", *labels, route.role, "200"
+            yield "model_rows_total", *labels, route.role
+            yield "recheck_flips_total", *labels
+            if (row_rules := active.loaded[route.version].row_rules) is not None:
+                yield "model_rows_refused_total", endpoint.model
+                for rule in row_rules.file.rules:
+                    yield "model_rule_breaks_total", endpoint.model, rule.name, rule.severity
 
 
 def _serving(endpoint: Endpoint) -> dict[str, object]:

@@ -26,6 +26,7 @@ Gauge = tuple[tuple[str, ...], str, Iterable[tuple[_Labels, float]]]
 _COUNTERS: dict[str, tuple[tuple[str, ...], str]] = {
     "model_requests_total": (("model", "version", "route", "status"), "Prediction requests by outcome."),
     "model_rows_total": (("model", "version", "route"), "Rows scored."),
+    "model_rows_refused_total": (("model",), "Rows of requests that a rule of the model's schema refused whole."),
     "model_warnings_total": (("model", "kind"), "Values served although training never saw their like."),
     "model_rule_breaks_total": (("model", "rule", "severity"), "Rows that broke a rule of the model's schema."),
     "model_feedback_labels_total": (("model",), "Labels received."),
@@ -91,15 +92,18 @@ class ServerMetrics:
         found = self._numbers.totals().items()
         return sum(value for series, value in found if series[:2] == (name, model))
 
-    def text(self, gauges: Mapping[str, Gauge]) -> str:
+    def text(self, gauges: Mapping[str, Gauge], from_zero: Iterable[Series] = ()) -> str:
         """Return everything in the Prometheus text format; `gauges` are the values of this moment by name.
 
-        Of a model's versions those that answer now are told of, and the newest, so that years of promotions do not make
-        the text long.
+        The counters `from_zero` are told before their first event too, for as long as they are among these. Of a
+        model's versions those that answer now are told of, and the newest, so that years of promotions do not make the
+        text long.
         """
         found: defaultdict[str, dict[_Labels, float]] = defaultdict(dict)
         for series, value in self._numbers.totals().items():
             found[series[0]][series[1:]] = value
+        for name, *rest in from_zero:
+            found[name].setdefault(tuple(rest), 0.0)
         told = _told_versions(found, gauges)
         for name, (labels, *_) in (*_COUNTERS.items(), *_HISTOGRAMS.items()):
             if labels[:2] == _MODEL_VERSION:

@@ -241,6 +241,7 @@ class PredictionService:
         for ask, error in outcome.failed:
             if isinstance(error, RulesBroken) and not ask.received.is_chunk:
                 self._count_broken(ask.received.model, {(name, "stop"): n for name, n in error.counts.items()})
+                self._metrics.count("model_rows_refused_total", ask.received.model, by=ask.n_rows)
             self._turn_away(ask.received, ask.route, error, ask.tell)
         for scored in outcome.scored:
             self._settle(scored)
@@ -331,9 +332,8 @@ class PredictionService:
             model, version = asks[0].received.model, str(asks[0].route.version)
             metrics.count("model_requests_total", model, version, role, "200", by=len(asks))
             metrics.count("model_rows_total", model, version, role, by=sum(ask.n_rows for ask in asks))
-            metrics.observe(
-                "model_request_duration_seconds", [now - ask.received.started for ask in asks], model, version
-            )
+            seconds = [now - ask.received.started for ask in asks]
+            metrics.observe("model_request_duration_seconds", seconds, model, version)
         metrics.observe("model_batch_rows", [scored.block.n_rows], model, version)
         if scored.block.surprising is not None or scored.broken is not None:
             for ask in scored.asks:
