@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from mainspring.artifacts.scratch import make_scratch, scratch_folder
+from mainspring.loop.housekeeping import clean
+from mainspring.workspace import Workspace
 
 SPILL = """
 import os, signal, sys
@@ -44,6 +46,16 @@ def test_what_a_killed_process_left_is_removed_by_the_next(home: Path) -> None:
     assert any(left.iterdir())
     assert spill().split()[1:] == ["True", "0o700"]
     assert list(home.iterdir()) == []
+
+
+def test_what_a_killed_process_left_is_removed_by_a_collection(home: Path) -> None:
+    left = Path(spill("die").split()[0])
+    with Workspace() as workspace, scratch_folder() as mine:
+        left.mkdir(exist_ok=True)
+        clean(workspace, dry_run=True)
+        assert left.exists()
+        clean(workspace)
+        assert (left.exists(), mine.exists()) == (False, True)
 
 
 def test_a_folder_in_use_is_left_alone(home: Path) -> None:

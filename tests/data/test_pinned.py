@@ -350,3 +350,14 @@ def test_names_with_colons_are_given_back(tree: Tree) -> None:
     tree.write(**{"run_12:30.csv": "x"}).add()
     shutil.rmtree(tree.folder)
     assert tree.checkout()["run_12:30.csv"] == "x"
+
+
+def test_a_missing_key_is_told_and_not_taken_for_a_pin_of_another_store(
+    tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree.add()
+    tree.write(a="x")
+    monkeypatch.setenv("MAINSPRING_KEYS", str(tmp_path / "keys"))
+    monkeypatch.setenv("MAINSPRING_ENCRYPTION", "lost")
+    with Workspace(tmp_path / "other") as other, pytest.raises(NotFound, match="There is no key `lost`"):
+        status_of(tree.pin, lambda: other.artifacts, other.indexes)

@@ -4,11 +4,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from mainspring.artifacts.scratch import sweep_scratch
 from mainspring.artifacts.secret_keys import make_key
 from mainspring.errors import Invalid, NotFound
 from mainspring.govern.reproduce import Reproduction, reproduce
@@ -188,3 +190,50 @@ def test_run_without_provenance_cannot_be_made_again(project: Project) -> None:
     finish_run(store, run_id, "finished", now)
     with pytest.raises(NotFound, match="Nothing was kept"):
         project.again(run_id)
+
+
+HELD = """
+@ms.step
+def held() -> int:
+    mark = Path(os.environ["HELD"])
+    if mark.exists():
+        mark.write_text(str(os.getpid()))
+        while True:
+            time.sleep(0.02)
+    return 1
+
+
+@ms.pipeline
+def waits(path: Path) -> int:
+    return held()
+"""
+
+
+def test_a_killed_command_leaves_no_process_and_what_it_laid_out_is_swept(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark, scratch = tmp_path / "held", tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setenv("HELD", str(mark))
+    flow = FLOW.partition("@ms.step")[0].replace("import random", "import os\nimport time")
+    (project.folder / "flow.py").write_text(flow + HELD)
+    run_id = project.run()
+    mark.touch()
+    words = [sys.executable, "-m", "mainspring", "reproduce", run_id, "--here"]
+    environment = os.environ | {"TMPDIR": str(scratch), "MAINSPRING_HOME": str(project.workspace.home)}
+    with subprocess.Popen(words, cwd=project.folder, env=environment) as killed:
+        wait_until(lambda: mark.read_text() != "" or killed.poll() is not None)
+        step = int(mark.read_text())
+        (left,) = scratch.glob("mainspring-scratch-*")
+        killed.kill()
+    wait_until(lambda: not Path(f"/proc/{step}").exists())
+    assert left.exists()
+    sweep_scratch([scratch])
+    assert not left.exists()
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

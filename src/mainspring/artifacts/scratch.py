@@ -1,7 +1,8 @@
 """Folders for what does not fit in memory, or may not stay: seen by nobody else, and gone with their process.
 
 A folder is locked as long as its process lives, however that ends; whoever makes the next one removes those that are
-not locked. They lie in the workspace, or, without one, where temporary files do; `copies` has places of its own.
+not locked, and so does a collection of garbage. They lie in the workspace, or, without one, where temporary files do;
+`copies` has places of its own.
 """
 
 import contextlib
@@ -18,7 +19,7 @@ from mainspring.domain.ids import new_id
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["make_scratch", "scratch_folder"]
+__all__ = ["make_scratch", "scratch_folder", "sweep_scratch"]
 
 _PREFIX = "mainspring-scratch-"
 
@@ -28,22 +29,23 @@ def make_scratch(roots: Sequence[Path] = ()) -> tuple[Path, int] | None:
 
     Returned with it is the handle that holds it until it is closed; None where no folder can be made.
     """
-    for root in roots or (home(), Path(tempfile.gettempdir())):
+    places = roots or _places()
+    sweep_scratch(places)
+    for root in places:
         if root.is_dir():
             with contextlib.suppress(OSError):
-                _sweep(root)
                 return _held(root)
     return None
 
 
 @contextlib.contextmanager
-def scratch_folder() -> Iterator[Path]:
-    """Give an empty folder that is gone afterwards.
+def scratch_folder(roots: Sequence[Path] = ()) -> Iterator[Path]:
+    """Give an empty folder that is gone afterwards, in the first of `roots` where that can be done (see above).
 
     Raises:
         OSError: there is no place to make one.
     """
-    made = make_scratch()
+    made = make_scratch(roots)
     if made is None:
         with tempfile.TemporaryDirectory(prefix=_PREFIX) as folder:  # says why it cannot be made
             yield Path(folder)
@@ -54,6 +56,17 @@ def scratch_folder() -> Iterator[Path]:
     finally:
         shutil.rmtree(path, ignore_errors=True)
         os.close(handle)
+
+
+def sweep_scratch(roots: Sequence[Path] = ()) -> None:
+    """Remove what processes left that were killed, in each of `roots` (default: the workspace, the temporary files)."""
+    for root in roots or _places():
+        with contextlib.suppress(OSError):
+            _sweep(root)
+
+
+def _places() -> tuple[Path, Path]:
+    return home(), Path(tempfile.gettempdir())
 
 
 def _held(root: Path) -> tuple[Path, int]:

@@ -14,7 +14,7 @@ from mainspring.artifacts.trees import parse_tree
 from mainspring.data.file_index import SeenFile, look, read_index, root_digest, write_index
 from mainspring.data.pins import Pin, read_pin
 from mainspring.domain.ids import Digest
-from mainspring.errors import MainspringError
+from mainspring.errors import NotFound
 
 __all__ = ["PinStatus", "beside", "digests_of", "status_of", "wanted_of"]
 
@@ -40,6 +40,7 @@ def status_of(pin_file: Path, artifacts: Callable[[], ArtifactStore], indexes: P
 
     Raises:
         NotFound, Invalid: there is no such pin, or it is none.
+        MainspringError: the artifact store cannot be opened: a key is missing, or it is not the right one.
     """
     pin = read_pin(pin_file)
     version, path = f"{pin.dataset}/{pin.version}", beside(pin_file, pin)
@@ -55,9 +56,10 @@ def status_of(pin_file: Path, artifacts: Callable[[], ArtifactStore], indexes: P
     elif root_digest(seen) == pin.digest:
         wanted = digests_of(seen)
     else:
+        store = artifacts()
         try:
-            wanted = wanted_of(artifacts(), pin.digest, folder=pin.folder)
-        except MainspringError:
+            wanted = wanted_of(store, pin.digest, folder=pin.folder)
+        except NotFound:
             return PinStatus(pin_file, version, "unknown")
     added = tuple(sorted(seen.keys() - wanted.keys()))
     removed = tuple(sorted(wanted.keys() - seen.keys()))

@@ -20,6 +20,7 @@ import numpy as np
 from mainspring.artifacts.local import LocalArtifactStore
 from mainspring.artifacts.protocol import ArtifactStore
 from mainspring.data.table import columns_of
+from mainspring.pipeline._worker import die_with
 from mainspring.pipeline.context import PipelineContext
 from mainspring.pipeline.documents import Stored
 from mainspring.pipeline.outcome import RunFailed
@@ -34,8 +35,9 @@ __all__ = ["main"]
 
 
 def main(orders: Path) -> None:
-    """Do what the file `orders` says and write the answer beside it."""
+    """Do what the file `orders` says and write the answer beside it; end with the process that waits for it."""
     order = json.loads(orders.read_text())
+    die_with(order["parent"])
     home = Path(order["home"])
     store = SqliteStore(home / "store.sqlite")
     try:
@@ -51,7 +53,7 @@ def _answer(order: dict[str, Any], store: SqliteStore, home: Path) -> dict[str, 
     sys.path[:0] = order["path"]
     os.chdir(order["folder"])
     pipeline = pipeline_at(Address(**order["entry"]))
-    with tempfile.TemporaryDirectory(prefix="mainspring-") as scratch:
+    with tempfile.TemporaryDirectory(dir=home) as scratch:  # which is swept, should this process be killed
         arguments = {
             name: _given(document, kept, Path(order["tree"]), scratch) for name, document in order["arguments"].items()
         }

@@ -60,6 +60,7 @@ def run_again(
         "tree": str(layout.tree),
         "keep": None if keep is None else str(keep),
         "answer": str(answer),
+        "parent": os.getpid(),
     }
     orders.write_text(json.dumps(order))
     done = subprocess.run(

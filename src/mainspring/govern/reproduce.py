@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple
 
 from mainspring.artifacts.local import LocalArtifactStore
 from mainspring.artifacts.protocol import ArtifactStore
+from mainspring.artifacts.scratch import scratch_folder
 from mainspring.artifacts.trees import parse_tree
 from mainspring.bundle.format import MODEL_NAME
 from mainspring.bundle.manifest import MANIFEST_NAME, BundleManifest, manifest_from_json
@@ -206,8 +207,9 @@ def _place(folder: Path | None) -> Iterator[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         yield folder.resolve()
         return
-    with tempfile.TemporaryDirectory(prefix="mainspring-again-") as scratch:
-        yield Path(scratch).resolve()
+    # not in the workspace: what looks for settings above a folder must not find those of the project as it is now
+    with scratch_folder([Path(tempfile.gettempdir())]) as scratch:
+        yield scratch.resolve()
 
 
 class _Verdict(NamedTuple):

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mainspring.artifacts.protocol import ArtifactStore
+from mainspring.artifacts.scratch import scratch_folder
 from mainspring.data.table import Columns, connect, n_rows, quoted_text, typed_sql
 from mainspring.domain.signature import Signature
 from mainspring.domain.version import ModelVersion
@@ -129,9 +130,9 @@ def update_dependencies(
         raise Invalid("No distribution is named", next_step="mainspring deps update MODEL scikit-learn")
     if test:
         _words_of(test)
-    with tempfile.TemporaryDirectory(prefix="mainspring-update-") as scratch:
+    with scratch_folder([Path(tempfile.gettempdir())]) as scratch:
         found: Any = version.evidence.get("loss", {})  # written by registry.submit
-        trial = _Trial(bundle, signature, found.get("bound"), logged, Path(scratch).resolve(), say)
+        trial = _Trial(bundle, signature, found.get("bound"), logged, scratch.resolve(), say)
 
         def prepare(folder: Path, provenance: Provenance, locks: Mapping[str, str]) -> tuple[Path, list[str]]:
             python, remarks = build_environment(folder, provenance, locks, say)

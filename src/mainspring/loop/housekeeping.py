@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from mainspring.artifacts.opening import trim
+from mainspring.artifacts.scratch import sweep_scratch
 from mainspring.artifacts.settling import settle
 from mainspring.config import value_of
 from mainspring.data.shrinking import shrink_versions
@@ -64,6 +65,7 @@ def encrypt(workspace: "Workspace", tell: Callable[[int, int], None] | None = No
     segments = encrypt_segments(workspace.store, workspace.segments)
     if not workspace.republish():  # routes name folders in memory now; one that does not still needs its own
         shutil.rmtree(workspace.home / "bundles", ignore_errors=True)
+    sweep_scratch()
     done = Encrypted(*settled, segments)
     workspace.store.change(Event("artifacts.encrypted", "artifacts", done._asdict()), lambda _: None)
     return done
@@ -74,7 +76,8 @@ def clean(
 ) -> tuple[Freed, Forgotten | None]:
     """Erase what was deleted `retention` ago, free what nothing names, forget old `predictions`; settings are defaults.
 
-    Older versions of datasets become differences to the next ones.
+    Older versions of datasets become differences to the next ones. What killed processes left in folders of their own
+    goes too.
 
     Objects that were put within `grace` stay; copies here of a bucket's objects go when they were not used for as long.
     None of the prediction log is forgotten where nothing says for how long it is kept.
@@ -93,8 +96,8 @@ def clean(
         since = now - parse_duration(grace)
         shrunk = shrink_versions(workspace.store, workspace.artifacts, unless_put_since=since)
         freed = freed._replace(shrunk_bytes=shrunk)
-    if not dry_run:
-        trim(workspace.artifacts, now - parse_duration(grace))
+        trim(workspace.artifacts, since)
+        sweep_scratch()
     kept_for = predictions or value_of("prediction_retention")
     if not kept_for:
         return freed, None

@@ -22,7 +22,7 @@ from mainspring.pipeline.reads import StampCache
 from mainspring.pipeline.runner import perform
 from mainspring.pipeline.tracing import unwatched
 
-__all__ = ["main"]
+__all__ = ["die_with", "main"]
 
 _LENGTH = struct.Struct("!Q")
 _PR_SET_PDEATHSIG = 1
@@ -31,7 +31,7 @@ _PR_SET_PDEATHSIG = 1
 def main() -> None:
     """Serve until the orders end."""
     orders, answers, parent = (int(word) for word in sys.argv[1:4])
-    _die_with(parent)
+    die_with(parent)
     # The parent decides what an interruption from the keyboard ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -84,7 +84,7 @@ def _send(handle: int, message: object) -> None:
         view = view[os.write(handle, view) :]
 
 
-def _die_with(parent: int) -> None:
+def die_with(parent: int) -> None:
     """Ask Linux to end this process when the thread that started it ends; elsewhere the pipe has to do."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
