@@ -65,6 +65,13 @@ def test_every_version_reads_back_by_every_way(
     assert other.read_bytes(versions[1]) == table(2000, 10)
 
 
+def test_a_difference_to_what_is_gone_is_missing(store: LocalArtifactStore, versions: list[Digest]) -> None:
+    assert store.missing(versions) == set()
+    store.path_of(versions[1])  # whole from now on
+    (store.root / "objects" / versions[-1][:2] / versions[-1][2:]).unlink()
+    assert store.missing(versions) == set(versions[2:])
+
+
 def test_what_is_put_or_claimed_or_used_is_left_whole(store: LocalArtifactStore, versions: list[Digest]) -> None:
     for use in (
         lambda: store.put_bytes(table(2000)),

@@ -163,6 +163,26 @@ def test_a_readd_makes_no_version_of_what_is_unchanged_and_reads_only_what_chang
     assert kept == ["a"]
 
 
+@pytest.mark.parametrize("harm", ["deleted", "damaged"])
+def test_a_readd_of_what_is_unchanged_puts_back_what_the_store_has_lost(
+    tree: Tree, tmp_path: Path, harm: str
+) -> None:
+    tree.settle()
+    first = tree.add()
+    artifacts = tree.workspace.artifacts
+    lost = artifacts.path_of(digests.digest_of_file(tree.folder / "deep" / "b"))
+    if harm == "deleted":
+        lost.unlink()
+    else:
+        lost.chmod(0o644)
+        lost.write_text("?")
+    with pytest.raises(Corrupt if harm == "damaged" else NotFound):
+        artifacts.checkout_tree(first.digest, tmp_path / "out")
+    assert tree.add() == first
+    artifacts.checkout_tree(first.digest, tmp_path / "out")
+    assert (tmp_path / "out" / "deep" / "b").read_text() == "2"
+
+
 def test_an_index_of_another_artifact_store_is_not_believed(tree: Tree, tmp_path: Path) -> None:
     tree.settle()
     tree.add()

@@ -86,6 +86,10 @@ class EncryptedArtifactStore:
         """Whether the object is there; it is not read."""
         return self.inner.exists(self.key.name_of(digest))
 
+    def missing(self, digests: Iterable[Digest]) -> set[Digest]:
+        """Return those of many digests that are not there."""
+        return set(map(self.key.digest_of, self.inner.missing(map(self.key.name_of, digests))))
+
     def size_bytes(self, digest: Digest) -> int:
         """Return the size of an object, without what its encryption takes."""
         with self._telling(digest) as name:

@@ -4,7 +4,7 @@ So a store may be given another key, or its first one, at any moment: what is ne
 what is older is still read where it lies, until `settle` has brought it over.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, TypeVar
@@ -66,6 +66,13 @@ class LayeredArtifactStore:
     def exists(self, digest: Digest) -> bool:
         """Whether the object is there; it is not read."""
         return any(layer.exists(digest) for layer in self.layers)
+
+    def missing(self, digests: Iterable[Digest]) -> set[Digest]:
+        """Return those of many digests that are in no layer."""
+        gone = set(digests)
+        for layer in self.layers:
+            gone = layer.missing(gone) if gone else gone
+        return gone
 
     def size_bytes(self, digest: Digest) -> int:
         """Return the size of an object."""

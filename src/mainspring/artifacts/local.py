@@ -11,7 +11,7 @@ import io
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -130,6 +130,14 @@ class LocalArtifactStore:
     def exists(self, digest: Digest) -> bool:
         """Whether the object is there; it is not read."""
         return any(place.exists() for place in self._places_of(digest))
+
+    def missing(self, digests: Iterable[Digest]) -> set[Digest]:
+        """Return those of many digests that are not there, or are kept as a difference to what is not there."""
+        gone, objects = set(digests), str(self._objects)
+        for shelf in {digest[:2] for digest in gone}:  # a look at each would take three times as long
+            with contextlib.suppress(FileNotFoundError):
+                gone.difference_update([shelf + name for name in os.listdir(f"{objects}/{shelf}")])
+        return {digest for digest in gone if not self.exists(self._deltas.steps_to(digest)[-1])}
 
     def size_bytes(self, digest: Digest) -> int:
         """Return the size of an object."""

@@ -4,7 +4,7 @@ Objects are immutable and named by the BLAKE3 of their bytes, so a put can be re
 a reader can always tell whether it got what was put. The store knows nothing of what the bytes mean.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -67,6 +67,9 @@ class ArtifactStore(Protocol):
 
     def exists(self, digest: Digest) -> bool:
         """Whether the object is there; it is not read."""
+
+    def missing(self, digests: Iterable[Digest]) -> set[Digest]:
+        """Return those of many digests that are not there; none is read, and they are not asked for one by one."""
 
     def size_bytes(self, digest: Digest) -> int:
         """Return the size of an object."""

@@ -111,6 +111,17 @@ class RemoteArtifactStore:
         """Whether the object is in the bucket; it is not read."""
         return self._find(digest) is not None
 
+    def missing(self, digests: Iterable[Digest]) -> set[Digest]:
+        """Return those of many digests that are not in the bucket; the keys beside them are listed, many at a time."""
+        gone = set(digests)
+
+        def listed(shelf: str) -> set[Digest]:
+            return {_digest(key) for key in self.bucket.keys(f"objects/{shelf}")}
+
+        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="artifacts") as pool:
+            gone.difference_update(*pool.map(listed, {digest[:2] for digest in gone}))
+        return {digest for digest in gone if not self.exists(digest)}
+
     def size_bytes(self, digest: Digest) -> int:
         """Return the size of an object."""
         found = self._find(digest)
@@ -124,9 +135,8 @@ class RemoteArtifactStore:
 
     def digests(self) -> Iterator[Digest]:
         """Yield the digest of every object in the bucket, those of removals that were killed half-way too."""
-        aside = {Digest("".join(key.split("/")[-2:])) for key in self.bucket.keys("removed")}
-        for key in self.bucket.keys("objects"):
-            digest = Digest("".join(key.split("/")[-2:]))
+        aside = set(map(_digest, self.bucket.keys("removed")))
+        for digest in map(_digest, self.bucket.keys("objects")):
             aside.discard(digest)
             yield digest
         yield from aside
@@ -275,3 +285,7 @@ def _at_once(work: Callable[[Digest], object], digests: Iterable[Digest]) -> Non
 def _key(shelf: str, digest: Digest) -> str:
     require_digest(digest)
     return f"{shelf}/{digest[:2]}/{digest[2:]}"
+
+
+def _digest(key: str) -> Digest:
+    return Digest("".join(key.split("/")[-2:]))

@@ -10,7 +10,7 @@ here with what a pin names.
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,10 +64,13 @@ class FileIndex(NamedTuple):
         """How many files they are."""
         return len(self.digests) // _DIGITS
 
+    def each_digest(self) -> Iterator[Digest]:
+        """Yield the digest of each file, in the order of the scan."""
+        return (Digest(self.digests[at : at + _DIGITS]) for at in range(0, len(self.digests), _DIGITS))
+
     def files(self) -> dict[str, SeenFile]:
         """Return the files by their relative name, or the path itself under ``""``."""
-        digests = (Digest(self.digests[at : at + _DIGITS]) for at in range(0, len(self.digests), _DIGITS))
-        seen = zip(self.scan.files(), digests, strict=True)
+        seen = zip(self.scan.files(), self.each_digest(), strict=True)
         return {name: SeenFile(stat, size, digest) for (name, size, stat), digest in seen}
 
 

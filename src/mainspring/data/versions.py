@@ -128,11 +128,15 @@ def add_dataset(
 
 
 def _keep_files(store: Store, artifacts: ArtifactStore, path: Path, index: FileIndex) -> FileIndex:
-    """Put the files that changed; those of a version that is written down are there, and no collection takes them."""
+    """Put the files that changed, and those that the store has lost, or has set aside because they were damaged.
+
+    Those of a version that is written down no collection takes, so they need not be claimed one by one.
+    """
     written_down = store.read("SELECT 1 FROM dataset_versions WHERE digest = ? LIMIT 1", (index.digest,))
-    if written_down and artifacts.exists(Digest(index.digest)):
-        return look(path, index, artifacts.put_file)
-    return look(path, index, artifacts.put_file, trusted=artifacts.claim)
+    if not written_down or not artifacts.exists(Digest(index.digest)):
+        return look(path, index, artifacts.put_file, trusted=artifacts.claim)
+    lost = artifacts.missing(index.each_digest())
+    return look(path, index, artifacts.put_file, trusted=(lambda digest: digest not in lost) if lost else None)
 
 
 def _newest_with(store: Store, name: str, digest: str) -> DatasetVersion | None:

@@ -89,6 +89,13 @@ class ArtifactStoreSuite:
         digest = store.put_bytes(b"shared")
         assert self.open_store(tmp_path / "artifacts").read_bytes(digest) == b"shared"
 
+    def test_of_many_digests_the_missing_ones_are_told(self, store: ArtifactStore) -> None:
+        assert store.missing([_ABSENT]) == {_ABSENT}
+        put = [store.put_bytes(str(number).encode()) for number in range(50)]
+        assert store.missing(put) == set()
+        assert store.remove(put[7], unless_put_since=store.put_at(put[7]) + timedelta(hours=1))
+        assert store.missing([*put, _ABSENT]) == {put[7], _ABSENT}
+
     def test_digests_lists_every_object(self, store: ArtifactStore) -> None:
         put = {store.put_bytes(str(number).encode()) for number in range(50)}
         assert set(store.digests()) == put
