@@ -108,3 +108,16 @@ data_status.report_pins = report
 entry()
 """
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 7
+
+
+def test_status_without_words_is_stopped_without_a_trace() -> None:
+    code = """
+import signal, sys
+from mainspring.cli.entry import entry
+from mainspring.cli import pin_report
+sys.argv = ["mainspring", "data", "status"]
+pin_report.report_pins = lambda: signal.raise_signal(signal.SIGINT)
+entry()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "Stopped.\n")

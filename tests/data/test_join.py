@@ -69,6 +69,7 @@ def test_names_that_differ_in_case_only_are_two_columns() -> None:
         ({"k": ["1"]}, {"k": [1]}, "k", "holds text in the left table and numbers in the right one"),
         ({"k": [1]}, {"k": [1]}, [], "needs a key"),
         ({"k": [2**60 + 1]}, {"k": [2**60]}, "k", "too large"),
+        ({"k": [2**53 + 1]}, {"k": [2**53]}, "k", "9007199254740992 is too large"),
     ],
 )
 def test_tables_that_do_not_fit_are_refused(left: Any, right: Any, on: Any, said: str) -> None:

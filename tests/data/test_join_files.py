@@ -214,3 +214,14 @@ def test_keys_of_several_types_meet(tmp_path: Path, left: str, right: str) -> No
             connection.execute(f"COPY ({query}) TO '{tmp_path / name}.parquet'").fetchall()
     found = join_files(tmp_path / "l.parquet", tmp_path / "r.parquet", tmp_path / "out.parquet", Match.equal("k"))
     assert found.matched == 2
+
+
+@pytest.mark.parametrize("long", [2**53 + 1, -(2**53) - 1])
+def test_a_key_that_a_double_rounds_finds_no_neighbour(tmp_path: Path, long: int) -> None:
+    near = long - 1 if long > 0 else long + 1
+    with connect() as connection:
+        for name, key in (("l", f"CAST({long} AS BIGINT)"), ("r", f"CAST({near} AS DOUBLE)")):
+            connection.execute(f"COPY (SELECT {key} AS k, 1 AS {name}) TO '{tmp_path / name}.parquet'").fetchall()
+    with pytest.raises(Invalid, match=f"{near} is too large") as caught:
+        join_files(tmp_path / "l.parquet", tmp_path / "r.parquet", tmp_path / "out.parquet", Match.equal("k"))
+    assert caught.value.where == "left table rows[0].k"

@@ -190,6 +190,8 @@ def test_frames_and_files_that_do_not_fit_are_told(tmp_path: Path) -> None:
         join_features({"driver_id": ["1"], "at": asked((1, 1))["at"]}, [made], time="at")
     with pytest.raises(Invalid, match="not whole"):
         join_features({"driver_id": [1.5], "at": asked((1, 1))["at"]}, [made], time="at")
+    with pytest.raises(Invalid, match="too large to be told apart"):
+        join_features({"driver_id": [2**53 + 1], "at": asked((1, 1))["at"]}, [made], time="at")
     with pytest.raises(Invalid, match="holds no moments"):
         join_features({"driver_id": [1], "at": ["noon"]}, [made], time="at")
     with pytest.raises(Invalid, match="`total` is a column of the entities and a feature"):

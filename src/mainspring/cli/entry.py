@@ -15,11 +15,15 @@ __all__ = ["entry"]
 def entry() -> None:
     """Run the command line and exit with its code."""
     leave_garbage()
+    sys.exit(exit_code_of(_command))
+
+
+def _command() -> int:
     if sys.argv[1:] == ["data", "status"]:
         from mainspring.cli.pin_report import report_pins  # here and below, for each of the two does without the other
 
         look_for_garbage()
-        sys.exit(exit_code_of(report_pins))
+        return report_pins()
     from mainspring.cli.main import main
 
-    sys.exit(main())
+    return main()

@@ -1,7 +1,7 @@
 """The one place where an error becomes a message and an exit code. It knows nothing of how words are read.
 
 Exit codes: 0 well, 1 the work said no (a gate, a check, a test), 2 the words were wrong, 3 something is missing or
-unreachable.
+unreachable, 130 stopped by Ctrl-C.
 """
 
 import os
@@ -22,6 +22,9 @@ def exit_code_of(run: Callable[[], object]) -> int:
     except MainspringError as error:
         _say(f"Error: {error}")
         return outcome_of(error).exit_code
+    except KeyboardInterrupt:
+        _say("Stopped.")
+        return 130
     except BrokenPipeError:
         # The reader went away (`mainspring runs | head`); pointing stdout at nothing keeps the interpreter's own
         # flush at exit from failing again.

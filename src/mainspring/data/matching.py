@@ -35,8 +35,9 @@ Kinds = Mapping[str, str]
 
 _SIDES = {"l": "left", "r": "right"}
 _HELD = {"number": "numbers", "timestamp": "moments", "string": "text"}
-#: Above this, whole numbers that differ can be the same float64, and rows would find partners that are not theirs.
-_LARGEST_KEY = 2.0**53
+#: From here on whole numbers that differ can be the same float64 (this one is also what the next is rounded to), and
+#: rows would find partners that are not theirs.
+_TOO_LARGE_KEY = 2**53
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +174,7 @@ def orphan(lost: int, row: int, match: Match, values: Sequence[object]) -> Inval
 def _refuse_large(connection: duckdb.DuckDBPyConnection, key: str, name: str) -> None:
     for side, told in _SIDES.items():
         found = connection.execute(
-            f"SELECT {name}, i FROM {side} WHERE abs({name}) > {_LARGEST_KEY:.0f} ORDER BY i LIMIT 1"
+            f"SELECT {name}, i FROM {side} WHERE abs({name}) >= {_TOO_LARGE_KEY} ORDER BY i LIMIT 1"
         ).fetchall()
         if found:
             raise Invalid(

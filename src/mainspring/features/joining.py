@@ -175,7 +175,7 @@ def _check_names(types: Mapping[str, str], views: Sequence[FeatureView]) -> None
 
 def _check_whole(key: str, array: NDArray[Any]) -> None:
     present = array[~np.isnan(array)]
-    if (present != np.floor(present)).any() or (np.abs(present) > 2.0**53).any():
+    if (present != np.floor(present)).any() or (np.abs(present) >= 2.0**53).any():
         raise Invalid(
             f"The key `{key}` holds numbers that are not whole, or too large to be told apart",
             where=f"entities.{key}",
