@@ -164,9 +164,7 @@ def test_a_readd_makes_no_version_of_what_is_unchanged_and_reads_only_what_chang
 
 
 @pytest.mark.parametrize("harm", ["deleted", "damaged"])
-def test_a_readd_of_what_is_unchanged_puts_back_what_the_store_has_lost(
-    tree: Tree, tmp_path: Path, harm: str
-) -> None:
+def test_a_readd_of_what_is_unchanged_puts_back_what_the_store_has_lost(tree: Tree, tmp_path: Path, harm: str) -> None:
     tree.settle()
     first = tree.add()
     artifacts = tree.workspace.artifacts
