@@ -375,7 +375,56 @@ def test_numbers_that_a_double_rounds_are_told_apart(tmp_path: Path, kind: str, 
     found = violations(tmp_path / "twice.parquet", read_schema(path))
     assert [each.count for each in found] == [1, 1]
     assert str(found[0].examples[0][1]) == one
-    if kind == "BIGINT":
-        path.write_text("columns: {}\nrules: {known: {columns: [id], found_in: other}}\n")
-        (broken,) = violations(tmp_path / "t.parquet", read_schema(path))
-        assert (broken.count, broken.examples[0][1]) == (1, {"id": one})
+
+
+LONG = ("9007199254740993", "9007199254740992")
+LONGER = ("12345678901234567890.12", "12345678901234567890.13")
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "held"),
+    [
+        *((here, there, LONG) for here in ("BIGINT", "DECIMAL(38,0)", "DECIMAL(38,2)")
+          for there in ("UBIGINT", "DECIMAL(38,0)", "DECIMAL(20,3)")),
+        ("DOUBLE", "BIGINT", LONG[::-1]),
+        ("DECIMAL(38,2)", "DECIMAL(38,2)", LONGER),
+        ("DECIMAL(38,2)", "DECIMAL(38,4)", LONGER),
+    ],
+)  # fmt: skip
+def test_relations_tell_numbers_apart_that_a_double_rounds(
+    tmp_path: Path, here: str, there: str, held: tuple[str, str]
+) -> None:
+    for name, kind, values in (("t", here, [held[0]]), ("same", there, [held[0]]), ("near", there, [held[1]])):
+        with connect() as connection:
+            query = f"SELECT CAST(unnest({values}) AS {kind}) AS id, id AS v, 1 AS k"
+            connection.execute(f"COPY ({query}) TO '{tmp_path / name}.parquet'").fetchall()
+    path = tmp_path / "s.yaml"
+    for other, broken in (("same", ["alien"]), ("near", ["known", "agrees"])):
+        path.write_text(
+            f"columns: {{}}\nrules:\n  known: {{columns: [id], found_in: {other}}}\n"
+            f"  alien: {{columns: [id], absent_from: {other}}}\n"
+            f"  agrees: {{column: v, agrees_with: {other}, on: [k]}}\n"
+        )
+        assert [each.rule for each in violations(tmp_path / "t.parquet", read_schema(path))] == broken
+
+
+def test_a_value_agrees_with_all_between_those_of_its_key(tmp_path: Path) -> None:
+    with connect() as connection:
+        for name, query in (
+            ("t", "SELECT 1 AS k, CAST(unnest([1.5, 2, 3, 3.25]) AS DECIMAL(10,2)) AS v"),
+            ("u", "SELECT 1 AS k, CAST(unnest([2, 3]) AS DOUBLE) AS v"),
+        ):
+            connection.execute(f"COPY ({query}) TO '{tmp_path / name}.parquet'").fetchall()
+    path = tmp_path / "s.yaml"
+    path.write_text("columns: {}\nrules: {a: {column: v, agrees_with: u, on: [k]}}\n")
+    (found,) = violations(tmp_path / "t.parquet", read_schema(path))
+    assert [row for row, _ in found.examples] == [0, 3]
+
+
+def test_an_expression_over_keys_does_not_overflow(tmp_path: Path) -> None:
+    with connect() as connection:
+        query = f"SELECT CAST({2**63 - 1} AS BIGINT) AS id"
+        connection.execute(f"COPY ({query}) TO '{tmp_path / 't.parquet'}'").fetchall()
+    path = tmp_path / "s.yaml"
+    path.write_text("columns: {id: {type: integer, unique: true}}\nrules: {r: {row: id * id > 0}}\n")
+    assert violations(tmp_path / "t.parquet", read_schema(path)) == []

@@ -4,7 +4,7 @@ The table is a file, which is not loaded, or columns in memory. What each rule a
 """
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
@@ -37,9 +37,6 @@ _EXAMPLES = 3
 #: What stands in an example for the value of a column that the schema marks as personal.
 _PERSONAL = "(personal)"
 _NO_TABLES: Mapping[str, "Columns | Path"] = MappingProxyType({})
-#: Of each column the beginnings of the engine's types that are not made doubles.
-_NONE_EXACT: Mapping[str, tuple[str, ...]] = MappingProxyType({})
-_WHOLE = ("BIGINT", "UBIGINT", "HUGEINT")
 _RELATIONS = ("found_in", "absent_from", "agrees_with")
 _ENDINGS = (".parquet", ".csv", ".tsv", ".jsonl", ".csv.gz")
 
@@ -99,7 +96,6 @@ class Scan:
             if isinstance(table, Path):
                 tell(f"reading the types of {table.name}", 0.0)
             self.source, self.shape = _source(self._connection, table, "checked", _told_apart(schema))
-            self.probes = tuple(probes_of(schema, self.shape, self._connection))
             asked = [
                 (number, rule, names)
                 for number, rule in enumerate(schema.rules)
@@ -111,7 +107,10 @@ class Scan:
                 for number, rule, _ in asked
                 if looks_around(rule, self._connection)
             ]
-            self._joins = "".join(self._join(number, rule, tables) for number, rule, _ in asked)
+            joins = {number: self._join(number, rule, tables) for number, rule, _ in asked if rule.kind in _RELATIONS}
+            self._joins = "".join(join for join, _ in joins.values())
+            differing = {number: broken for number, (_, broken) in joins.items()}
+            self.probes = tuple(probes_of(schema, self.shape, self._connection, differing))
         except BaseException:
             self._connection.close()
             raise
@@ -226,22 +225,30 @@ class Scan:
         if rows:
             listed.append(f'{self.source.row} AS "#at"')
         base = f"(SELECT {', '.join(listed)} FROM {self.source.numbered if rows else self.source.sql}) AS base"
-        named = [f"{rule_value(name, self.shape, self.schema)[0]} AS {quoted_name(name)}" for name in self._named]
+        named = [f"{self._plain(name)} AS {quoted_name(name)}" for name in self._named]
         if named:
             base = f"(SELECT *, {', '.join(named)} FROM {base}) AS base"
         if self._around:
             base = f"(SELECT *, {', '.join(self._around)} FROM {base}) AS base"
         return base + self._joins
 
-    def _join(self, number: int, rule: Rule, tables: Mapping[str, "Columns | Path"]) -> str:
-        if rule.kind not in _RELATIONS:
-            return ""
+    def _plain(self, name: str) -> str:
+        """Return a column as expressions see it, where a number is always a double: others overflow."""
+        value, kind = rule_value(name, self.shape, self.schema)
+        return f"CAST({value} AS DOUBLE)" if kind == "number" else value
+
+    def _typed(self, name: str) -> tuple[str, str, str]:
+        """Return a column as rules see it, its kind and the engine's type."""
+        value, kind = rule_value(name, self.shape, self.schema)
+        number = self.shape[name][0]
+        return value, kind, self.source.kinds[number] if value == f'"#{number}"' else _ENGINE[kind]
+
+    def _join(self, number: int, rule: Rule, tables: Mapping[str, "Columns | Path"]) -> tuple[str, str]:
         where = f"rules.{rule.name}"
         other = tables[rule.other] if rule.other in tables else _beside(rule, self.schema.folder, where)
-        exact = dict.fromkeys(_equal(rule, rule.there), _WHOLE)
-        source, shape = _source(self._connection, other, f"other{number}", exact)
-        seen = [rule_value(name, self.shape, self.schema) for name in rule.columns]
-        for (here, there), (_, one) in zip(zip(rule.columns, rule.there, strict=True), seen, strict=True):
+        source, shape = _source(self._connection, other, f"other{number}", rule.there)
+        seen = [self._typed(name) for name in rule.columns]
+        for (here, there), (_, one, _) in zip(zip(rule.columns, rule.there, strict=True), seen, strict=True):
             if there not in shape:
                 raise Invalid(f"`{rule.other}` has no column `{there}`", where=where, next_step=nearest(there, shape))
             two = shape[there][1].replace("written", "string")
@@ -249,7 +256,9 @@ class Scan:
                 said = f"`{here}` is a {one} and `{there}` of `{rule.other}` a {two}"
                 raise Invalid(said, where=where, next_step="give both the same type")
         listed = ", ".join(f"{source.expressions[place]} AS {quoted_name(name)}" for name, (place, _) in shape.items())
-        return other_join(number, f"(SELECT {listed} FROM {source.sql})", rule, [value for value, _ in seen])
+        kinds = [source.kinds[shape[name][0]] for name in rule.there]
+        scan = f"(SELECT {listed} FROM {source.sql})"
+        return other_join(number, scan, rule, [(value, kind) for value, _, kind in seen], kinds)
 
     def ask(self, query: str) -> list[Any]:
         """Run a query on `base` and return its rows; what the engine says about it becomes an error of ours."""
@@ -273,10 +282,14 @@ class Scan:
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """What to select from, and for each column the expression that gives it in the convention of `table`."""
+    """What to select from, and for each column the expression that gives it, and the engine's type of that.
+
+    They are in the convention of `table`, but for numbers that must not be rounded.
+    """
 
     sql: str
     expressions: tuple[str, ...]
+    kinds: tuple[str, ...]
 
     @property
     def numbered(self) -> str:
@@ -293,53 +306,37 @@ class _Source:
         return self.sql.startswith("read_parquet(") and not named
 
 
-def _told_apart(schema: Schema) -> dict[str, tuple[str, ...]]:
-    """Return the columns whose values must not be rounded, for a rule asks which are equal, and of which types."""
-    alone = {name for rule in schema.rules if rule.kind == "unique" for name in rule.columns}
-    alone |= {name for name, rule in schema.columns.items() if rule.unique}
-    found: dict[str, tuple[str, ...]] = dict.fromkeys(alone, (*_WHOLE, "DECIMAL"))
-    for rule in schema.rules:
-        if rule.kind in _RELATIONS:  # with another table's numbers of another type decimals are compared as doubles
-            found |= dict.fromkeys(_equal(rule, rule.columns), _WHOLE)
-    return found
-
-
-def _equal(rule: Rule, columns: Sequence[str]) -> Sequence[str]:
-    """Return those of a relation's columns that are looked for in the other table."""
-    return columns[:-1] if rule.kind == "agrees_with" else columns
+def _told_apart(schema: Schema) -> set[str]:
+    """Return the columns whose values must not be rounded, for a rule asks which are equal."""
+    found = {name for rule in schema.rules if rule.kind in ("unique", *_RELATIONS) for name in rule.columns}
+    return found | {name for name, rule in schema.columns.items() if rule.unique}
 
 
 def _source(
-    connection: "duckdb.DuckDBPyConnection",
-    table: "Columns | Path",
-    alias: str,
-    exact: Mapping[str, tuple[str, ...]] = _NONE_EXACT,
+    connection: "duckdb.DuckDBPyConnection", table: "Columns | Path", alias: str, exact: Collection[str]
 ) -> tuple[_Source, Shape]:
     if isinstance(table, Path):
         sql, described = settled_scan(connection, table)
-        cast = [
-            exact_sql(name, kind)[:2] if kind.startswith(exact.get(name, ())) else cast_sql(name, kind)
-            for name, kind in described
-        ]
+        cast = [exact_sql(name, kind) if name in exact else cast_sql(name, kind) for name, kind in described]
         untyped = sql.startswith("read_csv")
-        kinds = ["written" if untyped and kind == "string" else kind for _, kind in cast]
+        kinds = ["written" if untyped and each[1] == "string" else each[1] for each in cast]
         shape = {name: (number, kinds[number]) for number, (name, _) in enumerate(described)}
-        return _Source(sql, tuple(expression for expression, _ in cast)), shape
+        engines = tuple(each[2] if len(each) > 2 else _ENGINE[each[1]] for each in cast)
+        return _Source(sql, tuple(each[0] for each in cast), engines), shape
+    shape = {name: (number, _KINDS[array.dtype.kind]) for number, (name, array) in enumerate(table.items())}
+    engines = tuple(_ENGINE[kind] for _, kind in shape.values())
     if not table or not len(next(iter(table.values()))):  # the engine takes no empty arrays for a table
         return _Source(f"(SELECT {', '.join(['1 AS a', *(f'NULL AS c{n}' for n in range(len(table)))])} LIMIT 0)",
-                       tuple(_EMPTY[array.dtype.kind] for array in table.values())), _shape(table)  # fmt: skip
+                       tuple(f"CAST(NULL AS {each})" for each in engines), engines), shape  # fmt: skip
     connection.register(alias, {f"c{number}": array for number, array in enumerate(table.values())})
     casts = {"O": "CAST({} AS VARCHAR)", "f": "{}", "M": "{}"}
     expressions = tuple(casts[array.dtype.kind].format(f"c{number}") for number, array in enumerate(table.values()))
-    return _Source(alias, expressions), _shape(table)
+    return _Source(alias, expressions, engines), shape
 
 
-_EMPTY = {"O": "CAST(NULL AS VARCHAR)", "f": "CAST(NULL AS DOUBLE)", "M": "CAST(NULL AS TIMESTAMP)"}
+#: What an array of each kind holds, and the engine's types for that.
 _KINDS = {"O": "string", "f": "number", "M": "timestamp"}
-
-
-def _shape(table: Columns) -> Shape:
-    return {name: (number, _KINDS[array.dtype.kind]) for number, (name, array) in enumerate(table.items())}
+_ENGINE = {"string": "VARCHAR", "number": "DOUBLE", "timestamp": "TIMESTAMP"}
 
 
 def _beside(rule: Rule, folder: Path | None, where: str) -> Path:

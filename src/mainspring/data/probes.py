@@ -4,12 +4,13 @@ The table stands under the name `base`; column number N is `"#N"` there, in the 
 missing. Columns that expressions name stand there under their own names too.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import duckdb
 
 from mainspring.data.distributions import distribution_probe
+from mainspring.data.exact import comparable_sql
 from mainspring.data.expressions import Shape, looks_around, rule_columns, rule_value
 from mainspring.data.probe import Probe, number_sql
 from mainspring.data.schema import ColumnRule, Rule, Schema, Severity
@@ -18,8 +19,13 @@ from mainspring.data.table import quoted_name, quoted_text
 __all__ = ["other_join", "probes_of"]
 
 
-def probes_of(schema: Schema, shape: Shape, connection: "duckdb.DuckDBPyConnection") -> Iterator[Probe]:
-    """Yield the questions that `schema` asks of a table of this shape; columns that are missing ask nothing."""
+def probes_of(
+    schema: Schema, shape: Shape, connection: "duckdb.DuckDBPyConnection", differing: Mapping[int, str]
+) -> Iterator[Probe]:
+    """Yield the questions that `schema` asks of a table of this shape; columns that are missing ask nothing.
+
+    `differing` has of each rule about another table's values, by its number, the second that `other_join` returned.
+    """
     for name, rule in schema.columns.items():
         if name in shape:
             number, kind = shape[name]
@@ -28,7 +34,11 @@ def probes_of(schema: Schema, shape: Shape, connection: "duckdb.DuckDBPyConnecti
         names = rule_columns(each, shape, schema, connection)
         if names is not None:
             around = looks_around(each, connection)
-            yield _rule_probe(each, number, names, [rule_value(name, shape, schema) for name in names], around)
+            if each.kind == "agrees_with":
+                broken, said = differing[number], f"another {each.columns[-1]} than in {each.other}"
+                yield _rows_probe(each, broken, said, each.columns, f"count({broken})")
+            else:
+                yield _rule_probe(each, number, names, [rule_value(name, shape, schema) for name in names], around)
 
 
 def _column_probes(name: str, value: str, kind: str, rule: ColumnRule) -> Iterator[Probe]:
@@ -97,13 +107,6 @@ def _rule_probe(rule: Rule, number: int, names: tuple[str, ...], seen: list[tupl
         there = " AND ".join(f"{value} IS NOT NULL" for value in values)
         broken = f"{there} AND other{number}.found {wanted}"
         return _rows_probe(rule, broken, f"{said} {rule.other}", rule.columns, f"count_if({there})")
-    if rule.kind == "agrees_with":
-        low, high = (f"other{number}.{each}" for each in ("low", "high"))
-        if rule.within:
-            low, high = f"{low} - {_number(rule.within)}", f"{high} + {_number(rule.within)}"
-        said = f"another {rule.columns[-1]} than in {rule.other}"
-        broken = f"{values[-1]} NOT BETWEEN {low} AND {high}"
-        return _rows_probe(rule, broken, said, rule.columns, f"count({broken})")
     return distribution_probe(rule, *seen[0])
 
 
@@ -158,14 +161,37 @@ def _figure(value: float) -> str:
     return str(int(value)) if float(value).is_integer() else repr(value)
 
 
-def other_join(number: int, source: str, rule: Rule, values: Sequence[str]) -> str:
-    """Return the join by which rule `number` finds its rows in another table, each of them once at most."""
+def other_join(
+    number: int, source: str, rule: Rule, values: Sequence[tuple[str, str]], kinds: Sequence[str]
+) -> tuple[str, str]:
+    """Return the join by which rule `number` finds its rows in another table, each of them once at most.
+
+    `values` are the SQL and the engine's type of each column here, `kinds` the types there. With the join comes the
+    condition of the rows whose value lies not between those that were found, where the rule asks for that.
+    """
     n_keys = len(rule.columns) - (rule.kind == "agrees_with")
-    columns = [f"{quoted_name(name)} AS k{place}" for place, name in enumerate(rule.there[:n_keys])]
-    equal = [f"{value} = other{number}.k{place}" for place, value in enumerate(values[:n_keys])]
+    columns, equal = [], []
+    for place, ((value, mine), name, theirs) in enumerate(zip(values, rule.there, kinds, strict=True)):
+        if place < n_keys:
+            columns.append(f"{comparable_sql(quoted_name(name), theirs, mine)} AS k{place}")
+            equal.append(f"{comparable_sql(value, mine, theirs)} = other{number}.k{place}")
     ends = [f"{end}({quoted_name(name)}) AS {word}" for name in rule.there[n_keys:] for end, word in _ENDS.items()]
     selected = f"SELECT {', '.join(columns + (ends or ['1 AS found']))} FROM {source} GROUP BY ALL"
-    return f" LEFT JOIN ({selected}) AS other{number} ON {' AND '.join(equal)}"
+    join = f" LEFT JOIN ({selected}) AS other{number} ON {' AND '.join(equal)}"
+    return join, _outside(number, rule, *values[-1], kinds[-1]) if ends else ""
 
 
 _ENDS = {"min": "low", "max": "high"}
+
+
+def _outside(number: int, rule: Rule, value: str, mine: str, theirs: str) -> str:
+    """Return the condition that a value lies outside of what was found for its row, with `within` as doubles."""
+    low, high = (f"other{number}.{each}" for each in _ENDS.values())
+    if rule.within:
+        return f"{value} NOT BETWEEN {low} - {_number(rule.within)} AND {high} + {_number(rule.within)}"
+    same = comparable_sql(value, mine, theirs)
+    if same == value:  # the engine compares these without rounding
+        return f"{value} NOT BETWEEN {low} AND {high}"
+    ends = ", ".join(comparable_sql(each, theirs, mine) for each in (low, high))
+    above, below = (f"CAST({one} AS DOUBLE) > CAST({other} AS DOUBLE)" for one, other in ((value, low), (high, value)))
+    return f"NOT ({same} IN ({ends}) OR ({above} AND {below}))"
