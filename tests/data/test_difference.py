@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mainspring.data.checks import violations
 from mainspring.data.difference import difference
 from mainspring.data.exact import comparable_sql
+from mainspring.data.schema import ColumnRule, Schema
 from mainspring.data.table import connect
 from mainspring.errors import Invalid
 
@@ -106,6 +108,17 @@ def test_long_ids_of_text_files_are_told_apart(tmp_path: Path, long: int, near: 
         f"+ id = {near}",
         f"- id = {long}",
     )
+
+
+def test_whole_numbers_of_any_length_are_told_apart(tmp_path: Path) -> None:
+    one, other = (9 * 10**38 + last for last in (1, 2))
+    for name, values in (("a.csv", (one, other)), ("b.csv", (other, one))):
+        (tmp_path / name).write_text("id,v\n" + "".join(f"{number},{value}\n" for number, value in enumerate(values)))
+    assert difference(tmp_path / "a.csv", tmp_path / "b.csv", key=["id"]).changed == 2
+    unique = Schema({"v": ColumnRule("integer", unique=True)}, others=None)
+    assert violations(tmp_path / "a.csv", unique) == []
+    (tmp_path / "c.csv").write_text(f"id,v\n0,{one}\n1,{one}\n")
+    assert [each.count for each in violations(tmp_path / "c.csv", unique)] == [1]
 
 
 @settings(max_examples=60, deadline=None)

@@ -56,7 +56,7 @@ __all__ = [
 _DIALECT = (
     "delim={delimiter}, header=true, skip=0, quote='\"', escape='\"', comment='', nullstr=['', 'NA'],"
     # no BOOLEAN: it would take yes and no, t and f for truth values, which in a file are more often text
-    " auto_type_candidates=['NULL', 'BIGINT', 'HUGEINT', 'DOUBLE', 'TIME', 'DATE', 'TIMESTAMP',"
+    " auto_type_candidates=['NULL', 'BIGINT', 'HUGEINT', 'BIGNUM', 'DOUBLE', 'TIME', 'DATE', 'TIMESTAMP',"
     " 'TIMESTAMP WITH TIME ZONE', 'VARCHAR']"
 )
 _TRUTH = {"true": 1.0, "false": 0.0, None: math.nan}
