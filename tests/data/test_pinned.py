@@ -117,6 +117,19 @@ def test_a_write_within_the_clock_tick_of_the_add_is_seen(tree: Tree, monkeypatc
     assert tree.status().changed == ("a",)
 
 
+def test_a_file_that_goes_before_it_is_read_is_told_as_a_change(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree.add()
+    tree.write(a="x", deep__b="y")
+
+    def gone(path: Path):
+        path.unlink()
+        return digests.digest_of_file(path)
+
+    monkeypatch.setattr(pin_status, "digest_of_file", gone)
+    with pytest.raises(Conflict, match="changed while it was read"):
+        tree.status()
+
+
 def test_a_file_whose_times_were_put_back_is_seen(tree: Tree) -> None:
     tree.settle()
     tree.add()

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from mainspring.data import scanned
 from mainspring.data.scanned import packed, scan, stat_of
-from mainspring.errors import Invalid, NotFound
+from mainspring.errors import Conflict, Invalid, NotFound
 
 
 def _write(folder: Path, *names: str) -> Path:
@@ -83,3 +84,30 @@ def test_what_is_no_file_is_named(tmp_path: Path, kind: str) -> None:
 def test_nothing_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="There is no file"):
         scan(tmp_path / "d")
+
+
+@pytest.mark.parametrize("often", [1, 100])
+def test_files_that_vanish_behind_the_listing_are_looked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, often: int
+) -> None:
+    folder = _write(tmp_path / "d", "deep/a")
+    listed = os.listdir
+    names: list[str] = []
+
+    def renamed(place: int | str) -> list[str]:
+        """List a folder; the next moment a draft in it replaces a file, and a folder in it goes."""
+        if len(names) < often:
+            names.append(f"deep/{len(names)}.draft")
+            _write(folder, names[-1])
+            found = listed(place)
+            (folder / names[-1]).replace(folder / "deep" / "a")
+            return found
+        return listed(place)
+
+    monkeypatch.setattr(scanned.os, "listdir", renamed)
+    if often == 1:
+        ((name, size, _),) = scan(folder).files()
+        assert (name, size) == ("deep/a", len(names[0]))
+    else:
+        with pytest.raises(Conflict, match=r"`d` changed while it was looked at, `deep/\d+.draft` for one is gone"):
+            scan(folder)

@@ -18,7 +18,7 @@ from mainspring.artifacts.digests import digest_of_bytes
 from mainspring.artifacts.trees import TreeFile, tree_bytes
 from mainspring.data.scanned import Scan, Stat, packed, scan, stat_of
 from mainspring.domain.ids import Digest, new_id
-from mainspring.errors import Conflict
+from mainspring.errors import Conflict, NotFound
 
 __all__ = [
     "NOTHING_SEEN",
@@ -148,7 +148,7 @@ def look(
     Raises:
         NotFound: there is nothing at `path`.
         Invalid: something is neither a file nor a folder, or is a link to a folder below `path`.
-        Conflict: a file keeps changing while it is read.
+        Conflict: a file keeps changing while it is read, or files come and go.
     """
     scanned = scan(path)
     if scanned == known.scan and trusted is None:
@@ -171,9 +171,15 @@ def look(
 
 def _read(file: Path, read: Callable[[Path], Digest], now: int) -> SeenFile:
     for _ in range(_TRIES):
-        before = stat_of(file.stat())
-        digest = read(file)
-        if stat_of(file.stat()) == before:
+        try:
+            before = stat_of(file.stat())
+            digest = read(file)
+            after = stat_of(file.stat())
+        except (FileNotFoundError, NotFound) as error:
+            if file.exists():
+                raise
+            raise changed_meanwhile(file) from error  # it was there when its folder was listed
+        if after == before:
             newest = max(before[1], before[2])
             slack = _COARSE_SLACK_NS if newest % 1_000_000_000 == 0 else _SLACK_NS
             return SeenFile(before if newest < now - slack else (), before[0], digest)

@@ -15,7 +15,7 @@ from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import NamedTuple
 
-from mainspring.errors import Invalid, NotFound
+from mainspring.errors import Conflict, Invalid, NotFound
 
 __all__ = ["Scan", "Stat", "packed", "scan", "stat_of"]
 
@@ -25,6 +25,8 @@ Stat = tuple[int, ...]
 # What numbers of 64 bits hold. The first also stands for times that say nothing: no file is of the year 1677.
 _EARLIEST, _LATEST = -(1 << 63), (1 << 63) - 1
 _KINDS = "qqqQ"
+#: How often a folder is listed in which files vanish between the listing and the look at them.
+_LOOKS = 5
 
 _facts_of = attrgetter("st_mode", "st_size", "st_mtime_ns", "st_ctime_ns", "st_ino")
 
@@ -65,22 +67,35 @@ def scan(path: Path) -> Scan:
     Raises:
         NotFound: there is nothing at `path`.
         Invalid: something is neither a file nor a folder, or is a link to a folder below `path`.
+        Conflict: files below `path` come and go all the time.
     """
-    try:
-        if not path.is_dir():
-            found = path.stat()
-            if not S_ISREG(found.st_mode):  # a pipe would be waited for, and a device has no end
-                raise _no_file(path.name, path.parent)
-            return Scan("", _joined(_columns([stat_of(found)])))
+    for _ in range(_LOOKS):
+        try:
+            return _scanned(path)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            if str(error.filename) == str(path):
+                raise NotFound(f"There is no file `{path}`", next_step="check the path") from error
+            if os.path.islink(error.filename):
+                raise _no_file(os.path.relpath(error.filename, path), path) from error
+            gone = os.path.relpath(error.filename, path)  # a moment after it was listed: its new name was not
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise
+            raise Invalid(f"`{path.name}` is a link that leads back to itself", where=str(path.parent)) from error
+    raise Conflict(
+        f"`{path.name}` changed while it was looked at, `{gone}` for one is gone",
+        where=str(path),
+        next_step="wait until what writes there is done, and repeat",
+    )
+
+
+def _scanned(path: Path) -> Scan:
+    if path.is_dir():
         return _scan_folder(path)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        if str(error.filename) != str(path) and os.path.islink(error.filename):
-            raise _no_file(os.path.relpath(error.filename, path), path) from error
-        raise NotFound(f"There is no file `{path}`", next_step="check the path") from error
-    except OSError as error:
-        if error.errno != errno.ELOOP:
-            raise
-        raise Invalid(f"`{path.name}` is a link that leads back to itself", where=str(path.parent)) from error
+    found = path.stat()
+    if not S_ISREG(found.st_mode):  # a pipe would be waited for, and a device has no end
+        raise _no_file(path.name, path.parent)
+    return Scan("", _joined(_columns([stat_of(found)])))
 
 
 def _scan_folder(path: Path) -> Scan:
