@@ -72,6 +72,18 @@ def test_a_difference_to_what_is_gone_is_missing(store: LocalArtifactStore, vers
     assert store.missing(versions) == set(versions[2:])
 
 
+def test_a_difference_that_is_none_is_missing_and_the_next_put_heals_it(
+    store: LocalArtifactStore, versions: list[Digest]
+) -> None:
+    place = store.root / "deltas" / versions[0][:2] / versions[0][2:]
+    place.chmod(0o644)
+    place.write_bytes(b"torn")
+    assert store.missing(versions) == {versions[0]}
+    assert store.put_bytes(table(2000)) == versions[0]
+    assert store.missing(versions) == set()
+    assert store.read_bytes(versions[0]) == table(2000)
+
+
 def test_what_is_put_or_claimed_or_used_is_left_whole(store: LocalArtifactStore, versions: list[Digest]) -> None:
     for use in (
         lambda: store.put_bytes(table(2000)),

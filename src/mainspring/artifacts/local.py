@@ -137,7 +137,7 @@ class LocalArtifactStore:
         for shelf in {digest[:2] for digest in gone}:  # a look at each would take three times as long
             with contextlib.suppress(FileNotFoundError):
                 gone.difference_update([shelf + name for name in os.listdir(f"{objects}/{shelf}")])
-        return {digest for digest in gone if not self.exists(self._deltas.steps_to(digest)[-1])}
+        return {digest for digest in gone if not self._is_whole_or_difference(digest)}
 
     def size_bytes(self, digest: Digest) -> int:
         """Return the size of an object."""
@@ -179,9 +179,9 @@ class LocalArtifactStore:
             with self._lock(shared=True):
                 os.utime(place)
         except FileNotFoundError:
-            if self._deltas.base_of(digest) is None:
-                return False
             try:
+                if self._deltas.base_of(digest) is None:
+                    return False
                 self.path_of(digest)
             except (Corrupt, NotFound):  # it cannot be made whole: then it is put anew
                 return False
@@ -275,6 +275,13 @@ class LocalArtifactStore:
         except OSError:  # not ours to touch, or a disk that takes no writes
             return place.exists()
         return True
+
+    def _is_whole_or_difference(self, digest: Digest) -> bool:
+        """Whether an object is there, and so is what it is kept as a difference to, as far as a look tells."""
+        try:
+            return self.exists(self._deltas.steps_to(digest)[-1])
+        except Corrupt:
+            return False
 
     def _undone(self, digest: Digest) -> bytes:
         """Return an object that is kept as a difference; what cannot be undone is set aside.
