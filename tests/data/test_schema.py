@@ -142,6 +142,8 @@ def test_words_mean_themselves(tmp_path: Path) -> None:
         ("columns: {a: {type: number, maximum: 3}}\n", "`maximum` is not a rule.*\n"),
         ("columns: {a: {type: number, nulable: true}}\n", "Did you mean `nullable`"),
         ("columns: {a: {type: number, min: low}}\n", "min is `low`"),
+        ("columns: {a: {type: number, max: 9007199254740993}}\n", "max is `9007199254740993`, and .* 9007199254740992"),
+        ("columns: {a: {type: number, categories: [9007199254740993]}}\n", "is `9007199254740993`, and"),
         ("columns: {a: {type: number, nullable: perhaps}}\n", "nullable is `perhaps`"),
         ("columns: {a: {type: string, categories: AA}}\n", "categories are no list"),
         ("columns: {a: {type: string, categories: [[AA]]}}\n", "categories are no list"),

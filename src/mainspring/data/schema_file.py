@@ -238,9 +238,16 @@ def _float(words: Mapping[str, object], name: str, where: str) -> float | None:
     if text is None:
         return None
     try:
-        return float(str(text).replace(".inf", "inf"))
+        number = float(str(text).replace(".inf", "inf"))
     except ValueError as error:
         raise Invalid(f"{name} is `{text}`", where=where, next_step="give a number") from error
+    if re.fullmatch(r"-?[0-9]{16,300}", str(text)) and int(number) != int(str(text)):
+        raise Invalid(
+            f"{name} is `{text}`, and is asked of 64-bit floats, where it is {number:.0f}",
+            where=where,
+            next_step="give the number that it is there; `unique` and `found_in` tell longer ones apart",
+        )
+    return number
 
 
 class _Dumper(yaml.SafeDumper):
