@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ from typing import Any
 import pytest
 
 from mainspring.artifacts.bucket import Bucket
+from mainspring.artifacts.encryption import StoreKey
 from mainspring.artifacts.secret_keys import make_key
 from mainspring.cli.main import main
 from mainspring.data import remotes
 from mainspring.data.pins import pin_of, read_pin
+from mainspring.data.remote_keys import encrypt_remote
 from mainspring.data.remotes import Remote, fetch_version, push_version
 from mainspring.data.terms import Terms
 from mainspring.data.version_terms import keep_terms, terms_of
@@ -334,6 +337,50 @@ def test_from_an_encrypted_workspace_a_remote_gets_nothing_that_can_be_read(
                 assert Remote(place.address, four.artifacts, is_made=False).versions("images").keys() == {1, 2}
         with pytest.raises(Refused, match="no key is named"):
             push(plain, place.address)
+
+
+def test_after_a_new_key_a_remote_does_not_need_the_old_one_for_ever(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("cryptography", reason="pip install 'mainspring[encryption]'")
+    monkeypatch.setenv("MAINSPRING_KEYS", str(tmp_path / "keys"))
+    make_key("team")
+    make_key("newer")
+    with Workspace(tmp_path / "zero") as zero:
+        add(zero, images(tmp_path))
+        push(zero, place.address)  # as it is
+        with pytest.raises(Invalid, match="No key is named"):
+            encrypt_remote(zero.store, zero.artifacts, place.address)
+    monkeypatch.setenv("MAINSPRING_ENCRYPTION", "team")
+    with Workspace(tmp_path / "one") as one:
+        fetch(one, place.address)
+        (images(tmp_path) / "more.txt").write_text("picture 7")
+        version = add(one, images(tmp_path))
+        push(one, place.address, version.reference)
+        monkeypatch.setenv("MAINSPRING_ENCRYPTION", "newer")
+        with Workspace(tmp_path / "two") as two, pytest.raises(Refused, match="none of the keys"):
+            fetch(two, place.address)
+        monkeypatch.setenv("MAINSPRING_ENCRYPTION", "newer,team")
+        with Workspace(tmp_path / "one") as both:
+            lay = objects(tmp_path / "one" / "artifacts")
+            assert encrypt_remote(both.store, both.artifacts, place.address)[1] == 2
+            team_id = StoreKey("team").id
+            behind = ("objects", "versions", *(f"encrypted/{team_id}/{each}" for each in ("objects", "records")))
+            # a bucket keeps what was put within its last second for the next call
+            deadline = time.monotonic() + 30
+            while [each for shelf in behind for each in place.keys(shelf)]:
+                assert encrypt_remote(both.store, both.artifacts, place.address)[1] == 0
+                assert time.monotonic() < deadline
+            assert objects(tmp_path / "one" / "artifacts") == lay
+            assert both.artifacts.read_bytes(version.digest)
+    monkeypatch.setenv("MAINSPRING_ENCRYPTION", "newer")
+    with Workspace(tmp_path / "two") as two:
+        assert fetch(two, place.address, "images/1").objects == 6
+        assert fetch(two, place.address, "images/2").version.digest == version.digest
+        checkout_dataset(two.store, two.artifacts, "images/2", tmp_path / "out")
+        assert files(tmp_path / "out") == files(images(tmp_path))
+    shown = main(["store", "encrypt", "--remote", place.address])
+    assert shown == 0
 
 
 @pytest.mark.parametrize("address", ["https://example.org/x", "ftp://x", "nowhere", ""])

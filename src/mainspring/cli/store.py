@@ -8,6 +8,7 @@ import click
 
 from mainspring.cli.output import json_option, print_json
 from mainspring.cli.saving import save_pages
+from mainspring.data.remote_keys import encrypt_remote
 from mainspring.errors import Conflict
 from mainspring.loop.housekeeping import encrypt
 from mainspring.store.backup import back_up, check
@@ -90,8 +91,9 @@ def _check(as_json: bool) -> None:
 
 
 @store_command.command("encrypt")
+@click.option("--remote", default="", metavar="PLACE", help="Do so with what was pushed to PLACE, and not with these.")
 @json_option
-def _encrypt(as_json: bool) -> None:
+def _encrypt(remote: str, as_json: bool) -> None:
     """Bring artifacts and the sealed prediction log under the first key of `encryption`, from older keys and from none.
 
     May be killed and called again, and run beside everything that knows the keys: what is being brought over is read
@@ -102,7 +104,11 @@ def _encrypt(as_json: bool) -> None:
     Example:
       mainspring data key artifacts-2027 && export MAINSPRING_ENCRYPTION=artifacts-2027
       mainspring store encrypt
+      mainspring store encrypt --remote s3://team/data
     """
+    if remote:
+        _encrypt_remote(remote, as_json)
+        return
     with Workspace() as workspace:
         done = encrypt(workspace, None if as_json else _tell)
     if as_json:
@@ -112,6 +118,16 @@ def _encrypt(as_json: bool) -> None:
         click.echo(f"Encrypted {what}; {done.already:,} objects were.")
         if done.damaged:
             click.echo(f"Removed {done.damaged:,} damaged objects that had been set aside.")
+
+
+def _encrypt_remote(place: str, as_json: bool) -> None:
+    with Workspace() as workspace:
+        done, records = encrypt_remote(workspace.store, workspace.artifacts, place, None if as_json else _tell)
+    if as_json:
+        print_json({**done._asdict(), "records": records})
+    else:
+        what = f"{done.objects:,} objects, {done.size_bytes:,} bytes, and {records:,} records of versions at {place}"
+        click.echo(f"Encrypted {what}; {done.already:,} objects were.")
 
 
 def _tell(done: int, of: int) -> None:

@@ -5,7 +5,7 @@ part its form by AES-256-SIV (RFC 5297), which whoever has the key turns back, s
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -52,8 +52,9 @@ class FolderNotes:
         yield (self._root / key).read_bytes()
 
     def keys(self, shelf: str) -> Iterator[str]:
-        for place in sorted((self._root / shelf).glob("[!.]*")):
-            yield f"{shelf}/{place.name}"
+        for place in sorted((self._root / shelf).rglob("[!.]*")):
+            if place.is_file():
+                yield place.relative_to(self._root).as_posix()
 
     def delete(self, *keys: str) -> None:
         for key in keys:
@@ -93,6 +94,26 @@ class EncryptedNotes:
 
     def delete(self, *keys: str) -> None:
         self._inner.delete(*keys, *(_place(each, key) for key in keys for each in self._keys))
+
+    def settle(self, shelf: str, key_of: Callable[[bytes], str]) -> int:
+        """Bring all notes under the first key; return how many. `key_of` tells by its content where a note belongs.
+
+        Of what is not encrypted only that below `shelf` is brought over.
+        """
+        behind = [
+            (place, b"".join(each.decrypt(self._inner.read(place))))
+            for each in self._keys[1:]
+            for place in self._inner.keys(f"encrypted/{each.id}/records")
+        ]
+        behind += [(place, b"".join(self._inner.read(place))) for place in self._inner.keys(shelf)]
+        for place, content in behind:
+            key = key_of(content)
+            self.put(key, content)
+            self._inner.delete(place)
+            # another one, with its keys in opposite order, may have removed ours before it could see that we remove its
+            if key not in self.keys(key.rpartition("/")[0]):
+                self.put(key, content)
+        return len(behind)
 
 
 def _place(key: StoreKey, note: str) -> str:

@@ -34,7 +34,7 @@ from mainspring.errors import Conflict, Corrupt, Invalid, NotFound, Refused
 from mainspring.store.events import Event
 from mainspring.store.protocol import Store, Transaction
 
-__all__ = ["Moved", "Remote", "fetch_version", "push_version"]
+__all__ = ["Moved", "Remote", "Tell", "fetch_version", "push_version", "record_key"]
 
 #: Below the place a folder of ours, so that no artifact store, and no collection of one, has anything to do with it.
 _SHELF = "mainspring-datasets"
@@ -84,18 +84,20 @@ def _folder(address: str, *, is_made: bool) -> Path:
 class Remote:
     """One place, seen from a workspace whose artifacts are `here`."""
 
-    def __init__(self, address: str, here: ArtifactStore, *, is_made: bool) -> None:
+    def __init__(self, address: str, here: ArtifactStore, *, is_made: bool, cache: Path | None = None) -> None:
         """Take the address: a folder, or s3://BUCKET/PREFIX, gs://..., az://...; `is_made` lets a folder be empty yet.
+
+        What comes from a bucket, or goes there, lies in `cache` (default: among the artifacts).
 
         Raises:
             Invalid: it is neither.
             NotFound: there is no such folder, or nothing was pushed to it yet.
         """
         self.address = address.rstrip("/")
-        self._notes: Notes
+        self.notes: Notes
         scheme = urlsplit(address).scheme if "://" in address else ""
         if scheme in SCHEMES:
-            place, self._notes = f"{self.address}/{_SHELF}", Bucket(f"{self.address}/{_SHELF}")
+            place, self.notes = f"{self.address}/{_SHELF}", Bucket(f"{self.address}/{_SHELF}")
         elif scheme or not address:
             raise Invalid(
                 f"A remote is a folder or a bucket, not a {scheme or 'nameless'} address",
@@ -104,18 +106,18 @@ class Remote:
             )
         else:
             root = _folder(address, is_made=is_made)
-            place, self._notes = str(root), FolderNotes(root)
+            place, self.notes = str(root), FolderNotes(root)
         keys = keys_of(here)
         # what comes from a bucket lands where it is wanted, and what goes there is read where it lies
-        self.objects = open_artifacts(place, root_of(here), keys)
+        self.objects = open_artifacts(place, cache or root_of(here), keys)
         self.target = self.objects.first if isinstance(self.objects, LayeredArtifactStore) else self.objects
         if keys:
-            self._notes = EncryptedNotes(self._notes, keys)
+            self.notes = EncryptedNotes(self.notes, keys)
 
     def versions(self, name: str) -> dict[int, list[str]]:
         """Return the versions of a dataset here, each with the digests that were pushed as it, one unless two raced."""
         found: dict[int, list[str]] = {}
-        for key in self._notes.keys(f"versions/{name}"):
+        for key in self.notes.keys(f"versions/{name}"):
             number, _, digest = key.rpartition("/")[2].removesuffix(".json").partition("-")
             if key.endswith(".json") and number.isdigit() and is_digest(digest):
                 found.setdefault(int(number), []).append(digest)
@@ -127,13 +129,13 @@ class Remote:
         Raises:
             Conflict: the version is another one here.
         """
-        key = _record_key(record.name, record.version, record.digest)
+        key = record_key(record.name, record.version, record.digest)
         self._refuse_other(record)
-        self._notes.put(key, msgspec.json.format(msgspec.json.encode(record), indent=1))
+        self.notes.put(key, msgspec.json.format(msgspec.json.encode(record), indent=1))
         try:
             self._refuse_other(record)
         except Conflict:  # somebody pushed at the same moment: who sees the other one takes his own back
-            self._notes.delete(key)
+            self.notes.delete(key)
             raise
 
     def _refuse_other(self, record: _Record) -> None:
@@ -165,16 +167,14 @@ class Remote:
         wanted = [each for each in known[number] if not digest or each == digest]
         if len(wanted) != 1:
             what = f"has {len(known[number])} versions" if wanted else "has another version"
-            keys = ", ".join(_record_key(name, number, each) for each in known[number])
+            keys = ", ".join(record_key(name, number, each) for each in known[number])
             raise Conflict(
                 f"The remote {what} under the name {name}/{number}",
                 where=self.address,
                 next_step=f"find out who pushed which ({keys}), and delete the wrong one below {_SHELF}",
             )
-        key = _record_key(name, number, wanted[0])
-        return _read_record(
-            b"".join(self._notes.read(key)), f"{self.address}/{_SHELF}/{key}", (name, number, wanted[0])
-        )
+        key = record_key(name, number, wanted[0])
+        return _read_record(b"".join(self.notes.read(key)), f"{self.address}/{_SHELF}/{key}", (name, number, wanted[0]))
 
 
 def push_version(
@@ -323,7 +323,8 @@ def _files_of(artifacts: ArtifactStore, version: DatasetVersion) -> list[Digest]
     return list(dict.fromkeys(each.digest for each in tree))
 
 
-def _record_key(name: str, version: int, digest: str) -> str:
+def record_key(name: str, version: int, digest: str) -> str:
+    """Return the key of a version's record among the notes of a remote."""
     return f"versions/{name}/{version}-{digest}.json"
 
 
