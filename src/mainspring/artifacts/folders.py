@@ -1,7 +1,6 @@
 """Whole folders into a store and out of it, each as a tree; the format of trees is in `trees`."""
 
 import shutil
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +28,8 @@ def put_folder(store: "ArtifactStore", folder: Path, *, at_once: int = 1) -> Dig
     found = list(files_under(folder))
     if at_once == 1:
         return store.put_bytes(tree_bytes([put(each) for each in found]))
+    from concurrent.futures import ThreadPoolExecutor  # refused while the interpreter ends and sends the last log
+
     with ThreadPoolExecutor(at_once, thread_name_prefix="artifacts") as pool:
         return store.put_bytes(tree_bytes(list(pool.map(put, found))))
 

@@ -15,7 +15,6 @@ and puts it anew.
 
 import io
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -117,6 +116,8 @@ class RemoteArtifactStore:
 
         def listed(shelf: str) -> set[Digest]:
             return {_digest(key) for key in self.bucket.keys(f"objects/{shelf}")}
+
+        from concurrent.futures import ThreadPoolExecutor  # refused while the interpreter ends and sends the last log
 
         with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="artifacts") as pool:
             gone.difference_update(*pool.map(listed, {digest[:2] for digest in gone}))
@@ -277,6 +278,8 @@ class _Incoming:
 
 
 def _at_once(work: Callable[[Digest], object], digests: Iterable[Digest]) -> None:
+    from concurrent.futures import ThreadPoolExecutor  # refused while the interpreter ends and sends the last log
+
     with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="artifacts") as pool:
         for _ in pool.map(work, digests):
             pass
