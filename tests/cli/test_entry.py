@@ -116,6 +116,7 @@ import signal, sys
 from mainspring.cli.entry import entry
 from mainspring.cli import pin_report
 sys.argv = ["mainspring", "data", "status"]
+signal.signal(signal.SIGINT, signal.default_int_handler)  # who runs the tests in the background ignores it
 pin_report.report_pins = lambda: signal.raise_signal(signal.SIGINT)
 entry()
 """
