@@ -16,7 +16,15 @@ from mainspring.registry.versions import find_champion, find_version
 from mainspring.serve.routes import Route, RouteTable, write_routes
 from mainspring.workspace import Workspace
 
-__all__ = ["serve_command", "view_options"]
+__all__ = ["serve_command", "view_option", "view_options"]
+
+view_option = click.option(
+    "--view",
+    "views",
+    multiple=True,
+    metavar="NAME[/VERSION]",
+    help="Look features that a request leaves out up in this view; may be repeated.",
+)
 
 
 @click.command("serve")
@@ -46,13 +54,7 @@ __all__ = ["serve_command", "view_options"]
     help="Share of the requests that the prediction log takes; 1 by default.",
 )
 @click.option("--redact", multiple=True, metavar="COLUMN", help="A column that the log does not take; may be repeated.")
-@click.option(
-    "--view",
-    "views",
-    multiple=True,
-    metavar="NAME[/VERSION]",
-    help="Look features that a request leaves out up in this view; may be repeated.",
-)
+@view_option
 @click.option(
     "--row-rules",
     type=click.Choice(["obey", "flag", "off"]),

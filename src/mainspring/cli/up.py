@@ -14,7 +14,7 @@ import click
 
 from mainspring.cli.loading import loop_in
 from mainspring.cli.progress import StepPrinter
-from mainspring.cli.serve import view_options
+from mainspring.cli.serve import view_option, view_options
 from mainspring.config import value_of
 from mainspring.domain.moments import parse_duration
 from mainspring.errors import MainspringError, Unavailable
@@ -41,13 +41,7 @@ _STOP_SECONDS = 30
     "--control-port", type=click.IntRange(0, 65535), help="Of the control server [default: 5000, else a free one]."
 )
 @click.option("--every", default="1m", show_default=True, help="How often the loop looks at production.")
-@click.option(
-    "--view",
-    "views",
-    multiple=True,
-    metavar="NAME[/VERSION]",
-    help="Look features that a request leaves out up in this view; may be repeated.",
-)
+@view_option
 @click.option("--looks", default=0, type=click.IntRange(0), help="Stop after so many looks (0: never).")
 def up_command(file: str, port: int, control_port: int | None, every: str, views: tuple[str, ...], looks: int) -> None:
     """Serve the champion of FILE's loop and let the loop act: watch, open incidents, retrain, canary, roll back.
