@@ -7,6 +7,7 @@ import pytest
 from tests.cli.conftest import Run
 
 from mainspring.monitor.incidents import open_incident
+from mainspring.registry.models import create_model
 from mainspring.workspace import Workspace
 
 
@@ -81,9 +82,31 @@ def test_incidents_are_silenced_listed_and_told_again(project: Path, run: Run) -
     assert "A silence of 100 days" in run("incidents", "silence", "churn", "--for", "100d", "--reason", "x").err
 
 
+def test_a_name_that_nobody_knows_is_not_silenced_by_mistake(incident: str, run: Run) -> None:
+    with Workspace() as workspace:
+        create_model(workspace.store, "churn", actor="ada", at=workspace.clock.now())
+    words = ("--for", "2h", "--reason", "a move")
+    done = run("incidents", "silence", "chrun", *words)
+    assert done.code == 3
+    assert "Did you mean `churn`?" in done.err
+    assert json.loads(run("incidents", "silences", "--json").out) == []
+    for pattern in ("churn", "m", "*", "chr*", "chrun/*", "*/*/latency"):  # `m` has an incident, and is no model
+        assert run("incidents", "silence", pattern, *words).code == 0
+
+
+def test_the_timeline_names_an_incident_of_no_version_by_model_and_rule(incident: str, run: Run) -> None:
+    with Workspace() as workspace:
+        open_incident(
+            workspace.store, model="churn", version=None, rule="ModelErrors@abc1", severity="page", title="t", text="",
+            diagnosis={}, evidence={}, at=workspace.clock.now(),
+        )  # fmt: skip
+    subjects = {each["subject"] for each in json.loads(run("timeline", "--json").out)}
+    assert {"churn/ModelErrors@abc1", "m/1/quality"} <= subjects
+
+
 def test_a_quiet_incident_says_why_nobody_is_told(incident: str, run: Run) -> None:
     assert "who asked to be" in run("incidents", incident).out
-    assert run("incidents", "silence", "other", "--for", "1h", "--reason", "moving").code == 0
+    assert run("incidents", "silence", "other/*", "--for", "1h", "--reason", "moving").code == 0
     words = {"version": 1, "severity": "page", "title": "t", "text": "", "diagnosis": {}, "evidence": {}}
     with Workspace() as workspace:
         at = workspace.clock.now()

@@ -76,7 +76,16 @@ def test_words_of_others_break_no_table_and_no_heading(store: Store) -> None:
     incident = opened(store, {"suspect": "data", "reason": "a\n# b"}, title="x\n| y")
     move_incident(store, incident, "resolved", text="| or\nnot", at=NOW)
     text = draft_postmortem(find_incident(store, incident.incident_id))
-    assert text.startswith("# Post-mortem: x | y\n")
+    assert text.startswith("# Post-mortem: x \\| y\n")
     assert "Suspect: **data**. a # b." in text
     assert "| \\| or not |" in text
-    assert [line for line in text.splitlines() if line.startswith("# ")] == ["# Post-mortem: x | y"]
+    assert [line for line in text.splitlines() if line.startswith("# ")] == ["# Post-mortem: x \\| y"]
+
+
+def test_what_others_wrote_does_not_act_as_markdown(store: Store) -> None:
+    diagnosis = {"suspect": "data", "reason": "a *bold* claim", "also": ["![x](http://tracker)"]}
+    title = "<img src=x> [mend](http://evil) `rm` | a_b _c_ & \\"
+    text = draft_postmortem(opened(store, diagnosis, title=title))
+    assert text.startswith("# Post-mortem: \\<img src=x> \\[mend\\](http://evil) \\`rm\\` \\| a_b \\_c\\_ \\& \\\\\n")
+    assert r"a \*bold\* claim." in text
+    assert r"- Also: !\[x\](http://tracker)" in text

@@ -7,6 +7,7 @@ import pytest
 from mainspring.domain.moments import to_iso
 from mainspring.errors import Conflict, Invalid, NotFound
 from mainspring.monitor.silences import end_silence, is_silenced, list_silences, start_silence
+from mainspring.registry.models import create_model
 from mainspring.store.events import events
 from mainspring.store.opening import open_store
 from mainspring.store.protocol import Store
@@ -18,6 +19,7 @@ HOUR = timedelta(hours=1)
 @pytest.fixture
 def store(store_address: str):
     opened = open_store(store_address, actor="ada")
+    create_model(opened, "late", actor="ada", at=NOW)
     yield opened
     opened.close()
 
@@ -60,7 +62,7 @@ def test_it_is_ended_before_its_time_and_both_are_in_the_chain(store: Store) -> 
     with pytest.raises(Conflict, match="over already"):
         end_silence(store, made.silence_id, actor="eve", at=NOW + HOUR)
     told = [(each.verb, each.actor) for each in events(store)]
-    assert told == [("silence.started", "ada"), ("silence.ended", "eve")]
+    assert told[1:] == [("silence.started", "ada"), ("silence.ended", "eve")]
 
 
 def test_none_is_for_ever_without_a_reason_or_of_nothing(store: Store) -> None:

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -34,6 +35,31 @@ server = ServerProcess.start(Path(sys.argv[1]), Path(sys.argv[2]))
 print(server.pid, flush=True)
 sys.stdin.read()
 """
+
+
+def test_the_next_server_sweeps_the_folder_of_one_whose_parent_was_killed(
+    site: Any, eventually: Eventually, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    site.route((1, "champion", 100.0))
+    files = tmp_path / "files"
+    files.mkdir()
+    monkeypatch.setenv("TMPDIR", str(files))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, str(site.endpoints), str(site.journals)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert parent.stdout is not None
+    server = int(parent.stdout.readline())
+    with site.start() as beside:
+        assert len(list(files.iterdir())) == 2, "that of a parent at work stays"
+        parent.kill()
+        parent.communicate()
+        eventually(lambda: not psutil.pid_exists(server))
+        with site.start():
+            assert len(list(files.iterdir())) == 2, "that of the killed one is swept"
+        assert beside.is_alive
+    assert list(files.iterdir()) == []
 
 
 def test_a_clock_that_cannot_be_read_is_no_fault_of_the_client(site: Any, flight: dict[str, object]) -> None:

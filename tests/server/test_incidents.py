@@ -44,6 +44,13 @@ def notification(status: str = "firing", **labels: str) -> dict[str, Any]:
     }
 
 
+def test_who_only_knows_the_address_is_led_to_the_status(server: Server) -> None:
+    sent = server.ask("GET", "/")
+    assert (sent.status, sent.headers["location"]) == (303, "status")
+    assert server.ask("POST", "/").status == 405
+    assert server.ask("GET", "/status").status == 200
+
+
 def test_a_notification_becomes_an_incident_that_its_end_closes(server: Server) -> None:
     for _ in range(2):
         sent = server.ask("POST", f"{AT}/alertmanager", notification())

@@ -18,6 +18,7 @@ __all__ = ["silence_command", "silences_command", "unsilence_command"]
 def silence_command(pattern: str, lasts: str, reason: str, as_json: bool) -> None:
     """Tell nobody of incidents of PATTERN for a while: MODEL, or MODEL/VERSION/RULE with * and ?.
 
+    A bare MODEL must be known. What only an Alertmanager knows is silenced as "NAME/*".
     Incidents are opened, recorded and acted on all the same; only webhooks, chats and mail stay quiet.
 
     \b

@@ -47,7 +47,7 @@ def timeline(store: Store, *, model: str | None = None, after: int = 0, limit: i
             text = f"{asked:,} predictions answered, {labelled:,} labels came"
             told.append(Moment(event.at, "server", "traffic", model or "", text, event.number))
         stage, text = tell(event)
-        told.append(Moment(event.at, event.actor, stage, event.subject.partition("/")[2], text, event.number))
+        told.append(Moment(event.at, event.actor, stage, _subject(event), text, event.number))
         previous = event.at
     rest = [each for each in traffic[passed:] if each[0] >= previous]
     if rest:
@@ -65,6 +65,14 @@ def tell(event: EventRow) -> tuple[str, str]:
         details = ", ".join(f"{key} {value}" for key, value in event.details.items())
         return stage, f"{event.verb.replace('.', ' ')}{': ' if details else ''}{details}"
     return stage, sentence(event.details)
+
+
+def _subject(event: EventRow) -> str:
+    kind, _, rest = event.subject.partition("/")
+    if kind == "incidents":  # the key of one that is of no version says so
+        model, version, rule = rest.split("/", 2)
+        return f"{model}/{rule}" if version == "None" else rest
+    return rest
 
 
 def _concerns(event: EventRow, model: str) -> bool:

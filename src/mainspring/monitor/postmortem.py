@@ -4,6 +4,7 @@ Pure: an `Incident` with its timeline goes in, text comes out. It claims nothing
 can know (who was hurt, what to change) stands as a question.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,12 @@ _QUESTIONS = (
     "What made it worse, and what was luck?",
 )
 _DIGITS_OF_A_DIGEST = 16
+#: What acts within a line of Markdown; an underscore inside a word does not.
+_ACTS = re.compile(r"[\\`*\[\]<&|~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
+
+
+class _Code(str):
+    """A word of ours, without a backtick, that stands as code."""
 
 
 def draft_postmortem(incident: Incident) -> str:
@@ -41,7 +48,7 @@ def _facts(incident: Incident) -> Iterator[str]:
     yield from _table(
         ("", ""),
         [
-            ("incident", f"`{incident.incident_id}`"),
+            ("incident", _Code(incident.incident_id)),
             ("model version", version),
             ("found by the rule", incident.rule),
             ("severity", incident.severity),
@@ -99,7 +106,7 @@ def _timeline(incident: Incident) -> Iterator[str]:
                 entry.actor,
                 entry.what,
                 entry.text,
-                f"`{digest_of(entry.evidence)[:_DIGITS_OF_A_DIGEST]}`" if entry.evidence else "",
+                _Code(digest_of(entry.evidence)[:_DIGITS_OF_A_DIGEST]) if entry.evidence else "",
             )
             for entry in incident.timeline
         ],
@@ -117,9 +124,11 @@ def _table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> Iterato
     yield f"| {' | '.join(headings)} |"
     yield f"|{' --- |' * len(headings)}"
     for row in rows:
-        yield f"| {' | '.join(_line(cell).replace('|', chr(92) + '|') for cell in row)} |"
+        yield f"| {' | '.join(_line(cell) for cell in row)} |"
 
 
 def _line(text: object) -> str:
-    """Return text on one line, so that it cannot end a table or begin a heading."""
-    return " ".join(str(text).split())
+    """Return text on one line that reads as it was written: others wrote it, so none of it may act as Markdown."""
+    if isinstance(text, _Code):
+        return f"`{text}`"
+    return _ACTS.sub(r"\\\g<0>", " ".join(str(text).split()))

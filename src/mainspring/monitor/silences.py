@@ -11,13 +11,16 @@ from fnmatch import fnmatchcase
 
 from mainspring.domain.ids import new_id
 from mainspring.domain.moments import to_iso
-from mainspring.errors import Conflict, Invalid, NotFound
+from mainspring.errors import Conflict, Invalid, NotFound, nearest
+from mainspring.registry.models import list_models
 from mainspring.store.events import Event
 from mainspring.store.protocol import Row, Store, Transaction, Value
 
 __all__ = ["Silence", "end_silence", "is_silenced", "list_silences", "start_silence"]
 
 _LONGEST = timedelta(days=90)
+# of an alert's job or model, which need be no model of ours
+_OF_INCIDENTS = "SELECT DISTINCT model FROM incidents"
 _COLUMNS = "silence_id, pattern, author, reason, starts_at, ends_at"
 
 
@@ -40,8 +43,11 @@ class Silence:
 def start_silence(store: Store, pattern: str, *, lasts: timedelta, reason: str, author: str, at: datetime) -> Silence:
     """Tell nobody of incidents whose key matches; a model's bare name stands for all of its incidents.
 
+    What is known to an Alertmanager alone, or will be made later, is silenced as ``NAME/*``.
+
     Raises:
         Invalid: there is no reason, it would last no time or more than 90 days, or the pattern is empty.
+        NotFound: a bare name that no model has, and no incident.
     """
     if not pattern.strip("/ "):
         raise Invalid("There is nothing to silence", where="pattern", next_step="name a model, or MODEL/VERSION/RULE")
@@ -49,7 +55,7 @@ def start_silence(store: Store, pattern: str, *, lasts: timedelta, reason: str, 
         raise Invalid("A silence needs a reason", where="reason", next_step='--reason "the feed is down until Monday"')
     if not timedelta(0) < lasts <= _LONGEST:
         raise Invalid(f"A silence of {lasts} is not possible", where="for", next_step="give up to 90d, such as 2h")
-    whole = pattern if "/" in pattern else f"{pattern}/*"
+    whole = pattern if "/" in pattern else f"{_known(store, pattern)}/*"
     made = Silence(new_id(), whole, author, reason.strip(), to_iso(at), to_iso(at + lasts))
 
     def write(transaction: Transaction) -> None:
@@ -59,6 +65,20 @@ def start_silence(store: Store, pattern: str, *, lasts: timedelta, reason: str, 
     details = {"reason": made.reason, "ends_at": made.ends_at, "pattern": whole}
     store.change(Event("silence.started", f"silences/{made.silence_id}", details, actor=author), write)
     return made
+
+
+def _known(store: Store, name: str) -> str:
+    """Return a model's name, or a pattern of names, as it is; who mistypes one would be told all the same."""
+    if any(each in name for each in "*?["):
+        return name
+    known = {each.name for each in list_models(store)} | {row[0] for row in store.read(_OF_INCIDENTS)}
+    if name not in known:
+        raise NotFound(
+            f"No model and no incident has the name `{name}`",
+            where="pattern",
+            next_step=f"{nearest(name, known)} To silence it all the same: '{name}/*'",
+        )
+    return name
 
 
 def end_silence(store: Store, identifier: str, *, actor: str, at: datetime) -> Silence:

@@ -12,12 +12,12 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
+from mainspring.artifacts.scratch import scratch_folder
 from mainspring.domain.moments import Clock
 from mainspring.errors import MainspringError
 from mainspring.pipeline.schedules import Schedule, keep_house
@@ -134,8 +134,8 @@ class Scheduler:
 
     def _run_apart(self, schedule: Schedule, lost: Lost) -> str:
         """Run what a schedule names in a process of its own, and wait for it."""
-        with tempfile.TemporaryDirectory(prefix="mainspring-tick-") as scratch:
-            answer = Path(scratch) / "answer.json"
+        with scratch_folder() as scratch:
+            answer = scratch / "answer.json"
             process = subprocess.Popen(
                 [sys.executable, "-m", "mainspring", "schedule", "run", schedule.name, "--answer", str(answer)],
                 stdin=subprocess.PIPE,  # closed by the kernel when this process dies, which ends the child

@@ -73,11 +73,12 @@ def end_with_parent(end: Callable[[], object], grace_seconds: float) -> None:
 class ServerProcess:
     """A running prediction server. Use `start`, or the class as a context manager around what it returns."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", log: Path, url: str, scratch: Path) -> None:
+    def __init__(self, process: "subprocess.Popen[bytes]", log: Path, url: str, scratch: Path, held: int) -> None:
         self.url = url
         self.log = log
         self._process = process
         self._scratch = scratch
+        self._held = held
 
     @classmethod
     def start(
@@ -98,7 +99,15 @@ class ServerProcess:
         Raises:
             Unavailable: it died, or did not answer in time; the message holds the end of what it wrote.
         """
-        scratch = Path(tempfile.mkdtemp(prefix="mainspring-serve-"))
+        # here, for the server itself imports this module and is to know of no artifacts
+        from mainspring.artifacts.scratch import make_scratch
+
+        made = make_scratch((Path(tempfile.gettempdir()),))
+        if made is None:
+            raise Unavailable(
+                f"No folder can be made in {tempfile.gettempdir()}", next_step="free some space, or set TMPDIR"
+            )
+        scratch, held = made
         ready, log = scratch / "ready.json", scratch / "server.log"
         command = [sys.executable, "-m", "mainspring.serve", *map(str, bundles)]
         command += ["--journals", str(journals), "--port", str(port), "--ready-file", str(ready), "--exit-with-parent"]
@@ -112,7 +121,7 @@ class ServerProcess:
                 stderr=errors,
                 env=environment,
             )
-        server = cls(process, log, "", scratch)
+        server = cls(process, log, "", scratch, held)
         deadline = time.monotonic() + timeout_seconds
         try:
             while not ready.exists():
@@ -169,3 +178,6 @@ class ServerProcess:
         if self._process.stdin is not None:
             self._process.stdin.close()
         shutil.rmtree(self._scratch, ignore_errors=True)
+        if self._held >= 0:
+            os.close(self._held)
+            self._held = -1

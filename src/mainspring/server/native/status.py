@@ -1,5 +1,7 @@
 """How every model stands, as JSON and as a page."""
 
+from http import HTTPStatus
+
 from mainspring.access.roles import Resource
 from mainspring.errors import NotFound
 from mainspring.loop.status import Status, status_of
@@ -20,6 +22,11 @@ async def page(call: Call) -> object:
     return Reply(status_page(await call.ask(_status, call)), content_type="text/html; charset=utf-8")
 
 
+async def front(call: Call) -> object:
+    """Lead who only knows the address of the server to the page."""
+    return Reply(status=HTTPStatus.SEE_OTHER, content_type="text/plain", headers=(("location", "status"),))
+
+
 def _status(call: Call) -> Status:
     return status_of(
         call.workspace, may_read=lambda name: call.may("read", Resource("models", name, _tags(call, name)))
@@ -35,5 +42,6 @@ def _tags(call: Call, name: str) -> dict[str, str]:
 
 ROUTES = (
     Route("GET", "/api/mainspring/v1/status", status, "incidents.read"),
+    Route("GET", "/", front, "incidents.read"),
     Route("GET", "/status", page, "incidents.read"),
 )
