@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import pandas as pd
 import pytest
@@ -232,3 +233,29 @@ def test_moments_with_a_zone_are_moments_in_utc(tmp_path: Path) -> None:
     found = join_features(asked((1, 7.99), (1, 8)), [made], time="at")
     np.testing.assert_array_equal(found["hour_of"], [np.nan, 8])
     assert str(found["seen"][1]) == "2026-01-01T08:00:00.000000"
+
+
+@pytest.mark.parametrize("name", ["note", "file_row_number"])
+def test_of_rows_of_one_time_the_last_counts_however_the_file_numbers_them(tmp_path: Path, name: str) -> None:
+    source, rows = tmp_path / "rows.parquet", 50_000  # more than one thread reads
+    with duckdb.connect() as connection:
+        moments = "'2026-01-01 00:00Z'::TIMESTAMPTZ + to_hours(i // 5) AS seen"
+        query = f"SELECT i % 5 // 2 AS k, {moments}, i AS v, 7 AS {name} FROM range({rows}) AS t(i)"
+        connection.execute(f"COPY ({query}) TO '{source}' (FORMAT parquet, ROW_GROUP_SIZE 4096)")
+    plain = FeatureView("plain", source=source, keys="k", time="seen", features={"v": "v", "n": f'"{name}" + v'})
+    summed = FeatureView("summed", source=source, keys="k", time="seen", features={"total": "sum(v) OVER history"})
+    at = np.array([START.replace(tzinfo=None) + timedelta(hours=each) for each in (9_999, 0, 3)], "M8[us]")
+    found = join_features({"k": np.array([0.0, 1.0, 2.0]), "at": at}, [plain, summed], time="at")
+    np.testing.assert_array_equal(found["v"], [49_996, 3, 19])
+    np.testing.assert_array_equal(found["n"], found["v"] + 7)
+    np.testing.assert_array_equal(found["total"], [sum(10 * n + 1 for n in range(10_000)), 2 + 3, 4 + 9 + 14 + 19])
+
+
+def test_what_is_known_from_ever_is_known_and_what_never_will_be_is_not(tmp_path: Path) -> None:
+    source = tmp_path / "rows.parquet"
+    with duckdb.connect() as connection:
+        listed = "(1, '-infinity'::TIMESTAMPTZ, 5), (1, 'infinity'::TIMESTAMPTZ, 6), (2, NULL, 7)"
+        connection.execute(f"COPY (SELECT * FROM (VALUES {listed}) t(k, seen, v)) TO '{source}' (FORMAT parquet)")
+    always = FeatureView("always", source=source, keys="k", time="seen", features={"v": "v"})
+    entities = {"k": np.array([1.0, 2.0]), "at": np.array([START.replace(tzinfo=None)] * 2, "M8[us]")}
+    np.testing.assert_array_equal(join_features(entities, [always], time="at")["v"], [5, np.nan])

@@ -22,6 +22,7 @@ from mainspring.data.table import (
     cast_sql,
     connect,
     exact_sql,
+    numbered_scan,
     quoted_name,
     quoted_text,
     settled_scan,
@@ -222,9 +223,11 @@ class Scan:
     def base(self, *, rows: bool = False) -> str:
         """Return the table, with the other tables beside it and, if asked for, the row numbers from 0, as SQL."""
         listed = [f'{expression} AS "#{number}"' for number, expression in enumerate(self.source.expressions)]
+        scan = self.source.sql
         if rows:
-            listed.append(f'{self.source.row} AS "#at"')
-        base = f"(SELECT {', '.join(listed)} FROM {self.source.numbered if rows else self.source.sql}) AS base"
+            scan, number = numbered_scan(scan, self.shape)
+            listed.append(f'{number} AS "#at"')
+        base = f"(SELECT {', '.join(listed)} FROM {scan}) AS base"
         named = [f"{self._plain(name)} AS {quoted_name(name)}" for name in self._named]
         if named:
             base = f"(SELECT *, {', '.join(named)} FROM {base}) AS base"
@@ -290,20 +293,6 @@ class _Source:
     sql: str
     expressions: tuple[str, ...]
     kinds: tuple[str, ...]
-
-    @property
-    def numbered(self) -> str:
-        """What to select from when the row's number is wanted as well."""
-        return self.sql.removesuffix(")") + ", file_row_number=true)" if self._counts() else self.sql
-
-    @property
-    def row(self) -> str:
-        """The expression of a row's number, from 0."""
-        return "file_row_number" if self._counts() else "row_number() OVER () - 1"
-
-    def _counts(self) -> bool:
-        named = any("file_row_number" in each.lower() for each in self.expressions)
-        return self.sql.startswith("read_parquet(") and not named
 
 
 def _told_apart(schema: Schema) -> set[str]:

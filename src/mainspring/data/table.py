@@ -41,6 +41,7 @@ __all__ = [
     "fetch_columns",
     "frame_of",
     "n_rows",
+    "numbered_scan",
     "quoted_files",
     "quoted_name",
     "quoted_text",
@@ -178,6 +179,16 @@ def settled_scan(connection: "duckdb.DuckDBPyConnection", path: Path) -> tuple[s
         sql = re.sub(r" auto_type_candidates=\[.*?\],", "", sql)
         sql = sql.replace("sample_size=-1", f"auto_detect=false, columns={{{listed}}}")
     return sql, described
+
+
+def numbered_scan(scan: str, names: Iterable[str]) -> tuple[str, str]:
+    """Return the scan with the numbers of its rows, from 0, and their expression; `names` are its columns.
+
+    The engine numbers the rows of a Parquet file while it reads it with all threads, those of others with one.
+    """
+    if not scan.startswith("read_parquet(") or any(name.lower() == "file_row_number" for name in names):
+        return scan, "row_number() OVER () - 1"
+    return scan.removesuffix(")") + ", file_row_number=true)", "file_row_number"
 
 
 def _ending(path: Path) -> str:

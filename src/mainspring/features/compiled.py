@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from mainspring.data.expressions import expression_nodes, named_columns, nodes_of
-from mainspring.data.table import connect, quoted_name, settled_scan, without_value
+from mainspring.data.table import connect, numbered_scan, quoted_name, settled_scan, without_value
 from mainspring.domain.signature import ColumnType
 from mainspring.errors import Invalid, nearest
 from mainspring.features.view import HISTORY, FeatureView
@@ -67,51 +67,76 @@ _SPEC = ("partitions", "orders", "start", "end", "start_expr", "end_expr", "excl
 class Compiled:
     """A view whose expressions fit its source.
 
-    `key_kinds` and `kinds` are the types of its keys and features, `columns` those of the source that decide a value.
+    `scan` reads its source and `base` is the query for its rows; `key_kinds` and `kinds` are the types of its keys and
+    features, `columns` those of the source that decide a value. It `looks_back` when a value hangs on earlier rows.
     """
 
     view: FeatureView
     scan: str
+    base: str
     key_kinds: tuple[ColumnType, ...]
     kinds: tuple[ColumnType, ...]
     columns: tuple[str, ...]
+    looks_back: bool
 
     @property
     def keys(self) -> list[str]:
-        """The names of the keys in `rows_sql`."""
+        """The names of the keys in the queries."""
         return [f"k{number}" for number in range(len(self.view.keys))]
 
-    def rows_sql(self, *, among: str = "", until: datetime | None = None, newest: bool = False) -> str:
-        """Return the query for k0, k1, ..., t and f0, f1, ...: one row for each entity and time of the source.
+    def newest_sql(self, *, until: datetime, among: str = "") -> str:
+        """Return the query for k0, k1, ..., t and f0, f1, ... of the last row of each entity that is known by `until`.
 
-        Of rows of one entity and one time the last in the source counts. `among` is a table of keys that are wanted,
-        `until` leaves out what is not known by then, `newest` gives the last row of each entity only.
+        `among` is a table of keys that are wanted.
         """
-        view, keys = self.view, self.keys
-        own = [f'"#{key}"' for key in keys]
-        wanted = [f"{each} IS NOT NULL" for each in (*own, '"#t"')]
-        if until is not None:
-            wanted.append(f'"#t" <= {moment_sql(until - view.delay)}')
+        shown = [f"{own} AS {key}" for own, key in zip(self._own, self.keys, strict=True)] + ['"#t" AS t']
+        known = f'"#t" <= {moment_sql(until - self.view.delay)}'
+        return f'{self._rows(shown, among, known)} QUALIFY lead("#t") OVER {HISTORY} IS NULL'
+
+    def found_sql(self, *, among: str) -> str:
+        """Return the query for k0, k1, ..., t and i: the number of the row that counts for an entity from a time on.
+
+        Of rows of one entity and one time that is the last in the source.
+        """
+        shown = ", ".join(f"{own} AS {key}" for own, key in zip(self._own, self.keys, strict=True))
+        wanted = " AND ".join(self._wanted(among))
+        return f'SELECT {shown}, "#t" AS t, max("#i") AS i FROM ({self.base}) WHERE {wanted} GROUP BY ALL'
+
+    def values_sql(self, *, among: str) -> str:
+        """Return the query for i and f0, f1, ...: the number of each row of the source, and its values.
+
+        Rows of keys that are not `among` those wanted may be there too.
+        """
+        return self._rows(['"#i" AS i'], among if self.looks_back else "")
+
+    @property
+    def _own(self) -> list[str]:
+        return [f'"#{key}"' for key in self.keys]
+
+    def _wanted(self, among: str) -> list[str]:
+        """Return the conditions of the rows that say something about an entity at a time."""
+        wanted = [f"{each} IS NOT NULL" for each in (*self._own, '"#t"')]
         if among:
-            listed = ", ".join(keys)
-            wanted.append(f"({', '.join(own)}) IN (SELECT {listed if len(keys) == 1 else f'({listed})'} FROM {among})")
-        shown = [f"{each} AS {key}" for each, key in zip(own, keys, strict=True)] + ['"#t" AS t']
-        shown += [
+            listed = ", ".join(self.keys)
+            keys = listed if len(self.keys) == 1 else f"({listed})"
+            wanted.append(f"({', '.join(self._own)}) IN (SELECT {keys} FROM {among})")
+        return wanted
+
+    def _rows(self, shown: list[str], among: str, *wanted: str) -> str:
+        """Return the query for what is `shown` of the rows and for their values, computed among the rows `wanted`."""
+        values = [
             f"CAST(({text}) AS {_SQL[kind]}) AS f{number}"
-            for number, (text, kind) in enumerate(zip(view.features.values(), self.kinds, strict=True))
+            for number, (text, kind) in enumerate(zip(self.view.features.values(), self.kinds, strict=True))
         ]
-        last = "IS NULL" if newest else 'IS DISTINCT FROM "#t"'
-        return (
-            f"SELECT {', '.join(shown)} FROM ({_base(view, self.scan, self.key_kinds)}) WHERE {' AND '.join(wanted)}"
-            f' {_windows(view)} QUALIFY lead("#t") OVER {HISTORY} {last}'
-        )
+        conditions = " AND ".join([*self._wanted(among), *wanted])
+        return f"SELECT {', '.join(shown + values)} FROM ({self.base}) WHERE {conditions} {_windows(self.view)}"
 
     def keys_sql(self, *, since: datetime, until: datetime) -> str:
         """Return the query for the keys with rows that became known behind `since` and by `until`."""
-        base, delay = _base(self.view, self.scan, self.key_kinds), self.view.delay
+        delay = self.view.delay
         shown = ", ".join(f'"#{key}" AS {key}' for key in self.keys)
         known = f'"#t" > {moment_sql(since - delay)} AND "#t" <= {moment_sql(until - delay)}'
-        return f"(SELECT DISTINCT {shown} FROM ({base}) WHERE {known})"
+        return f"(SELECT DISTINCT {shown} FROM ({self.base}) WHERE {known})"
 
 
 def compile_view(view: FeatureView, connection: "DuckDBPyConnection", source: Path) -> Compiled:
@@ -132,16 +157,18 @@ def compile_view(view: FeatureView, connection: "DuckDBPyConnection", source: Pa
         if name not in types:
             raise Invalid(f"The source has no column `{name}`", where=where, next_step=nearest(name, types))
     key_kinds = tuple(_key_kind(name, types[name], where) for name in view.keys)
-    time_sql(view.time, types[view.time], where)
+    moment = time_sql(view.time, types[view.time], where)
     shown = _shown_windows(view, connection)
-    columns = dict.fromkeys([*view.keys, view.time])
+    columns, looks_back = dict.fromkeys([*view.keys, view.time]), False
     for name, text in view.features.items():
-        columns |= dict.fromkeys(_check(text, view, types, shown, connection, where=f"{where}.{name}"))
-    base = _base(view, scan, key_kinds)
+        named, around = _check(text, view, types, shown, connection, where=f"{where}.{name}")
+        columns |= dict.fromkeys(named)
+        looks_back = looks_back or around
+    base = _base(view, *numbered_scan(scan, types), moment, key_kinds)
     kinds = tuple(
         _kind_of(text, view, base, connection, where=f"{where}.{name}") for name, text in view.features.items()
     )
-    return Compiled(view, scan, key_kinds, kinds, tuple(columns))
+    return Compiled(view, scan, base, key_kinds, kinds, tuple(columns), looks_back)
 
 
 def uncomputable(error: duckdb.Error, where: str) -> Invalid:
@@ -176,7 +203,10 @@ def time_sql(name: str, found: str, where: str) -> str:
     """
     if not found.startswith(_MOMENTS):
         raise Invalid(f"The column `{name}` holds no moments but {found}", where=where, next_step="parse it first")
-    return f"CAST({quoted_name(name)} AS TIMESTAMP)"
+    if not found.endswith("TIME ZONE"):
+        return f"CAST({quoted_name(name)} AS TIMESTAMP)"
+    # with a time zone the cast asks a calendar for each value; by its number a moment takes a tenth, but for infinity
+    return f"coalesce(make_timestamp(epoch_us({quoted_name(name)})), CAST({quoted_name(name)} AS TIMESTAMP))"
 
 
 def moment_sql(moment: datetime) -> str:
@@ -189,14 +219,13 @@ def interval_sql(duration: timedelta) -> str:
     return f"to_microseconds({duration // timedelta(microseconds=1)})"
 
 
-def _base(view: FeatureView, scan: str, key_kinds: Sequence[ColumnType]) -> str:
+def _base(view: FeatureView, scan: str, number: str, moment: str, key_kinds: Sequence[ColumnType]) -> str:
     """Return the rows of the source with our own columns beside theirs: keys, time and number of the row."""
     cast = [
         f'CAST({quoted_name(name)} AS {_SQL[kind]}) AS "#k{number}"'
         for number, (name, kind) in enumerate(zip(view.keys, key_kinds, strict=True))
     ]
-    moment = f'CAST({quoted_name(view.time)} AS TIMESTAMP) AS "#t"'
-    return f'SELECT *, row_number() OVER () AS "#i", {", ".join(cast)}, {moment} FROM {scan}'
+    return f'SELECT *, {number} AS "#i", {", ".join(cast)}, {moment} AS "#t" FROM {scan}'
 
 
 def _windows(view: FeatureView) -> str:
@@ -240,8 +269,8 @@ def _check(
     connection: "DuckDBPyConnection",
     *,
     where: str,
-) -> tuple[str, ...]:
-    """Return the columns that an expression names; raise when it may see more than its past."""
+) -> tuple[tuple[str, ...], bool]:
+    """Return the columns that an expression names and whether it looks back; raise when it may see what comes later."""
     nodes = expression_nodes(text, connection, where=where, windows=_windows(view))
     ours: set[int] = set()  # the nodes that stand in the definition of a window
     for node in nodes:
@@ -269,7 +298,7 @@ def _check(
             )
         if kind == "FUNCTION" and name == "age" and len(node.get("arguments") or node.get("children") or ()) < 2:
             raise Invalid("`age` of one moment asks the clock", where=where, next_step="give two moments")
-    return named
+    return named, bool(ours)
 
 
 def _check_window(node: Mapping[str, Any], view: FeatureView, shown: Mapping[str, str], where: str) -> None:

@@ -13,7 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mainspring.data.exact import parquet_sql
-from mainspring.data.table import Columns, columns_of, connect, fetch_columns, quoted_name, quoted_text, settled_scan
+from mainspring.data.table import (
+    Columns,
+    columns_of,
+    connect,
+    fetch_columns,
+    numbered_scan,
+    quoted_name,
+    quoted_text,
+    settled_scan,
+)
 from mainspring.domain.ids import new_id
 from mainspring.errors import Invalid, Unavailable, nearest
 from mainspring.features.compiled import Compiled, compile_view, interval_sql, key_sql, time_sql, uncomputable
@@ -116,45 +125,44 @@ def join_sql(
     if not views:
         raise Invalid("There is no view to join", where="join_features(views)", next_step="give at least one")
     _check_names(types, views)
-    own = ['row_number() OVER () AS "#r"']
     if time not in types:
         raise Invalid(f"The entities have no column `{time}`", where="time", next_step=nearest(time, types))
     moment = time_sql(time, types[time], "entities")
-    shown, joins = ["e.* EXCLUDE ({own})"], []
-    compiled = [compile_view(view, connection, _source_of(view, sources)) for view in views]
+    scan, row = numbered_scan(scan, types)
+    listed = ", ".join(quoted_name(name) for name in types)
+    own, known, values, shown = [f'{row} AS "#r"', f'{moment} AS "#e"'], [], [], [listed]
+    found = [listed, '"#r"']
     keyed: dict[str, str] = {}
+    compiled = [compile_view(view, connection, _source_of(view, sources)) for view in views]
     for number, each in enumerate(compiled):
-        sql, also = _joined(each, number, types, moment, scan, keyed)
-        joins.append(sql)
-        shown += also
-    own += [f"{sql} AS {name}" for sql, name in keyed.items()] + [f'{moment} AS "#e"']
-    names = ", ".join(each.rpartition(" AS ")[2] for each in own)
-    head = ", ".join(shown).replace("{own}", names, 1)
-    return f'SELECT {head} FROM (SELECT *, {", ".join(own)} FROM {scan}) e {" ".join(joins)} ORDER BY "#r"'
+        keys = _entity_keys(each, types)
+        among = ", ".join(f"{sql} AS {key}" for sql, key in zip(keys, each.keys, strict=True))
+        wanted = f"(SELECT DISTINCT {among} FROM {scan})"
+        for sql in keys:
+            keyed.setdefault(sql, f'"#{len(keyed)}"')
+        equal = [f"e.{keyed[sql]} = s{number}.{key}" for sql, key in zip(keys, each.keys, strict=True)]
+        until = f'e."#e" - {interval_sql(each.view.delay)} >= s{number}.t'
+        known.append(f"ASOF LEFT JOIN ({each.found_sql(among=wanted)}) s{number} ON {' AND '.join([*equal, until])}")
+        place = f"s{number}.i"
+        if each.view.ttl is not None:
+            place = f'CASE WHEN s{number}.t >= e."#e" - {interval_sql(each.view.ttl)} THEN {place} END'
+        found.append(f'{place} AS "#i{number}"')
+        values.append(f'LEFT JOIN ({each.values_sql(among=wanted)}) v{number} ON found."#i{number}" = v{number}.i')
+        shown += [f"v{number}.f{at} AS {quoted_name(name)}" for at, name in enumerate(each.view.features)]
+    own += [f"{sql} AS {name}" for sql, name in keyed.items()]
+    rows = f"SELECT {', '.join(found)} FROM (SELECT *, {', '.join(own)} FROM {scan}) e {' '.join(known)}"
+    return f'SELECT {", ".join(shown)} FROM ({rows}) found {" ".join(values)} ORDER BY "#r"'
 
 
-def _joined(
-    compiled: Compiled, number: int, types: Mapping[str, str], moment: str, scan: str, keyed: dict[str, str]
-) -> tuple[str, list[str]]:
-    """Return the join with one view and the columns it gives; `keyed` gathers the entities' keys as the views want."""
+def _entity_keys(compiled: Compiled, types: Mapping[str, str]) -> list[str]:
+    """Return the keys of a view among the columns of the entities, as it wants them."""
     view, where = compiled.view, f"entities, view {compiled.view.name}"
-    mine = []
+    keys = []
     for name, kind in zip(view.keys, compiled.key_kinds, strict=True):
         if name not in types:
             raise Invalid(f"The entities have no key `{name}`", where=where, next_step=nearest(name, types))
-        mine.append(key_sql(name, kind, types[name], where))
-    among = ", ".join(f"{sql} AS {key}" for sql, key in zip(mine, compiled.keys, strict=True))
-    rows = compiled.rows_sql(among=f"(SELECT DISTINCT {among} FROM {scan})")
-    for sql in mine:
-        keyed.setdefault(sql, f'"#{len(keyed)}"')
-    equal = [f"e.{keyed[sql]} = v{number}.{key}" for sql, key in zip(mine, compiled.keys, strict=True)]
-    known = f'e."#e" - {interval_sql(view.delay)} >= v{number}.t'
-    values = [f"v{number}.f{place}" for place in range(len(view.features))]
-    if view.ttl is not None:
-        fresh = f'v{number}.t >= e."#e" - {interval_sql(view.ttl)}'
-        values = [f"CASE WHEN {fresh} THEN {value} END" for value in values]
-    shown = [f"{value} AS {quoted_name(name)}" for value, name in zip(values, view.features, strict=True)]
-    return f"ASOF LEFT JOIN ({rows}) v{number} ON {' AND '.join([*equal, known])}", shown
+        keys.append(key_sql(name, kind, types[name], where))
+    return keys
 
 
 def _check_names(types: Mapping[str, str], views: Sequence[FeatureView]) -> None:

@@ -125,7 +125,7 @@ def _packed(
     n_keys = len(compiled.keys)
     shown = [*compiled.keys, "epoch_us(t)"]
     shown += [f"epoch_us(f{at})" if kind == "timestamp" else f"f{at}" for at, kind in enumerate(compiled.kinds)]
-    rows = compiled.rows_sql(among=among, until=until, newest=True)
+    rows = compiled.newest_sql(until=until, among=among)
     try:
         answer = connection.execute(f"SELECT {', '.join(shown)} FROM ({rows})")
         while batch := answer.fetchmany(_BATCH):
