@@ -11,6 +11,7 @@ from mainspring.cli.output import json_option, print_fields, print_json, print_t
 from mainspring.data.checks import Scan
 from mainspring.data.difference import difference
 from mainspring.data.draft import draft_schema
+from mainspring.data.inferred import infer_file
 from mainspring.data.leakage import leakage_suspects
 from mainspring.data.overview import overview
 from mainspring.data.overview_page import ColumnOverview, Overview, overview_page
@@ -32,9 +33,9 @@ __all__ = ["check_command", "diff_command", "leaks_command", "named_tables", "pr
 def schema_command(files: tuple[Path, ...], suite: Path | None) -> None:
     """Print the schema that FILE has now, to be reviewed and kept beside the code.
 
-    Several files are good batches of one table. They tell how far a good batch may lie from the others, so shares,
-    distributions and the number of rows are bounded too. With --from the schema is that of a suite that another library
-    wrote; what of it has no equal is told on the error output.
+    One file may be larger than memory. Several files are good batches of one table, which is held in memory. They tell
+    how far a good batch may lie from the others, so shares, distributions and the number of rows are bounded too. With
+    --from the schema is that of a suite of another library; what of it has no equal is told on the error output.
 
     \b
     Example:
@@ -44,7 +45,12 @@ def schema_command(files: tuple[Path, ...], suite: Path | None) -> None:
     if bool(files) == (suite is not None):
         raise Invalid("Either files or a suite is wanted", where="FILE...", next_step="name files, or say --from SUITE")
     if suite is None:
-        click.echo(write_schema(draft_schema([read_columns(file) for file in files])), nl=False)
+        if len(files) == 1:
+            with Gauge(files[0]) as gauge:
+                schema = infer_file(files[0], tell=gauge)
+        else:
+            schema = draft_schema([read_columns(file) for file in files])
+        click.echo(write_schema(schema), nl=False)
         return
     found = read_suite(suite)
     click.echo(write_schema(found.schema), nl=False)

@@ -72,11 +72,6 @@ def personal_data(path: Path, *, sample: int | None = None) -> Personal:
         try:
             source, described = settled_scan(connection, path)
             source = narrowed(connection, path, source, len(described), scratch).scan
-        except Invalid as error:
-            if isinstance(error.__cause__, duckdb.Error):
-                raise unreadable_unseen(path, error.__cause__) from None
-            raise
-        try:
             if sample is not None:
                 drawn = f"SELECT * FROM {source} USING SAMPLE reservoir({int(sample)} ROWS) REPEATABLE (0)"
                 connection.execute(f"CREATE TEMP TABLE drawn AS {drawn}").fetchall()
@@ -84,6 +79,10 @@ def personal_data(path: Path, *, sample: int | None = None) -> Personal:
             rows, present, asked = _look(connection, source, described)
             answers = list(_measure(connection, source, asked))
             ids = list(national_ids(connection, source, [(n, k) for n, k in described if _is_text(k) or k in _WHOLE]))
+        except Invalid as error:
+            if isinstance(error.__cause__, duckdb.Error):
+                raise unreadable_unseen(path, error.__cause__) from None
+            raise
         except duckdb.Error as error:
             raise unreadable_unseen(path, error) from None
     found = [

@@ -12,13 +12,13 @@ from mainspring.data.table import Columns, column_type
 from mainspring.data.terms import Terms
 from mainspring.domain.signature import ColumnType
 
-__all__ = ["ColumnRule", "Rule", "Schema", "Severity", "Violation", "infer_schema"]
+__all__ = ["MOST_CATEGORIES", "ColumnRule", "Rule", "Schema", "Severity", "Violation", "infer_schema"]
 
 #: What follows from a broken rule: it is told, its rows are set aside, or the batch ends there.
 Severity = Literal["warn", "quarantine", "stop"]
 
 #: Text columns with at most this many values get them listed; above, a list is noise that nobody reviews.
-_MOST_CATEGORIES = 200
+MOST_CATEGORIES = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ def infer_schema(columns: Columns) -> Schema:
             rules[name] = ColumnRule(kind, nullable, min=float(present.min()), max=float(present.max()))
         elif kind == "string" and present.size:
             values = sorted(set(present.tolist()))
-            few = len(values) <= _MOST_CATEGORIES
+            few = len(values) <= MOST_CATEGORIES
             rules[name] = ColumnRule(kind, nullable, categories=tuple(values) if few else None)
         else:
             rules[name] = ColumnRule(kind, nullable)

@@ -252,8 +252,10 @@ def without_value(error: duckdb.Error) -> str:
     return f"{told.partition(':')[0]}{f' in column {column[1]}' if column else ''} (the value is not repeated)"
 
 
-def unreadable_unseen(path: Path, error: duckdb.Error) -> Invalid:
+def unreadable_unseen(path: Path, error: duckdb.Error) -> Invalid | Unavailable:
     """Return the same where a person's data may stand in the line, which the engine repeats: the place, and no more."""
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return unreadable(path, error)
     line = re.search(r"\bLine: (\d+)", str(error))
     return Invalid(
         f"`{path.name}` cannot be read; what stands there is not repeated, for it may be personal",
