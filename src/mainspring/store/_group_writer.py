@@ -8,14 +8,16 @@ import os
 import queue
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
 from datetime import UTC, datetime
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from mainspring.domain.moments import Clock
 from mainspring.errors import Unavailable
 from mainspring.store.events import append
 from mainspring.store.protocol import EventOf, Transaction
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 __all__ = ["GroupWriter", "Job", "Nothing"]
 
@@ -64,6 +66,8 @@ class GroupWriter:
 
     def submit(self, write: Callable[[Transaction], T], event: EventOf[T] | None = None) -> "Future[T]":
         """Queue a write; its future is answered once it is committed, or undone."""
+        from concurrent.futures import Future  # with the log it stands on a twentieth of a command that writes nothing
+
         future: Future[T] = Future()
         job = Job(write if event is None else self._with_event(event, write), future)
         with self._gate:

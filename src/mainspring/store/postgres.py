@@ -11,7 +11,6 @@ that. A write is acknowledged when Postgres says that the commit is on its disk.
 import contextlib
 import threading
 from collections.abc import Callable, Collection, Iterable, Sequence
-from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mainspring.domain.moments import Clock, SystemClock
@@ -23,6 +22,8 @@ from mainspring.store.migrations import MIGRATIONS, migrate
 from mainspring.store.protocol import EventOf, Examined, Row, Transaction, Value
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     import psycopg
 
 __all__ = ["PostgresStore"]

@@ -7,10 +7,12 @@ its commit, in any process. `change` takes the audit event, so a state change wi
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from concurrent.futures import Future
-from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from mainspring.store.events import Event
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 __all__ = ["EventOf", "Examined", "Row", "Store", "Transaction", "Value"]
 

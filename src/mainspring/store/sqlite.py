@@ -14,9 +14,8 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Collection, Iterable, Sequence
-from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mainspring.domain.moments import Clock, SystemClock
 from mainspring.errors import Corrupt, MainspringError, Unavailable
@@ -24,6 +23,9 @@ from mainspring.store._examining import examine_file
 from mainspring.store._group_writer import GroupWriter, Job, Nothing
 from mainspring.store.migrations import MIGRATIONS, migrate
 from mainspring.store.protocol import EventOf, Examined, Row, Transaction, Value
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 __all__ = ["SqliteStore"]
 
