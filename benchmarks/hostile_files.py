@@ -57,9 +57,10 @@ def one_heading(file: IO[bytes], size: int) -> None:
 
 def many_rows(file: IO[bytes], size: int) -> None:
     """Write a CSV file of small rows that swells to four times `size`."""
-    file.write(b"a\n")
+    file.write(b"a,b\n")
+    rows = (b"0," + b"x" * 253 + b"\n") * (1 << 12)
     for _ in range(4 * size >> 20):
-        file.write(b"0\n" * (1 << 19))
+        file.write(rows)
 
 
 def many_columns(file: IO[bytes], size: int) -> None:

@@ -1,6 +1,5 @@
 """Whole folders into a store and out of it, each as a tree; the format of trees is in `trees`."""
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ from mainspring.errors import Conflict, Corrupt, NotFound
 if TYPE_CHECKING:
     from mainspring.artifacts.protocol import ArtifactStore
 
-__all__ = ["check_out", "put_folder"]
+__all__ = ["check_out", "copy_out", "put_folder"]
 
 
 def put_folder(store: "ArtifactStore", folder: Path, *, at_once: int = 1) -> Digest:
@@ -42,6 +41,8 @@ def check_out(store: "ArtifactStore", tree: Digest, target: Path) -> None:
         Corrupt: the object is no tree, a path in it leaves the folder, or a file's bytes are not what was put.
         Unavailable: the files cannot be written.
     """
+    import shutil  # with what it imports it stands on a thirtieth of adding what is there already
+
     files = parse_tree(store.read_bytes(tree), tree)
     target = target.absolute()
     if target.is_symlink() or (target.exists() and (not target.is_dir() or any(target.iterdir()))):
@@ -50,7 +51,7 @@ def check_out(store: "ArtifactStore", tree: Digest, target: Path) -> None:
     try:
         draft.mkdir(parents=True)
         for each in files:
-            _copy_out(store, each.digest, draft / each.path)
+            copy_out(store, each.digest, draft / each.path)
         draft.rename(target)
     except OSError as error:
         raise outage(error, target) from error
@@ -58,7 +59,13 @@ def check_out(store: "ArtifactStore", tree: Digest, target: Path) -> None:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _copy_out(store: "ArtifactStore", digest: Digest, target: Path) -> None:
+def copy_out(store: "ArtifactStore", digest: Digest, target: Path) -> None:
+    """Write an object as the new file `target`, and its folder; what is left of it after an error is not the object.
+
+    Raises:
+        Corrupt: the bytes are not what was put.
+        NotFound: there is no such object.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     hasher = blake3()
     try:

@@ -4,16 +4,14 @@ from pathlib import Path
 
 import click
 
+from mainspring.cli.adding import add_path, report_added
 from mainspring.cli.output import json_option, print_json, print_table, when
-from mainspring.data.file_index import read_index
 from mainspring.data.pinned import checkout_pin
 from mainspring.data.pins import ENDING, pin_of, read_pin, write_pin
-from mainspring.data.terms import Terms
 from mainspring.data.version_tags import list_tags, tag_version
-from mainspring.data.version_terms import keep_terms, refuse_expired, terms_of
+from mainspring.data.version_terms import refuse_expired, terms_of
 from mainspring.data.versions import (
     DatasetVersion,
-    add_dataset,
     checkout_dataset,
     count_files,
     find_dataset,
@@ -46,45 +44,11 @@ def add_command(path: Path, name: str, source: str, schema: Path | None, pin: bo
       mainspring data add flights.csv --name flights
       mainspring data add images --pin
     """
-    place = pin_of(path)
-    pinned = read_pin(place) if place.is_file() else None
-    name = name or (pinned.dataset if pinned else place.name.removesuffix(ENDING).partition(".")[0])
-    terms = _terms_beside(path, schema)
-    with Workspace() as workspace:
-        added = add_dataset(
-            workspace.store,
-            workspace.artifacts,
-            path,
-            name=name,
-            source=source,
-            at=workspace.clock.now(),
-            indexes=workspace.indexes,
-        )
-        if terms != Terms():
-            keep_terms(workspace.store, added, terms, at=workspace.clock.now())
-        if pin or (pinned and pinned.dataset == name):
-            seen = read_index(workspace.indexes, path)
-            files = seen.n_files if seen.digest == added.digest else count_files(workspace.artifacts, added)
-            wanted = pin_for(added, place.name.removesuffix(ENDING), files)
-            wanted = wanted._replace(remote=pinned.remote if pinned else "")
-            if wanted != pinned:
-                write_pin(place, wanted)
+    added = add_path(path, name=name, source=source, schema=schema, pin=pin)
     if as_json:
         print_json(added)
-        return
-    rows = "" if added.n_rows is None else f", {added.n_rows:,} rows"
-    click.echo(f"{added.reference}: {added.size_bytes:,} bytes{rows}, {added.digest[:16]}")
-
-
-def _terms_beside(path: Path, schema: Path | None) -> Terms:
-    beside = path.with_name(path.stem + ".schema.yaml")
-    if schema is None and not (path.is_file() and beside.is_file()):
-        return Terms()
-    from mainspring.data.schema_file import (
-        read_schema,
-    )  # brings the table engine, which most of what is added is not for
-
-    return read_schema(schema or beside).terms
+    else:
+        report_added(added)
 
 
 @click.command("list")

@@ -1,7 +1,5 @@
 """The command `mainspring`: the table of commands. How they end is in `exits`, and where the process begins `entry`."""
 
-import os
-
 import click
 
 from mainspring.cli.exits import exit_code_of
@@ -85,9 +83,6 @@ def mainspring() -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code; the entry point `mainspring` exits with it."""
-    # Threads of numerical libraries that wait should sleep: where other work shares the cores, spinning ones make a
-    # prediction of five milliseconds take a second. Read by the libraries when they load, which is after this line.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     return exit_code_of(lambda: _run(arguments))
 
 

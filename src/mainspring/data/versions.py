@@ -5,14 +5,13 @@ Adding bytes that are already the newest version makes no new one, so re-adding 
 
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from mainspring.artifacts.folders import copy_out
 from mainspring.artifacts.protocol import ArtifactStore
 from mainspring.artifacts.trees import parse_tree
 from mainspring.data.file_index import (
@@ -27,7 +26,7 @@ from mainspring.data.file_index import (
 )
 from mainspring.data.pin_status import digests_of
 from mainspring.data.pins import Pin, check_name
-from mainspring.domain.ids import Digest
+from mainspring.domain.ids import Digest, new_id
 from mainspring.domain.moments import to_iso
 from mainspring.errors import Conflict, Invalid, NotFound, nearest
 from mainspring.store.events import Event
@@ -294,19 +293,14 @@ def checkout_dataset(
     path = target / found.file_name if target.is_dir() else target
     if path.exists() and not force:
         raise Conflict(f"`{path}` is there already", next_step="choose another path, or say --force to replace it")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    artifacts.verify(found.digest)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".checkout-", delete=False) as copy:
-        try:
-            with artifacts.open(found.digest) as original:
-                shutil.copyfileobj(original, copy, 1 << 20)
-            copy.flush()
-            os.fsync(copy.fileno())
-            Path(copy.name).chmod(0o644)
-            Path(copy.name).replace(path)
-        except BaseException:
-            Path(copy.name).unlink(missing_ok=True)
-            raise
+    draft = path.with_name(f".{path.name}.{new_id()}")
+    try:
+        copy_out(artifacts, found.digest, draft)
+        with draft.open("rb+") as file:
+            os.fsync(file.fileno())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
     return path
 
 
