@@ -95,6 +95,46 @@ print(*{"click", "dataclasses", "duckdb", "inspect", "shutil", "sqlite3"} & set(
     assert done.stdout.splitlines()[2:] == [""]
 
 
+@pytest.mark.parametrize("options", [[], ["--pin"]])
+@pytest.mark.parametrize("path", ["new", "one.bin", "nowhere", "-x"])
+def test_add_says_and_does_the_same_with_and_without_what_reads_options(
+    project: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfdbinary: pytest.CaptureFixture[bytes],
+    path: str,
+    options: list[str],
+) -> None:
+    (project / "new").mkdir()
+    (project / "new" / "a.bin").write_bytes(b"a")
+    (project / "one.bin").write_bytes(b"one")
+    quick = _process(project, "data", "add", path, *options)
+    pins = {each.name: each.read_bytes() for each in project.glob("*.pin")}
+    for each in ("new.pin", "one.bin.pin"):
+        (project / each).unlink(missing_ok=True)
+    monkeypatch.setenv("MAINSPRING_HOME", str(project / "other"))
+    capfdbinary.readouterr()
+    code = main(["data", "add", path, *options])
+    said = capfdbinary.readouterr()
+    assert quick == (code, said.out, said.err)
+    assert pins == {each.name: each.read_bytes() for each in project.glob("*.pin")}
+    assert code == {"new": 0, "one.bin": 0, "nowhere": 3, "-x": 2}[path]
+
+
+def test_add_of_what_is_there_imports_no_options(project: Path) -> None:
+    code = """
+import sys
+from mainspring.cli.entry import entry
+sys.argv = ["mainspring", "data", "add", "images", "--pin"]
+try:
+    entry()
+except SystemExit as ended:
+    assert ended.code == 0
+print(*{"click", "concurrent.futures", "duckdb", "logging", "shutil", "tempfile"} & set(sys.modules))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[1:] == [""]
+
+
 def test_garbage_is_looked_for_while_a_command_works() -> None:
     code = """
 import gc, sys
