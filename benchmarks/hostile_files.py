@@ -35,25 +35,19 @@ LONGEST_MESSAGE = 2500
 Write = Callable[[IO[bytes], int], None]
 
 
-def one_cell(file: IO[bytes], size: int) -> None:
-    """Write a CSV file whose first row is one cell of `size` bytes."""
-    file.write(b"a,b\n1,")
-    _fill(file, size)
-    file.write(b"\n2,y\n")
+def one_text(head: bytes, tail: bytes) -> Write:
+    """Return what writes a text of so many bytes between `head` and `tail`."""
+
+    def write(file: IO[bytes], size: int) -> None:
+        file.write(head)
+        for _ in range(size >> 20):
+            file.write(b"x" * (1 << 20))
+        file.write(tail)
+
+    return write
 
 
-def one_record(file: IO[bytes], size: int) -> None:
-    """Write a JSON record with a text of `size` bytes."""
-    file.write(b'{"a": 1, "b": "')
-    _fill(file, size)
-    file.write(b'"}\n')
-
-
-def one_heading(file: IO[bytes], size: int) -> None:
-    """Write a CSV file whose heading has `size` bytes."""
-    file.write(b"a,")
-    _fill(file, size)
-    file.write(b"\n1,2\n")
+CELL, RECORD = one_text(b"a,b\n1,", b"\n2,y\n"), one_text(b'{"a": 1, "b": "', b'"}\n')
 
 
 def many_rows(file: IO[bytes], size: int) -> None:
@@ -75,20 +69,14 @@ def many_columns(file: IO[bytes], size: int) -> None:
 
 #: What is made: the name to who writes it, and whether it is a table.
 ZOO: dict[str, tuple[Write, bool]] = {
-    "line.csv": (one_cell, False),
-    "line.csv.gz": (one_cell, False),
-    "line.jsonl": (one_record, False),
-    "line.jsonl.gz": (one_record, False),
-    "heading.csv": (one_heading, False),
+    "line.csv": (CELL, False),
+    "line.csv.gz": (CELL, False),
+    "line.jsonl": (RECORD, False),
+    "line.jsonl.gz": (RECORD, False),
+    "heading.csv": (one_text(b"a,", b"\n1,2\n"), False),
     "swelling.csv.gz": (many_rows, True),
     "wide.csv": (many_columns, True),
 }
-
-
-def _fill(file: IO[bytes], size: int) -> None:
-    piece = b"x" * (1 << 20)
-    for _ in range(size >> 20):
-        file.write(piece)
 
 
 def ask(words: list[str], folder: Path, cap_mb: int) -> tuple[int, str, int]:
@@ -140,7 +128,7 @@ def visit(folder: Path, size: int, cap_mb: int) -> Iterator[dict[str, object]]:
 def main() -> int:
     """Visit the zoo and return 1 when something got out."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--mb", type=int, default=1000, help="megabytes of a line")
+    parser.add_argument("--mb", type=int, default=1000, help="megabytes of a line; of fewer than 50 the engine reads some")
     parser.add_argument("--cap-mb", type=int, default=2000, help="writable memory that a command may have")
     parser.add_argument("--json", action="store_true", help="print a line of JSON for each command")
     given = parser.parse_args()

@@ -80,19 +80,28 @@ def test_a_reader_that_went_away_is_no_error(project: Path) -> None:
         os.close(theirs)
 
 
-def test_status_without_words_imports_neither_options_nor_engines(project: Path) -> None:
-    code = """
+@pytest.mark.parametrize(
+    ("words", "said", "absent"),
+    [
+        ("status", 2, {"click", "dataclasses", "duckdb", "inspect", "shutil", "sqlite3"}),
+        ("add images --pin", 1, {"click", "concurrent.futures", "duckdb", "logging", "shutil", "tempfile"}),
+    ],
+)
+def test_the_shortcuts_import_neither_options_nor_engines(
+    project: Path, words: str, said: int, absent: set[str]
+) -> None:
+    code = f"""
 import sys
 from mainspring.cli.entry import entry
-sys.argv = ["mainspring", "data", "status"]
+sys.argv = ["mainspring", "data", *{words.split()!r}]
 try:
     entry()
 except SystemExit as ended:
     assert ended.code == 0
-print(*{"click", "dataclasses", "duckdb", "inspect", "shutil", "sqlite3"} & set(sys.modules))
+print(*{absent!r} & set(sys.modules))
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[2:] == [""]
+    assert done.stdout.splitlines()[said:] == [""]
 
 
 @pytest.mark.parametrize("options", [[], ["--pin"]])
@@ -118,21 +127,6 @@ def test_add_says_and_does_the_same_with_and_without_what_reads_options(
     assert quick == (code, said.out, said.err)
     assert pins == {each.name: each.read_bytes() for each in project.glob("*.pin")}
     assert code == {"new": 0, "one.bin": 0, "nowhere": 3, "-x": 2}[path]
-
-
-def test_add_of_what_is_there_imports_no_options(project: Path) -> None:
-    code = """
-import sys
-from mainspring.cli.entry import entry
-sys.argv = ["mainspring", "data", "add", "images", "--pin"]
-try:
-    entry()
-except SystemExit as ended:
-    assert ended.code == 0
-print(*{"click", "concurrent.futures", "duckdb", "logging", "shutil", "tempfile"} & set(sys.modules))
-"""
-    done = subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[1:] == [""]
 
 
 def test_garbage_is_looked_for_while_a_command_works() -> None:
