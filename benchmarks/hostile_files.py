@@ -128,7 +128,9 @@ def visit(folder: Path, size: int, cap_mb: int) -> Iterator[dict[str, object]]:
 def main() -> int:
     """Visit the zoo and return 1 when something got out."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--mb", type=int, default=1000, help="megabytes of a line; of fewer than 50 the engine reads some")
+    parser.add_argument(
+        "--mb", type=int, default=1000, help="megabytes of a line; of fewer than 50 the engine reads some"
+    )
     parser.add_argument("--cap-mb", type=int, default=2000, help="writable memory that a command may have")
     parser.add_argument("--json", action="store_true", help="print a line of JSON for each command")
     given = parser.parse_args()
